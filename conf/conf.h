@@ -1,0 +1,176 @@
+/* conf/conf.h - what the operator said, whole, checked and frozen.
+ *
+ * Owner:   counted references (conf_hold/conf_drop); the first is the
+ *          caller's of conf_load_*.
+ * Threads: any; a struct conf never changes after it was loaded. The count is
+ *          atomic.
+ *
+ * Sources: an ini file in PgBouncer's dialect, or a libpq URI / connection
+ * string (parsed by PQconninfoParse, so that it means what it means to libpq).
+ *
+ * SPDX-License-Identifier: ISC
+ */
+#ifndef PGWEIR_CONF_CONF_H
+#define PGWEIR_CONF_CONF_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "conf/addr.h"
+#include "conf/err.h"
+
+enum pool_mode { POOL_SESSION = 0, POOL_TRANSACTION };
+enum balance { BALANCE_LEASTCONN = 0, BALANCE_ROUND_ROBIN, BALANCE_RANDOM, BALANCE_DISABLE };
+enum session_attrs {
+	ATTRS_ANY = 0,
+	ATTRS_READ_WRITE,
+	ATTRS_READ_ONLY,
+	ATTRS_PRIMARY,
+	ATTRS_STANDBY,
+	ATTRS_PREFER_STANDBY
+};
+enum auth_type { AUTH_TRUST = 0, AUTH_SCRAM };
+enum retry_mode { RETRY_OFF = 0, RETRY_OBSERVE, RETRY_IMPLICIT };
+
+/* The value of a DB or USER setting that was not given there. STR: NULL. */
+#define CONF_UNSET INT64_MIN
+
+/* Every setting that is not a string is an int64_t (BOOL 0/1, enum its value,
+ * TIME microseconds, SIZE bytes, WORKERS the number, 0 for auto). */
+#define CONF_FIELD_STR char *
+#define CONF_FIELD_BOOL int64_t
+#define CONF_FIELD_INT int64_t
+#define CONF_FIELD_TIME int64_t
+#define CONF_FIELD_SIZE int64_t
+#define CONF_FIELD_WORKERS int64_t
+#define CONF_FIELD_POOL_MODE int64_t
+#define CONF_FIELD_BALANCE int64_t
+#define CONF_FIELD_SESSION_ATTRS int64_t
+#define CONF_FIELD_AUTH_TYPE int64_t
+#define CONF_FIELD_RETRY int64_t
+
+#define CONF_ROW_GLOBAL(type, name) CONF_FIELD_##type name;
+#define CONF_ROW_DB(type, name)
+#define CONF_ROW_USER(type, name)
+struct conf_global {
+#define KEY(scope, type, name, def, min, max, when, help) CONF_ROW_##scope(type, name)
+#include "conf/keys.def"
+};
+#undef CONF_ROW_GLOBAL
+#undef CONF_ROW_DB
+#undef CONF_ROW_USER
+
+#define CONF_ROW_GLOBAL(type, name)
+#define CONF_ROW_DB(type, name) CONF_FIELD_##type name;
+#define CONF_ROW_USER(type, name)
+struct conf_db_keys {
+#define KEY(scope, type, name, def, min, max, when, help) CONF_ROW_##scope(type, name)
+#include "conf/keys.def"
+};
+#undef CONF_ROW_DB
+#undef CONF_ROW_USER
+
+#define CONF_ROW_DB(type, name)
+#define CONF_ROW_USER(type, name) CONF_FIELD_##type name;
+struct conf_user_keys {
+#define KEY(scope, type, name, def, min, max, when, help) CONF_ROW_##scope(type, name)
+#include "conf/keys.def"
+};
+#undef CONF_ROW_GLOBAL
+#undef CONF_ROW_DB
+#undef CONF_ROW_USER
+
+/* One [databases] entry. name "*" is the fallback for every other name. */
+struct conf_db {
+	char *name;
+	int line;                      /* where it was defined; 0 for a URI */
+	struct conf_db_keys k;
+	struct addr *hosts;            /* host x port, in the order written */
+	size_t host_n;
+};
+
+enum secret_kind { SECRET_NONE = 0, SECRET_PLAIN, SECRET_MD5, SECRET_SCRAM };
+
+/* One user: of [users], of auth_file, or of both. */
+struct conf_user {
+	char *name;
+	struct conf_user_keys k;
+	enum secret_kind secret_kind;
+	char *secret;                  /* as written in auth_file; wiped on free */
+};
+
+struct conf {
+	_Atomic unsigned refs;
+	char *path;                    /* NULL for a URI */
+	bool from_uri;
+	/* URI form only: loopback clients need no password, and every client is
+	 * the URI's user. */
+	bool loopback_trust;
+	struct conf_global g;
+	struct conf_db *dbs;           /* sorted by name; "*" is not in here */
+	size_t db_n;
+	struct conf_db *fallback;      /* "*" or NULL */
+	struct conf_user *users;       /* sorted by name */
+	size_t user_n;
+};
+
+/* What the command line overrides, applied after the file. */
+struct conf_over {
+	const char *listen_addr;       /* -l, NULL = not given */
+	int listen_port;               /* -p, -1 = not given */
+	const char *user;              /* -u */
+	int verbose;                   /* number of -v */
+};
+
+/* Loads and checks an ini file: *out with one reference, or -1 and *e says
+ * "file:line: what is wrong and what is allowed". Reads auth_file too. Blocks
+ * (files, name resolution): control thread or start only.
+ * The dialect is PgBouncer's, not inih's: see conf.c. */
+MUST_CHECK int conf_load_file(const char *path, const struct conf_over *over,
+			      struct conf **out, struct err *e);
+
+/* The same from a libpq URI or keyword/value string. A whole configuration:
+ * one fallback database "*" with all hosts, a forced user, plus the entry of
+ * the URI's own dbname as default. auth_type trust for loopback only
+ * (loopback_trust); listening beyond loopback is refused. */
+MUST_CHECK int conf_load_uri(const char *uri, const struct conf_over *over,
+			     struct conf **out, struct err *e);
+
+/* True when the argument is a URI or keyword/value string and not a path. */
+bool conf_is_uri(const char *arg);
+
+/* The same loader on bytes in memory, named `path` in messages; %include is
+ * refused. For tests and fuzzing. */
+MUST_CHECK int conf_load_mem(const char *path, const char *text, size_t len,
+			     const struct conf_over *over, struct conf **out, struct err *e);
+
+struct conf *conf_hold(struct conf *c);
+void conf_drop(struct conf *c);        /* NULL is fine */
+
+/* The entry for a name the client asked for: its own, else the fallback, else
+ * NULL. Borrowed from c. */
+const struct conf_db *conf_find_db(const struct conf *c, const char *name);
+const struct conf_user *conf_find_user(const struct conf *c, const char *name);
+
+/* True when name stands in a comma separated list (blanks around names are
+ * ignored); list may be NULL. */
+bool conf_listed(const char *list, const char *name);
+
+/* The value that holds for this client: user over database over global. u and
+ * d may be NULL. */
+#define CONF_PICK(u_val, d_val, g_val)                                         \
+	((u_val) != CONF_UNSET ? (u_val) : (d_val) != CONF_UNSET ? (d_val) : (g_val))
+
+/* Walks the rows of SHOW CONFIG (global scope), sorted by key; secrets are
+ * shown as "********". value and def are the file's words. */
+typedef void conf_row_fn(void *arg, const char *key, const char *value, const char *def,
+			 bool reloadable);
+void conf_each(const struct conf *c, conf_row_fn *fn, void *arg);
+
+/* Writes pgweir.ini(5) as roff, from the table. */
+void conf_manual(FILE *out);
+
+#endif

@@ -1,0 +1,44 @@
+/* health/probe.h - asks each target, on a fresh connection of its own, whether
+ * it lets us in and what it is.
+ *
+ * Owner:   the control loop. Threads: the control loop's.
+ *
+ * Asynchronous libpq (PQconnectStart/PQconnectPoll with hostaddr, so that no
+ * resolver blocks), login, one query for pg_is_in_recovery() and
+ * default_transaction_read_only, PQfinish; all within timeout_us. A fresh login
+ * each time, because a hung postmaster is invisible to an old connection. The
+ * interval is jittered by up to a tenth and a fifth of itself while the state
+ * is not UP. A server that answers with an ErrorResponse to the login (bad
+ * password, no such database, too many clients) is alive: up, its role as it
+ * was, and the error is logged once per change.
+ *
+ * SPDX-License-Identifier: ISC
+ */
+#ifndef PGWEIR_HEALTH_PROBE_H
+#define PGWEIR_HEALTH_PROBE_H
+
+#include <event2/event.h>
+
+#include "conf/log.h"
+#include "health/target.h"
+
+struct probe_conf {
+	int64_t interval_us, timeout_us;
+	struct target_rule rule;
+	const char *user, *password, *dbname;   /* copied; may be NULL */
+};
+
+/* Called on the control loop after a result changed the target. */
+typedef void probe_changed_fn(void *arg, struct target *t);
+
+/* Starts probing t at once and then for ever. Returns -1 when out of memory. */
+MUST_CHECK int probe_start(struct target *t, struct event_base *base, const struct probe_conf *pc,
+			   struct log_ctx *log, probe_changed_fn *changed, void *arg);
+/* Takes new numbers; the next probe uses them. */
+void probe_reconf(struct target *t, const struct probe_conf *pc);
+/* Probes now unless a probe is under way. */
+void probe_now(struct target *t);
+/* Ends probing and frees. NULL probe is fine. */
+void probe_stop(struct target *t);
+
+#endif
