@@ -62,8 +62,10 @@ struct target_rule {
  * (workers must be told).
  * UNKNOWN: good -> UP, `fall` bad in a row -> DOWN (first bad -> PROBATION).
  * UP: bad -> PROBATION; PROBATION: `fall` bad in a row -> DOWN, one good -> UP;
- * DOWN: `rise` good in a row -> UP. A refused connection is proof and not
- * doubt: hard = true goes to DOWN at once. */
+ * DOWN: `rise` good in a row -> UP. The first bad one counts, so with fall = 1
+ * there is no probation. A refused connection is proof and not doubt: hard =
+ * true goes to DOWN at once. A standby is stored as read_only whatever its
+ * default_transaction_read_only. */
 bool target_probe_good(struct target *t, const struct target_rule *r, enum target_role role,
 		       bool read_only, uint64_t took_us);
 bool target_probe_bad(struct target *t, const struct target_rule *r, bool hard);
@@ -71,8 +73,9 @@ bool target_probe_bad(struct target *t, const struct target_rule *r, bool hard);
 /* What a worker saw on its own connections (posted to the control loop): a
  * dial that failed (hard: refused, reset or no route; else timeout), or a
  * server that says it is going (57P01...). Counts like a bad probe except that
- * it alone never goes beyond PROBATION unless hard. Returns true on change;
- * the caller also starts a probe at once. */
+ * it alone never goes beyond PROBATION unless hard: however many there are, one
+ * bad probe must follow. Returns true on change; the caller also starts a probe
+ * at once. */
 bool target_seen_bad(struct target *t, const struct target_rule *r, bool hard);
 
 /* May a server be dialled there for these attrs now? 2: yes; 1: only when no
