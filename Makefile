@@ -1,6 +1,9 @@
-# The only build. `make` builds build/pgweir; see README for the other targets.
+# The only build. `make` builds build/pgweir; `make help` lists the rest.
 CC ?= cc
 BUILD ?= build
+PREFIX ?= /usr
+DESTDIR ?=
+FUZZ_TIME ?= 60
 PKGS = libevent libssl libcrypto libpq inih
 WARN = -Wall -Wextra -Wconversion -Wshadow -Wswitch-enum -Wstrict-prototypes -Wmissing-prototypes \
        -Wvla -Wundef -Wformat=2 -Wno-sign-conversion $(WERROR)
@@ -17,6 +20,17 @@ SRC = $(foreach d,$(ROOMS),$(sort $(wildcard $(d)/*.c)))
 OBJ = $(SRC:%.c=$(BUILD)/%.o)
 LIBOBJ = $(filter-out $(BUILD)/proxy/main.o,$(OBJ))
 
+UNIT_SRC = $(sort $(wildcard tests/unit/test_*.c))
+UNIT_BIN = $(UNIT_SRC:%.c=$(BUILD)/%)
+FUZZ_SRC = $(sort $(wildcard tests/fuzz/fuzz_*.c))
+REPLAY_BIN = $(FUZZ_SRC:tests/fuzz/fuzz_%.c=$(BUILD)/tests/fuzz/replay_%)
+FUZZ_BIN = $(FUZZ_SRC:%.c=$(BUILD)/%)
+
+# Debian's Python, because the drivers are Debian packages.
+PYTEST = /usr/bin/python3 -m pytest -p no:cacheprovider -q
+PYTEST_ARGS ?=
+TSAN_TESTS = test_workers.py test_cancel.py test_pool_limits.py
+
 all: $(BUILD)/pgweir
 
 $(BUILD)/pgweir: $(OBJ)
@@ -26,9 +40,149 @@ $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
--include $(OBJ:.o=.d)
+objects: $(OBJ)
+
+-include $(OBJ:.o=.d) $(UNIT_SRC:%.c=$(BUILD)/%.d) $(FUZZ_SRC:%.c=$(BUILD)/%.d)
+
+# ---- what must be there -----------------------------------------------------
+
+deps:
+	@tests/deps.sh
+
+# ---- unit tests -------------------------------------------------------------
+
+.SECONDARY:
+$(BUILD)/tests/unit/test_%: $(BUILD)/tests/unit/test_%.o $(LIBOBJ)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
+
+unit-build: $(UNIT_BIN)
+
+unit: unit-build
+	@tests/unit/run.sh $(UNIT_BIN)
+
+# ---- fuzzing ----------------------------------------------------------------
+# The same targets twice: with a plain main() that replays the corpus in the
+# tree (any compiler), and with libFuzzer's main (clang, in a build of its own).
+
+$(BUILD)/tests/fuzz/replay_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/replay_main.o $(LIBOBJ)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+$(BUILD)/tests/fuzz/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(LIBOBJ)
+	$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
+
+replay-build: $(REPLAY_BIN)
+
+fuzz-replay: replay-build
+	@tests/fuzz/run.sh replay $(REPLAY_BIN)
+
+fuzz-build: $(FUZZ_BIN)
+
+fuzz:
+	$(MAKE) BUILD=build-fuzz CC=clang HARDEN=-fPIE OPT="-O1 -g -fno-omit-frame-pointer" \
+		SAN="-fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=undefined" fuzz-build
+	@FUZZ_TIME=$(FUZZ_TIME) tests/fuzz/run.sh fuzz $(FUZZ_SRC:%.c=build-fuzz/%)
+
+# ---- lint -------------------------------------------------------------------
+# A build of its own (build-lint), so that it sees every file with -Werror
+# whatever build/ was made with.
+
+LINT_SRC = $(SRC) $(UNIT_SRC) $(wildcard tests/fuzz/*.c)
+
+lint: lint-scripts lint-gcc lint-clang lint-cppcheck
+	@echo "lint: all passed"
+
+lint-scripts:
+	tests/lint/selftest.sh
+	tests/lint/layers.sh .
+	tests/lint/functions.sh .
+	tests/lint/words.sh .
+
+lint-gcc:
+	$(MAKE) BUILD=build-lint CC=gcc SAN= WERROR=-Werror objects
+	tests/lint/globals.sh $(LIBOBJ:$(BUILD)/%=build-lint/%)
+
+CLANG_OK = $(LINT_SRC:%.c=build-lint/%.clang)
+build-lint/%.clang: %.c
+	@mkdir -p $(@D)
+	clang $(CPPFLAGS) -std=c11 $(WARN) -Werror -pthread -fsyntax-only -MMD -MP -MF $@.d -MT $@ $<
+	@touch $@
+-include $(wildcard $(CLANG_OK:%=%.d))
+lint-clang: $(CLANG_OK)
+
+lint-cppcheck:
+	$(if $(strip $(SRC)),cppcheck -q --std=c11 --language=c --enable=warning,portability,performance \
+		--inline-suppr --suppressions-list=tests/lint/cppcheck.txt --error-exitcode=1 \
+		-D_GNU_SOURCE -I. -Iproxy $(SRC))
+
+# ---- integration ------------------------------------------------------------
+
+integration: $(BUILD)/pgweir
+	PGWEIR=$(abspath $(BUILD)/pgweir) $(PYTEST) $(PYTEST_ARGS) tests/integration
+
+integration-workers: $(BUILD)/pgweir
+	PGWEIR=$(abspath $(BUILD)/pgweir) $(PYTEST) $(PYTEST_ARGS) $(TSAN_TESTS:%=tests/integration/%)
+
+# ---- the whole --------------------------------------------------------------
+
+check:
+	$(MAKE) deps
+	$(MAKE) WERROR=-Werror all unit-build replay-build
+	$(MAKE) lint
+	$(MAKE) unit
+	$(MAKE) fuzz-replay
+	$(MAKE) integration
+
+ASAN = BUILD=build-asan HARDEN=-fPIE OPT="-O1 -g -fno-omit-frame-pointer" \
+       SAN="-fsanitize=address,undefined -fno-sanitize-recover=undefined"
+asan:
+	$(MAKE) $(ASAN) all unit-build replay-build
+	$(MAKE) $(ASAN) unit fuzz-replay
+	PGWEIR_SAN=asan $(MAKE) $(ASAN) integration
+
+# setarch -R, where it is allowed: ThreadSanitizer of gcc 12 cannot map its
+# shadow when the kernel randomises more than 28 bits.
+NO_ASLR = $(shell setarch -R true 2>/dev/null && echo setarch -R)
+TSAN = BUILD=build-tsan HARDEN=-fPIE OPT="-O1 -g -fno-omit-frame-pointer" SAN=-fsanitize=thread
+tsan:
+	$(MAKE) $(TSAN) all unit-build
+	$(NO_ASLR) $(MAKE) $(TSAN) unit
+	PGWEIR_SAN=tsan $(NO_ASLR) $(MAKE) $(TSAN) integration-workers
+
+demo: all
+	@tests/demo.sh
+
+bench: all
+	@tests/bench/run.sh
+
+install: all
+	install -D -m 755 $(BUILD)/pgweir $(DESTDIR)$(PREFIX)/bin/pgweir
+	for u in $(wildcard systemd/*.service systemd/*.socket); do \
+		install -d $(DESTDIR)$(PREFIX)/lib/systemd/system && \
+		sed 's|/usr/bin/pgweir|$(PREFIX)/bin/pgweir|g' $$u \
+			> $(DESTDIR)$(PREFIX)/lib/systemd/system/$${u##*/} && \
+		chmod 644 $(DESTDIR)$(PREFIX)/lib/systemd/system/$${u##*/} || exit 1; done
+	$(BUILD)/pgweir --manual > $(BUILD)/pgweir.ini.5
+	install -D -m 644 $(BUILD)/pgweir.ini.5 $(DESTDIR)$(PREFIX)/share/man/man5/pgweir.ini.5
 
 clean:
 	rm -rf build build-*
 
-.PHONY: all clean
+help:
+	@echo 'make              build/pgweir'
+	@echo 'make deps         install the Debian packages that are missing'
+	@echo 'make check        everything: deps, -Werror build, lint, unit, fuzz corpus, integration'
+	@echo 'make unit         unit tests (cmocka)'
+	@echo 'make lint         layers, globals, function length, words, gcc and clang -Werror, cppcheck'
+	@echo 'make integration  tests against real PostgreSQL (pytest); PYTEST_ARGS="-k cancel -x"'
+	@echo 'make fuzz-replay  the fuzz corpus, once'
+	@echo 'make fuzz         libFuzzer, FUZZ_TIME=60 seconds for each target'
+	@echo 'make asan         unit, corpus and integration tests under ASan and UBSan'
+	@echo 'make tsan         unit and worker tests under TSan'
+	@echo 'make demo         a three-node cluster, a killed primary, a table; DEMO_KEEP=1 keeps it'
+	@echo 'make bench        pgweir, pgbouncer and haproxy side by side'
+	@echo 'make install      DESTDIR= PREFIX=/usr'
+	@echo 'make clean'
+
+.PHONY: all objects deps unit unit-build fuzz fuzz-build fuzz-replay replay-build lint lint-scripts \
+	lint-gcc lint-clang lint-cppcheck integration integration-workers check asan tsan demo bench \
+	install clean help

@@ -1,0 +1,24 @@
+#!/bin/bash
+# words.sh ROOT - calls that are not made: unbounded string functions anywhere;
+# the kernel's time, randomness and sockets outside proxy/io and the few files
+# named below (so that all the rest can be simulated).
+#
+# SPDX-License-Identifier: ISC
+set -u
+cd "${1:-.}" || exit 2
+here=$(dirname "$(readlink -f "$0")")
+never='sprintf|vsprintf|strcpy|stpcpy|strcat|gets|strtok|alloca|atoi|atol'
+kernel='time|gettimeofday|clock_gettime|usleep|nanosleep|sleep|rand|random|srand|srandom|getrandom|RAND_bytes|recv|recvfrom|recvmsg|send|sendto|sendmsg|epoll_wait|pthread_create'
+may='^(proxy/io/.*|health/probe\.[ch]|conf/log\.[ch]|proxy/notify\.[ch]|proxy/daemon\.[ch])$'
+bad=0
+while IFS= read -r f; do
+	words=$never
+	[[ $f =~ $may ]] || words="$never|$kernel"
+	WORDS=$words F=$f perl -0777 -p "$here/strip.pl" "$f" | WORDS=$words F=$f perl -ne '
+		# a call, not a member of that name, a declaration of our own or a define
+		while (/(?<![\w>.])($ENV{WORDS})\s*\(/g) {
+			print "$ENV{F}:$.: $1() is not called here\n"; $bad = 1;
+		}
+		END { exit($bad ? 1 : 0) }' || bad=1
+done < <(find conf health pool proxy -name '*.[ch]' 2>/dev/null | sort)
+exit $bad
