@@ -10,7 +10,10 @@
  * interval is jittered by up to a tenth and a fifth of itself while the state
  * is not UP. A server that answers with an ErrorResponse to the login (bad
  * password, no such database, too many clients) is alive: up, its role as it
- * was, and the error is logged once per change.
+ * was, and the error is logged once per change. Not so 57P01, 57P02 (it is
+ * going: bad) and 57P03 (it takes no logins: hard); refused, unreachable and no
+ * such socket are hard; timeout, reset and end of stream are bad. A fault of
+ * our own (no descriptor, no memory) is no result at all.
  *
  * SPDX-License-Identifier: ISC
  */
@@ -25,20 +28,29 @@
 struct probe_conf {
 	int64_t interval_us, timeout_us;
 	struct target_rule rule;
-	const char *user, *password, *dbname;   /* copied; may be NULL */
+	/* copied; NULL or empty: pgweir, none, postgres */
+	const char *user, *password, *dbname;
 };
+
+/* Takes out of the environment what libpq would obey and no connection
+ * parameter can outvote: PGSERVICE, PGDATESTYLE, PGTZ, PGGEQO. Once, at start,
+ * before there are threads. */
+void probe_clean_env(void);
 
 /* Called on the control loop after a result changed the target. */
 typedef void probe_changed_fn(void *arg, struct target *t);
 
-/* Starts probing t at once and then for ever. Returns -1 when out of memory. */
+/* Starts probing t at once and then for ever. Borrows base, log and arg until
+ * probe_stop; t must not be freed before. changed may be NULL and may call any
+ * function of this header. With a probe there already: probe_reconf. Returns -1
+ * when out of memory. */
 MUST_CHECK int probe_start(struct target *t, struct event_base *base, const struct probe_conf *pc,
 			   struct log_ctx *log, probe_changed_fn *changed, void *arg);
-/* Takes new numbers; the next probe uses them. */
+/* Takes new numbers; the next probe uses them. Out of memory: keeps the old. */
 void probe_reconf(struct target *t, const struct probe_conf *pc);
 /* Probes now unless a probe is under way. */
 void probe_now(struct target *t);
-/* Ends probing and frees. NULL probe is fine. */
+/* Ends probing, the probe under way too, and frees. t->probe NULL is fine. */
 void probe_stop(struct target *t);
 
 #endif

@@ -1,0 +1,468 @@
+/* health/probe.c - one login and one question per interval, by asynchronous
+ * libpq. See probe.h.
+ *
+ * libpq owns the socket and may change it from one poll to the next, so the fd
+ * event is assigned anew each time, fires once, and is deleted before PQfinish
+ * closes the fd. The one timer is the pause while nothing runs and the limit
+ * while a probe does.
+ *
+ * SPDX-License-Identifier: ISC
+ */
+#include "health/probe.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <event2/event_struct.h>
+#include <libpq-fe.h>
+#include <openssl/crypto.h>
+#include <openssl/rand.h>
+
+#include "health/login.h"
+
+/* Known to PostgreSQL since 9.0 and to CockroachDB. */
+#define QUESTION "SELECT pg_is_in_recovery(), current_setting('default_transaction_read_only')"
+
+enum phase { PHASE_IDLE = 0, PHASE_LOGIN, PHASE_QUERY };
+
+struct probe {
+	struct target *target;
+	struct event_base *base;
+	struct log_ctx *log;
+	probe_changed_fn *changed;
+	void *arg;
+	struct probe_conf conf; /* strings are ours */
+	struct event timer;
+	struct event io;
+	enum phase phase;
+	PGconn *conn;
+	bool answered; /* the server has asked for an authentication */
+	int64_t started_us;
+	uint64_t random;
+	/* what the log was told last */
+	bool told;
+	enum verdict told_verdict;
+	char told_sqlstate[6];
+};
+
+static int64_t now_us(void)
+{
+	struct timespec ts;
+
+	/* The loop's cached clock would count the time before this turn, and it
+	 * is wall time, which jumps. */
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
+/* splitmix64: probes of many targets and of many poolers must not march in
+ * step; nothing secret hangs on it. */
+static uint64_t next_random(uint64_t *state)
+{
+	uint64_t z = *state += 0x9e3779b97f4a7c15u;
+
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+	return z ^ (z >> 31);
+}
+
+static void timer_in(struct probe *p, int64_t us)
+{
+	struct timeval tv = {.tv_sec = us / 1000000, .tv_usec = us % 1000000};
+
+	event_add(&p->timer, &tv);
+}
+
+/* The pause: the interval, a fifth of it while in doubt, give or take a tenth. */
+static int64_t pause_us(struct probe *p)
+{
+	int64_t us = p->conf.interval_us;
+	int64_t tenth;
+
+	if (atomic_load_explicit(&p->target->state, memory_order_relaxed) != TARGET_UP)
+		us /= 5;
+	tenth = us / 10;
+	return us - tenth + (int64_t)(next_random(&p->random) % ((uint64_t)tenth * 2 + 1));
+}
+
+/*
+ * The end of a probe.
+ */
+
+static void drop_conn(struct probe *p)
+{
+	if (event_initialized(&p->io))
+		event_del(&p->io);
+	PQfinish(p->conn);
+	p->conn = NULL;
+	p->phase = PHASE_IDLE;
+}
+
+/* One line per change of what a probe finds, not one per probe. */
+static void tell(struct probe *p, const struct finding *f)
+{
+	char name[128], text[512];
+	enum log_level level = f->verdict == V_GOOD ? LOG_LEVEL_INFO : LOG_LEVEL_WARN;
+
+	if (p->told && p->told_verdict == f->verdict && strcmp(p->told_sqlstate, f->sqlstate) == 0)
+		return;
+	if (p->told || f->verdict != V_GOOD)
+		LOG(p->log, level, "probe", "target=%s result=%s sqlstate=%s error=%s",
+		    log_quote(name, sizeof(name),
+			      p->target->addr.name ? p->target->addr.name : "?"),
+		    f->why, f->sqlstate[0] ? f->sqlstate : "-",
+		    log_quote(text, sizeof(text), f->text[0] ? f->text : "-"));
+	p->told = true;
+	p->told_verdict = f->verdict;
+	memcpy(p->told_sqlstate, f->sqlstate, sizeof(p->told_sqlstate));
+}
+
+static bool apply(struct probe *p, const struct finding *f, uint64_t took_us)
+{
+	struct target *t = p->target;
+	const struct target_rule *r = &p->conf.rule;
+
+	switch (f->verdict) {
+	case V_GOOD:
+		return target_probe_good(t, r, f->role, f->read_only, took_us);
+	case V_ALIVE:
+		return target_probe_good(t, r, (enum target_role)atomic_load(&t->role),
+					 atomic_load(&t->read_only) != 0, took_us);
+	case V_BAD:
+		return target_probe_bad(t, r, false);
+	case V_HARD:
+		return target_probe_bad(t, r, true);
+	case V_LOCAL:
+		break;
+	}
+	return false;
+}
+
+/* Ends the probe that runs. The callback may stop (and free) p, so it comes
+ * last, and so must the call of this. */
+static void conclude(struct probe *p, const struct finding *f)
+{
+	struct target *t = p->target;
+	char name[128];
+
+	drop_conn(p);
+	tell(p, f);
+	if (!apply(p, f, (uint64_t)(now_us() - p->started_us))) {
+		timer_in(p, pause_us(p));
+		return;
+	}
+	LOG(p->log, LOG_LEVEL_INFO, "target", "target=%s state=%s role=%s read_only=%d",
+	    log_quote(name, sizeof(name), t->addr.name ? t->addr.name : "?"),
+	    target_state_name((enum target_state)atomic_load(&t->state)),
+	    target_role_name((enum target_role)atomic_load(&t->role)), atomic_load(&t->read_only));
+	timer_in(p, pause_us(p));
+	if (p->changed)
+		p->changed(p->arg, t);
+}
+
+static void conclude_with(struct probe *p, enum verdict verdict, const char *why)
+{
+	struct finding f = {.verdict = verdict, .why = why};
+
+	if (p->conn)
+		login_keep_text(&f, PQerrorMessage(p->conn));
+	conclude(p, &f);
+}
+
+/*
+ * The way through.
+ */
+
+static void on_io(evutil_socket_t fd, short what, void *arg);
+
+/* Waits for the socket as it is now. The last act of its caller. */
+static void wait_for(struct probe *p, short what)
+{
+	int fd = PQsocket(p->conn);
+
+	if (fd < 0 || event_assign(&p->io, p->base, fd, what, on_io, p) != 0 ||
+	    event_add(&p->io, NULL) != 0)
+		conclude_with(p, V_LOCAL, "cannot_wait");
+}
+
+static void read_answer(struct probe *p, const PGresult *res)
+{
+	struct finding f = {.verdict = V_ALIVE, .why = "strange_answer"};
+	const char *code = PQresultErrorField(res, PG_DIAG_SQLSTATE);
+
+	if (PQresultStatus(res) == PGRES_TUPLES_OK && PQntuples(res) == 1 && PQnfields(res) == 2) {
+		f.verdict = V_GOOD;
+		f.why = "good";
+		f.role = PQgetvalue(res, 0, 0)[0] == 't' ? ROLE_STANDBY : ROLE_PRIMARY;
+		f.read_only = strcmp(PQgetvalue(res, 0, 1), "on") == 0;
+	} else if (code) {
+		snprintf(f.sqlstate, sizeof(f.sqlstate), "%s", code);
+		login_keep_text(&f, PQresultErrorMessage(res));
+		login_judge_sqlstate(&f);
+	} else if (PQresultStatus(res) == PGRES_FATAL_ERROR) {
+		/* made by libpq itself: the connection broke */
+		f.verdict = V_BAD;
+		f.why = "connection_lost";
+		login_keep_text(&f, PQresultErrorMessage(res));
+	}
+	conclude(p, &f);
+}
+
+static void query_step(struct probe *p, bool readable)
+{
+	PGresult *res;
+	int left;
+
+	if (readable && PQconsumeInput(p->conn) == 0) {
+		conclude_with(p, V_BAD, "connection_lost");
+		return;
+	}
+	left = PQflush(p->conn);
+	if (left < 0) {
+		conclude_with(p, V_BAD, "connection_lost");
+		return;
+	}
+	if (PQisBusy(p->conn)) {
+		wait_for(p, left > 0 ? EV_READ | EV_WRITE : EV_READ);
+		return;
+	}
+	res = PQgetResult(p->conn);
+	if (!res) {
+		conclude_with(p, V_BAD, "no_answer");
+		return;
+	}
+	/* What follows the row is of no interest: drop_conn ends it all. */
+	read_answer(p, res);
+	PQclear(res);
+}
+
+static void query_start(struct probe *p)
+{
+	p->phase = PHASE_QUERY;
+	/* before the first byte, so that neither the query nor PQfinish's
+	 * Terminate can ever wait for the peer */
+	if (PQsetnonblocking(p->conn, 1) != 0 || PQsendQuery(p->conn, QUESTION) == 0) {
+		conclude_with(p, V_BAD, "connection_lost");
+		return;
+	}
+	query_step(p, false);
+}
+
+/* libpq does not say how far the server came before it failed us, so look at
+ * what waits in the socket: a request for authentication is a sign of life,
+ * the end of the stream takes it back. */
+static void peek(struct probe *p)
+{
+	char c = 0;
+	ssize_t n = recv(PQsocket(p->conn), &c, 1, MSG_PEEK | MSG_DONTWAIT);
+
+	if (n == 1 && c == 'R')
+		p->answered = true;
+	else if (n == 0)
+		p->answered = false;
+}
+
+static void login_step(struct probe *p)
+{
+	struct login_fail fail = {.connecting = PQstatus(p->conn) == CONNECTION_STARTED};
+	struct finding f = {0};
+
+	if (!fail.connecting)
+		peek(p);
+	switch (PQconnectPoll(p->conn)) {
+	case PGRES_POLLING_READING:
+		wait_for(p, EV_READ);
+		return;
+	case PGRES_POLLING_ACTIVE: /* not used any more, says libpq-fe.h */
+	case PGRES_POLLING_WRITING:
+		wait_for(p, EV_WRITE);
+		return;
+	case PGRES_POLLING_OK:
+		query_start(p);
+		return;
+	case PGRES_POLLING_FAILED:
+		break;
+	}
+	fail.text = PQerrorMessage(p->conn);
+	fail.answered = p->answered;
+	login_judge(&fail, &f);
+	conclude(p, &f);
+}
+
+static void on_io(evutil_socket_t fd, short what, void *arg)
+{
+	struct probe *p = arg;
+
+	(void)fd;
+	switch (p->phase) {
+	case PHASE_LOGIN:
+		login_step(p);
+		break;
+	case PHASE_QUERY:
+		query_step(p, (what & EV_READ) != 0);
+		break;
+	case PHASE_IDLE:
+		break;
+	}
+}
+
+/* libpq's own receiver prints to stderr. */
+static void no_notice(void *arg, const PGresult *res)
+{
+	(void)arg;
+	(void)res;
+}
+
+static void begin(struct probe *p)
+{
+	struct finding f = {.verdict = V_LOCAL, .why = "no_memory"};
+	size_t cap = 0;
+	char *info =
+		login_info(&p->target->addr, p->conf.user, p->conf.password, p->conf.dbname, &cap);
+
+	p->started_us = now_us();
+	p->answered = false;
+	if (info) {
+		p->conn = PQconnectStart(info);
+		OPENSSL_cleanse(info, cap);
+		free(info);
+	}
+	if (!p->conn) {
+		conclude(p, &f);
+		return;
+	}
+	p->phase = PHASE_LOGIN;
+	/* Nothing has been read yet, so these hold for the login's errors too. */
+	PQsetErrorVerbosity(p->conn, PQERRORS_VERBOSE);
+	PQsetNoticeReceiver(p->conn, no_notice, NULL);
+	if (PQstatus(p->conn) == CONNECTION_BAD) {
+		struct login_fail fail = {
+			.text = PQerrorMessage(p->conn), .at_once = true, .connecting = true};
+
+		login_judge(&fail, &f);
+		conclude(p, &f);
+		return;
+	}
+	timer_in(p, p->conf.timeout_us);
+	wait_for(p, EV_WRITE);
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct probe *p = arg;
+
+	(void)fd;
+	(void)what;
+	if (p->phase == PHASE_IDLE)
+		begin(p);
+	else
+		conclude_with(p, V_BAD, "timeout");
+}
+
+/*
+ * Birth and end.
+ */
+
+static void free_secret(char *s)
+{
+	if (s)
+		OPENSSL_cleanse(s, strlen(s));
+	free(s);
+}
+
+static void conf_free(struct probe_conf *pc)
+{
+	free((char *)pc->user);
+	free_secret((char *)pc->password);
+	free((char *)pc->dbname);
+	*pc = (struct probe_conf){0};
+}
+
+static int copy_str(const char **to, const char *from)
+{
+	*to = from ? strdup(from) : NULL;
+	return from && !*to ? -1 : 0;
+}
+
+static int conf_copy(struct probe_conf *to, const struct probe_conf *from)
+{
+	*to = *from;
+	to->user = to->password = to->dbname = NULL;
+	if (copy_str(&to->user, from->user) != 0 || copy_str(&to->password, from->password) != 0 ||
+	    copy_str(&to->dbname, from->dbname) != 0) {
+		conf_free(to);
+		return -1;
+	}
+	return 0;
+}
+
+int probe_start(struct target *t, struct event_base *base, const struct probe_conf *pc,
+		struct log_ctx *log, probe_changed_fn *changed, void *arg)
+{
+	struct probe *p;
+
+	if (t->probe) {
+		probe_reconf(t, pc);
+		return 0;
+	}
+	p = calloc(1, sizeof(*p));
+	if (!p)
+		return -1;
+	p->target = t;
+	p->base = base;
+	p->log = log;
+	p->changed = changed;
+	p->arg = arg;
+	if (conf_copy(&p->conf, pc) != 0 ||
+	    event_assign(&p->timer, base, -1, 0, on_timer, p) != 0) {
+		conf_free(&p->conf);
+		free(p);
+		return -1;
+	}
+	if (RAND_bytes((unsigned char *)&p->random, sizeof(p->random)) != 1)
+		p->random = (uint64_t)now_us() ^ (uintptr_t)p;
+	t->probe = p;
+	timer_in(p, 0);
+	return 0;
+}
+
+void probe_reconf(struct target *t, const struct probe_conf *pc)
+{
+	struct probe_conf copy;
+
+	/* Out of memory: the old numbers hold, which is better than none. */
+	if (!t->probe || conf_copy(&copy, pc) != 0)
+		return;
+	conf_free(&t->probe->conf);
+	t->probe->conf = copy;
+}
+
+void probe_now(struct target *t)
+{
+	if (t->probe && t->probe->phase == PHASE_IDLE)
+		timer_in(t->probe, 0);
+}
+
+void probe_stop(struct target *t)
+{
+	struct probe *p = t->probe;
+
+	if (!p)
+		return;
+	t->probe = NULL;
+	drop_conn(p);
+	event_del(&p->timer);
+	conf_free(&p->conf);
+	free(p);
+}
+
+void probe_clean_env(void)
+{
+	static const char *const names[] = {"PGSERVICE", "PGSERVICEFILE", "PGDATESTYLE", "PGTZ",
+					    "PGGEQO"};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		unsetenv(names[i]);
+}
