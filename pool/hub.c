@@ -1,0 +1,175 @@
+/* pool/hub.c - see hub.h
+ *
+ * SPDX-License-Identifier: ISC
+ */
+#include "pool/hub.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int hubs_init(struct hubs *h, unsigned worker_n)
+{
+	memset(h, 0, sizeof(*h));
+	h->worker_n = worker_n;
+	return pthread_mutex_init(&h->lock, NULL) ? -1 : 0;
+}
+
+static void db_put(struct hubs *h, struct hub_db *d)
+{
+	struct hub_db **p;
+
+	if (!d || --d->refs)
+		return;
+	for (p = &h->dbs; *p != d;)
+		p = &(*p)->next;
+	*p = d->next;
+	free(d->name);
+	free(d);
+}
+
+static void hub_free(struct hub *hub)
+{
+	free(hub->db);
+	free(hub->user);
+	free(hub->side);
+	free(hub->welcome);
+	free(hub);
+}
+
+void hubs_free(struct hubs *h)
+{
+	struct hub *hub, *next;
+
+	for (hub = h->head; hub; hub = next) {
+		next = hub->next;
+		db_put(h, hub->in);
+		hub_free(hub);
+	}
+	h->head = NULL;
+	pthread_mutex_destroy(&h->lock);
+}
+
+static struct hub_db *db_get(struct hubs *h, const char *name, int max)
+{
+	struct hub_db *d;
+
+	for (d = h->dbs; d; d = d->next)
+		if (strcmp(d->name, name) == 0) {
+			d->refs++;
+			atomic_store(&d->limit.max, max);
+			return d;
+		}
+	d = calloc(1, sizeof(*d));
+	if (!d)
+		return NULL;
+	d->name = strdup(name);
+	if (!d->name) {
+		free(d);
+		return NULL;
+	}
+	limit_init(&d->limit, max);
+	d->refs = 1;
+	d->next = h->dbs;
+	h->dbs = d;
+	return d;
+}
+
+static struct hub *make(struct hubs *h, const char *db, const char *user, int pool_size,
+			int max_db_connections)
+{
+	struct hub *hub = calloc(1, sizeof(*hub));
+	size_t side = h->worker_n * sizeof(struct hub_side);
+
+	if (!hub)
+		return NULL;
+	hub->db = strdup(db);
+	hub->user = strdup(user);
+	hub->side = aligned_alloc(64, side);
+	hub->in = db_get(h, db, max_db_connections);
+	if (!hub->db || !hub->user || !hub->side || !hub->in) {
+		db_put(h, hub->in);
+		hub_free(hub);
+		return NULL;
+	}
+	memset(hub->side, 0, side);
+	hub->worker_n = h->worker_n;
+	limit_init(&hub->limit, pool_size);
+	hub->next = h->head;
+	h->head = hub;
+	return hub;
+}
+
+struct hub *hubs_get(struct hubs *h, const char *db, const char *user, int pool_size,
+		     int max_db_connections)
+{
+	struct hub *hub;
+
+	pthread_mutex_lock(&h->lock);
+	for (hub = h->head; hub; hub = hub->next)
+		if (strcmp(hub->db, db) == 0 && strcmp(hub->user, user) == 0)
+			break;
+	if (hub) {
+		atomic_store(&hub->limit.max, pool_size);
+		atomic_store(&hub->in->limit.max, max_db_connections);
+	} else {
+		hub = make(h, db, user, pool_size, max_db_connections);
+	}
+	if (hub)
+		hub->refs++;
+	pthread_mutex_unlock(&h->lock);
+	return hub;
+}
+
+void hubs_put(struct hubs *h, struct hub *hub)
+{
+	struct hub **p;
+
+	if (!hub)
+		return;
+	pthread_mutex_lock(&h->lock);
+	if (--hub->refs == 0) {
+		for (p = &h->head; *p != hub;)
+			p = &(*p)->next;
+		*p = hub->next;
+		db_put(h, hub->in);
+		hub_free(hub);
+	}
+	pthread_mutex_unlock(&h->lock);
+}
+
+int hub_welcome_set(struct hubs *h, struct hub *hub, const uint8_t *p, size_t n)
+{
+	uint8_t *copy = malloc(n ? n : 1);
+
+	if (!copy)
+		return -1;
+	memcpy(copy, p, n);
+	pthread_mutex_lock(&h->lock);
+	free(hub->welcome);
+	hub->welcome = copy;
+	hub->welcome_len = n;
+	pthread_mutex_unlock(&h->lock);
+	return 0;
+}
+
+long hub_welcome_copy(struct hubs *h, struct hub *hub, uint8_t *out, size_t cap)
+{
+	long n;
+
+	pthread_mutex_lock(&h->lock);
+	n = hub->welcome_len > cap ? -1 : (long)hub->welcome_len;
+	if (n > 0)
+		memcpy(out, hub->welcome, (size_t)n);
+	pthread_mutex_unlock(&h->lock);
+	return n;
+}
+
+void hubs_each(struct hubs *h, void (*fn)(void *arg, struct hub *hub), void *arg)
+{
+	struct hub *hub;
+
+	pthread_mutex_lock(&h->lock);
+	for (hub = h->head; hub; hub = hub->next)
+		fn(arg, hub);
+	pthread_mutex_unlock(&h->lock);
+}

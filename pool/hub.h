@@ -1,0 +1,80 @@
+/* pool/hub.h - what the shards of one pool, one in each worker, share.
+ *
+ * A pool is all server connections for one database and one user. Each worker
+ * has a shard of it (pool/pool.h); the bound and the order of waiting are
+ * common: tokens, and for each worker the arrival of its longest waiter.
+ *
+ * Owner:   struct hubs, the daemon's registry; counted, one reference a shard.
+ * Threads: the atomics any; the registry under its mutex, taken at logins and
+ *          reloads only, never for a query.
+ *
+ * SPDX-License-Identifier: ISC
+ */
+#ifndef PGWEIR_POOL_HUB_H
+#define PGWEIR_POOL_HUB_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "conf/err.h"
+#include "pool/limit.h"
+
+/* One per database name: max_db_connections. */
+struct hub_db {
+	char *name;
+	struct limit limit;
+	_Atomic int hungry;            /* shards of this database that wait for a token */
+	unsigned refs;
+	struct hub_db *next;
+};
+
+/* One worker's side of a hub, on a cache line of its own. Written by that
+ * worker, except that another one claims `oldest` (sets it to 0) when it sends
+ * a server over. */
+struct hub_side {
+	_Alignas(64) _Atomic uint64_t oldest;  /* ticket of the longest waiter, 0: none */
+	_Atomic int idle, busy, dialling, cleaning;
+	_Atomic int clients, waiting;
+};
+
+struct hub {
+	char *db, *user;
+	struct hub_db *in;
+	struct limit limit;
+	_Atomic int hungry;            /* sides with a ticket out */
+	unsigned worker_n;
+	struct hub_side *side;         /* worker_n of them */
+	unsigned refs;
+	struct hub *next;
+	uint8_t *welcome;              /* what a login tells: ParameterStatus messages */
+	size_t welcome_len;
+};
+
+struct hubs {
+	pthread_mutex_t lock;
+	unsigned worker_n;
+	struct hub *head;
+	struct hub_db *dbs;
+};
+
+MUST_CHECK int hubs_init(struct hubs *h, unsigned worker_n);
+void hubs_free(struct hubs *h);
+
+/* Finds or makes; one reference more. New limits are applied. NULL: out of
+ * memory. */
+struct hub *hubs_get(struct hubs *h, const char *db, const char *user, int pool_size,
+		     int max_db_connections);
+void hubs_put(struct hubs *h, struct hub *hub);
+
+/* What a client of this pool is told at login: set after each server login,
+ * copied out at each client login. Copying gives the length, 0 when there is
+ * none yet, -1 when cap is too small. */
+MUST_CHECK int hub_welcome_set(struct hubs *h, struct hub *hub, const uint8_t *p, size_t n);
+long hub_welcome_copy(struct hubs *h, struct hub *hub, uint8_t *out, size_t cap);
+
+/* Calls fn for each hub under the lock: for SHOW and for reloads. */
+void hubs_each(struct hubs *h, void (*fn)(void *arg, struct hub *hub), void *arg);
+
+#endif

@@ -1,0 +1,105 @@
+/* proxy/io/stream.h - one connection: a non-blocking socket, what has come in
+ * and what could not yet go out. Knows no client and no server.
+ *
+ * Owner:   embedded in a client, a server or a cancel request.
+ * Threads: its worker's.
+ *
+ * It writes first and asks epoll only after EAGAIN; reading is switched off
+ * lazily, when bytes come that nobody wants. In steady state a query costs one
+ * recv and one send on each side and no epoll_ctl.
+ *
+ * SPDX-License-Identifier: ISC
+ */
+#ifndef PGWEIR_IO_STREAM_H
+#define PGWEIR_IO_STREAM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include "io/worker.h"
+
+enum io { IO_OK = 0, IO_AGAIN, IO_EOF, IO_FAIL };
+
+struct stream;
+
+/* What the owner is told. It may close the stream in any of them. */
+struct stream_ops {
+	void (*readable)(struct stream *s);  /* bytes, EOF or an error wait: stream_fill() */
+	void (*drained)(struct stream *s);   /* all of `out` has gone */
+	void (*connected)(struct stream *s, int error);  /* after stream_connect(); errno or 0 */
+};
+
+struct stream {
+	struct worker *w;
+	const struct stream_ops *ops;
+	struct event rd, wr;
+	struct buf *in;              /* NULL while it would be empty */
+	uint8_t *out;                /* what the kernel did not take */
+	uint32_t out_at, out_len, out_cap;
+	int fd;                      /* -1: closed */
+	int error;                   /* errno of the last IO_FAIL */
+	bool wants;                  /* the owner wants readable() */
+	bool rd_armed, wr_armed;
+	bool connecting;
+	bool failed;                 /* a write has failed: told by the next fill */
+};
+
+/* TCP settings for every new connection, 0 = the system's. */
+struct stream_tcp {
+	bool keepalive;
+	int keepidle, keepintvl, keepcnt, user_timeout_ms;
+};
+
+/* Takes over an open non-blocking fd and starts reading. */
+void stream_open(struct stream *s, struct worker *w, int fd, const struct stream_ops *ops);
+/* Starts to connect; connected() tells the end, never from within this call.
+ * -1: no socket (errno). */
+MUST_CHECK int stream_connect(struct stream *s, struct worker *w, const struct sockaddr *sa,
+			      socklen_t len, const struct stream_ops *ops);
+void stream_tcp_options(int fd, const struct stream_tcp *t);
+
+/* Reads once into `in`, making the buffer large enough for `want` bytes from
+ * its start (0: the usual). IO_AGAIN also when the buffer is full. */
+enum io stream_fill(struct stream *s, size_t want);
+/* Bytes waiting in `in`. */
+static inline size_t stream_have(const struct stream *s)
+{
+	return s->in ? s->in->end - s->in->start : 0;
+}
+static inline uint8_t *stream_data(const struct stream *s)
+{
+	return s->in->data + s->in->start;
+}
+/* n bytes of `in` are done with; an empty buffer goes back. */
+void stream_consume(struct stream *s, size_t n);
+
+/* Sends all of it: what the kernel does not take is copied and goes when it
+ * can. IO_OK: gone. IO_AGAIN: some of it waits in `out`, the caller should stop
+ * making more until drained(). IO_FAIL: the connection is lost (or out of
+ * memory); readable() will tell too. */
+enum io stream_sendv(struct stream *s, const struct iovec *iov, int n);
+enum io stream_send(struct stream *s, const void *p, size_t n);
+static inline bool stream_backed_up(const struct stream *s)
+{
+	return s->out_len > 0;
+}
+
+/* Whether readable() is wanted. */
+void stream_want(struct stream *s, bool on);
+/* MSG_PEEK: true when there is neither EOF nor an error nor a byte waiting. */
+bool stream_quiet(struct stream *s);
+
+/* Takes the stream off its loop (no events, both buffers must be empty), and
+ * puts it on another worker's. */
+void stream_detach(struct stream *s);
+void stream_attach(struct stream *s, struct worker *w);
+
+/* Closes; idempotent. */
+void stream_close(struct stream *s);
+/* Gives the fd away: the stream is closed, the fd is not. */
+int stream_release_fd(struct stream *s);
+
+#endif

@@ -1,0 +1,268 @@
+/* proxy/io/worker.c - see worker.h
+ *
+ * SPDX-License-Identifier: ISC
+ */
+#include "io/worker.h"
+
+#include <openssl/rand.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+uint64_t clock_mono_us(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000u + (uint64_t)ts.tv_nsec / 1000u;
+}
+
+int64_t clock_wall_us(void *unused)
+{
+	struct timespec ts;
+
+	(void)unused;
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
+uint64_t worker_clock(struct worker *w)
+{
+	w->now_us = clock_mono_us();
+	return w->now_us;
+}
+
+int random_secret(void *p, size_t n)
+{
+	return RAND_bytes(p, (int)n) == 1 ? 0 : -1;
+}
+
+/* xorshift128+ */
+uint64_t worker_random(struct worker *w)
+{
+	uint64_t a = w->rng[0], b = w->rng[1];
+
+	w->rng[0] = b;
+	a ^= a << 23;
+	w->rng[1] = a ^ b ^ (a >> 17) ^ (b >> 26);
+	return w->rng[1] + b;
+}
+
+static void on_mbox(evutil_socket_t fd, short what, void *arg)
+{
+	struct worker *w = arg;
+	struct letter *l, *next;
+
+	(void)fd;
+	(void)what;
+	worker_clock(w);
+	for (l = mbox_take(&w->mbox); l; l = next) {
+		next = l->next;
+		l->deliver(w, l);
+	}
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct worker *w = arg;
+
+	(void)fd;
+	(void)what;
+	w->timer_at = 0; /* worker_turn looks at the deadlines */
+}
+
+int worker_init(struct worker *w, unsigned id, const struct log *log, void *owner,
+		void (*turn_end)(struct worker *w), struct err *e)
+{
+	struct event_config *cfg;
+	unsigned i;
+
+	memset(w, 0, sizeof(*w));
+	w->id = id;
+	w->mbox.fd = -1;
+	w->owner = owner;
+	w->turn_end = turn_end;
+	w->log = *log;
+	w->log_ctx.log = &w->log;
+	for (i = 0; i < DEADLINE_KINDS; i++)
+		list_init(&w->deadlines[i]);
+	cfg = event_config_new();
+	if (!cfg)
+		return err_set(e, "out of memory");
+	/* No second thread ever touches this base: letters come by eventfd. */
+	event_config_set_flag(cfg, EVENT_BASE_FLAG_NOLOCK);
+	event_config_set_flag(cfg, EVENT_BASE_FLAG_IGNORE_ENV);
+	w->base = event_base_new_with_config(cfg);
+	event_config_free(cfg);
+	if (!w->base || mbox_init(&w->mbox)) {
+		worker_free(w);
+		return err_set(e, "cannot make an event loop: out of memory or file descriptors");
+	}
+	if (random_secret(w->rng, sizeof(w->rng)) || (!w->rng[0] && !w->rng[1])) {
+		worker_free(w);
+		return err_set(e, "the system has no randomness");
+	}
+	event_assign(&w->mbox_ev, w->base, w->mbox.fd, EV_READ | EV_PERSIST, on_mbox, w);
+	event_add(&w->mbox_ev, NULL);
+	evtimer_assign(&w->timer_ev, w->base, on_timer, w);
+	worker_clock(w);
+	atomic_store(&w->alive_us, w->now_us);
+	return 0;
+}
+
+static void bury_all(struct worker *w)
+{
+	struct corpse *c, *next;
+
+	while (w->grave) {
+		c = w->grave;
+		w->grave = NULL;
+		for (; c; c = next) {
+			next = c->next;
+			c->bury(c);
+		}
+	}
+}
+
+void worker_free(struct worker *w)
+{
+	struct buf *b, *next;
+
+	bury_all(w);
+	if (w->base) {
+		if (event_initialized(&w->mbox_ev))
+			event_del(&w->mbox_ev);
+		if (event_initialized(&w->timer_ev))
+			event_del(&w->timer_ev);
+		event_base_free(w->base);
+		w->base = NULL;
+	}
+	mbox_close(&w->mbox);
+	for (b = w->spare; b; b = next) {
+		next = b->next;
+		free(b);
+	}
+	w->spare = NULL;
+	w->spare_n = 0;
+}
+
+void worker_post(struct worker *w, struct letter *l)
+{
+	mbox_post(&w->mbox, l);
+}
+
+void worker_bury(struct worker *w, struct corpse *c, void (*bury)(struct corpse *c))
+{
+	c->bury = bury;
+	c->next = w->grave;
+	w->grave = c;
+}
+
+void deadline_set(struct worker *w, unsigned kind, struct deadline *d, uint64_t at_us)
+{
+	struct link *head = &w->deadlines[kind], *after;
+
+	list_del(&d->link);
+	d->at_us = at_us;
+	for (after = head->prev; after != head; after = after->prev)
+		if (LIST_ENTRY(after, struct deadline, link)->at_us <= at_us)
+			break;
+	list_insert(&d->link, after, after->next);
+}
+
+static void fire_due(struct worker *w)
+{
+	unsigned i;
+
+	for (i = 0; i < DEADLINE_KINDS; i++)
+		while (!list_empty(&w->deadlines[i])) {
+			struct deadline *d =
+				LIST_ENTRY(w->deadlines[i].next, struct deadline, link);
+
+			if (d->at_us > w->now_us)
+				break;
+			list_del(&d->link);
+			d->fire(d);
+		}
+}
+
+static void set_timer(struct worker *w)
+{
+	uint64_t first = 0, in;
+	struct timeval tv;
+	unsigned i;
+
+	for (i = 0; i < DEADLINE_KINDS; i++)
+		if (!list_empty(&w->deadlines[i])) {
+			uint64_t at =
+				LIST_ENTRY(w->deadlines[i].next, struct deadline, link)->at_us;
+
+			if (!first || at < first)
+				first = at;
+		}
+	/* An earlier alarm than needed is harmless and cheaper than moving it. */
+	if (!first || (w->timer_at && w->timer_at <= first))
+		return;
+	in = first > w->now_us ? first - w->now_us : 0;
+	tv.tv_sec = (time_t)(in / 1000000u);
+	tv.tv_usec = (suseconds_t)(in % 1000000u);
+	w->timer_at = first;
+	event_add(&w->timer_ev, &tv);
+}
+
+static void worker_turn(struct worker *w)
+{
+	worker_clock(w);
+	fire_due(w);
+	if (w->turn_end)
+		w->turn_end(w);
+	bury_all(w);
+	set_timer(w);
+	w->turn++;
+	atomic_store_explicit(&w->alive_us, w->now_us, memory_order_relaxed);
+}
+
+void worker_run(struct worker *w)
+{
+	worker_turn(w);
+	while (!w->done) {
+		event_base_loop(w->base, EVLOOP_ONCE);
+		worker_turn(w);
+	}
+}
+
+struct buf *buf_take(struct worker *w, size_t want)
+{
+	struct buf *b = w->spare;
+	size_t cap = want > BUF_CAP ? want : BUF_CAP;
+
+	if (cap == BUF_CAP && b) {
+		w->spare = b->next;
+		w->spare_n--;
+	} else {
+		if (cap > UINT32_MAX - sizeof(*b))
+			return NULL;
+		b = malloc(sizeof(*b) + cap);
+		if (!b)
+			return NULL;
+		b->cap = (uint32_t)cap;
+	}
+	b->next = NULL;
+	b->start = b->end = 0;
+	w->buf_bytes += b->cap;
+	return b;
+}
+
+void buf_give(struct worker *w, struct buf *b)
+{
+	if (!b)
+		return;
+	w->buf_bytes -= b->cap;
+	if (b->cap != BUF_CAP || w->spare_n >= BUF_SPARE_MAX) {
+		free(b);
+		return;
+	}
+	b->next = w->spare;
+	w->spare = b;
+	w->spare_n++;
+}

@@ -1,0 +1,119 @@
+/* proxy/io/worker.h - one event loop: its clock, its deadlines, its letter box,
+ * its free buffers and its grave.
+ *
+ * Owner:   struct daemon's array. Threads: its own thread only, except where a
+ *          function says otherwise.
+ *
+ * This folder is the only one that touches the kernel: what is above it can be
+ * linked against another implementation of worker.h, stream.h and mbox.h.
+ *
+ * SPDX-License-Identifier: ISC
+ */
+#ifndef PGWEIR_IO_WORKER_H
+#define PGWEIR_IO_WORKER_H
+
+#include <event2/event.h>
+#include <event2/event_struct.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "conf/list.h"
+#include "conf/log.h"
+#include "io/mbox.h"
+
+#define BUF_SIZE 16384u              /* of a buffer with its header */
+#define BUF_SPARE_MAX 256u           /* kept per worker */
+#define DEADLINE_KINDS 12u
+
+/* Bytes on their way. data[start..end) is what is there. */
+struct buf {
+	struct buf *next;
+	uint32_t start, end, cap;
+	uint8_t data[];
+};
+#define BUF_CAP (BUF_SIZE - sizeof(struct buf))
+
+/* One thing that must happen by a time. Deadlines of a kind have nearly the
+ * same length, so they are kept in order at hardly any cost, and only the
+ * heads are looked at. */
+struct deadline {
+	struct link link;
+	uint64_t at_us;
+	void (*fire)(struct deadline *d);
+};
+
+/* What is freed at the end of the turn: nobody up the stack may be left
+ * holding air. */
+struct corpse {
+	struct corpse *next;
+	void (*bury)(struct corpse *c);
+};
+
+struct worker {
+	unsigned id;
+	struct event_base *base;
+	uint64_t now_us;             /* monotonic; of the event being handled */
+	uint64_t turn;               /* loop turns so far */
+	struct mbox mbox;
+	struct event mbox_ev, timer_ev;
+	uint64_t timer_at;           /* what timer_ev is set to, 0 = not set */
+	struct link deadlines[DEADLINE_KINDS];
+	struct corpse *grave;
+	struct buf *spare;
+	unsigned spare_n;
+	size_t buf_bytes;            /* handed out */
+	uint64_t rng[2];
+	struct log log;
+	struct log_ctx log_ctx;
+	bool done;                   /* the loop ends after this turn */
+	_Atomic unsigned load;       /* clients; read by the accepting thread */
+	_Atomic uint64_t alive_us;   /* last turn; read by the watchdog */
+	void (*turn_end)(struct worker *w);  /* the owner's, at the end of each turn */
+	void *owner;
+};
+
+/* log: where to write (fd, level); the rate table is the worker's own. */
+MUST_CHECK int worker_init(struct worker *w, unsigned id, const struct log *log, void *owner,
+			   void (*turn_end)(struct worker *w), struct err *e);
+void worker_free(struct worker *w);
+/* Runs until done. */
+void worker_run(struct worker *w);
+/* Any thread. */
+void worker_post(struct worker *w, struct letter *l);
+
+/* Reads the clock anew; every event handler begins with it. */
+uint64_t worker_clock(struct worker *w);
+uint64_t clock_mono_us(void);
+int64_t clock_wall_us(void *unused);
+
+/* Sets or moves a deadline; at_us is absolute. fire must be set. */
+void deadline_set(struct worker *w, unsigned kind, struct deadline *d, uint64_t at_us);
+static inline void deadline_init(struct deadline *d, void (*fire)(struct deadline *d))
+{
+	list_init(&d->link);
+	d->at_us = 0;
+	d->fire = fire;
+}
+static inline void deadline_clear(struct deadline *d)
+{
+	list_del(&d->link);
+}
+static inline bool deadline_is_set(const struct deadline *d)
+{
+	return list_on(&d->link);
+}
+
+void worker_bury(struct worker *w, struct corpse *c, void (*bury)(struct corpse *c));
+
+/* A buffer with room for at least `want` bytes (0: the usual size); NULL when
+ * out of memory. */
+struct buf *buf_take(struct worker *w, size_t want);
+void buf_give(struct worker *w, struct buf *b);        /* NULL is fine */
+
+/* Not for secrets. */
+uint64_t worker_random(struct worker *w);
+/* For secrets. -1 when the system has no randomness. */
+MUST_CHECK int random_secret(void *p, size_t n);
+
+#endif

@@ -1,0 +1,277 @@
+/* proxy/wire/owed.c - see owed.h
+ *
+ * SPDX-License-Identifier: ISC
+ */
+#include "wire/owed.h"
+
+#include <stdlib.h>
+
+static struct owed_entry *at(const struct owed *o, uint32_t i)
+{
+	return &o->q[(o->head + i) & (o->cap - 1)];
+}
+
+static bool owes_ready(uint8_t kind)
+{
+	return kind == OWED_SYNC || kind == OWED_QUERY || kind == OWED_FCALL;
+}
+
+static int grow(struct owed *o)
+{
+	uint32_t cap = o->cap ? o->cap * 2 : 16, i;
+	struct owed_entry *q;
+
+	if (o->n >= OWED_MAX)
+		return -1;
+	q = calloc(cap, sizeof(*q));
+	if (!q)
+		return -1;
+	for (i = 0; i < o->n; i++)
+		q[i] = *at(o, i);
+	free(o->q);
+	o->q = q;
+	o->cap = cap;
+	o->head = 0;
+	return 0;
+}
+
+static enum owed_kind kind_of(char type, char what)
+{
+	switch (type) {
+	case 'P':
+		return OWED_PARSE;
+	case 'B':
+		return OWED_BIND;
+	case 'C':
+		return OWED_CLOSE;
+	case 'D':
+		return what == 'S' ? OWED_DESCRIBE_S : OWED_DESCRIBE_P;
+	case 'E':
+		return OWED_EXECUTE;
+	case 'S':
+		return OWED_SYNC;
+	case 'Q':
+		return OWED_QUERY;
+	case 'F':
+		return OWED_FCALL;
+	case 'c':
+	case 'f':
+		return OWED_COPY_END;
+	default:
+		return OWED_KIND_N;
+	}
+}
+
+static int push(struct owed *o, enum owed_kind kind, bool swallow, uint32_t ref, bool *live)
+{
+	if (live)
+		*live = true;
+	if (o->skipping && kind != OWED_SYNC && !(kind == OWED_QUERY && o->query_ends_skip)) {
+		if (live)
+			*live = false;
+		return 0;
+	}
+	if (o->n == o->cap && grow(o))
+		return -1;
+	o->skipping = false;
+	*at(o, o->n) = (struct owed_entry){ (uint8_t)kind, swallow, ref };
+	o->n++;
+	o->ready_n += owes_ready((uint8_t)kind);
+	return 0;
+}
+
+int owed_sent(struct owed *o, char type, char what, bool swallow, uint32_t ref, bool *live)
+{
+	enum owed_kind kind = kind_of(type, what);
+
+	if (live)
+		*live = true;
+	if (kind == OWED_KIND_N)
+		return 0;
+	if (kind == OWED_COPY_END && o->n == 0)
+		return 0; /* outside COPY the server ignores it */
+	return push(o, kind, swallow, ref, live);
+}
+
+int owed_sent_local(struct owed *o, uint32_t ref, bool *live)
+{
+	return push(o, OWED_LOCAL, false, ref, live);
+}
+
+static struct owed_entry pop(struct owed *o)
+{
+	struct owed_entry e = *at(o, 0);
+
+	o->head = (o->head + 1) & (o->cap - 1);
+	o->n--;
+	o->ready_n -= owes_ready(e.kind);
+	return e;
+}
+
+bool owed_local_due(struct owed *o, uint32_t *ref)
+{
+	if (!o->n || at(o, 0)->kind != OWED_LOCAL)
+		return false;
+	*ref = pop(o).ref;
+	return true;
+}
+
+/* Takes entry i out of the middle. */
+static void cut(struct owed *o, uint32_t i)
+{
+	o->ready_n -= owes_ready(at(o, i)->kind);
+	for (; i + 1 < o->n; i++)
+		*at(o, i) = *at(o, i + 1);
+	o->n--;
+}
+
+/* COPY IN ends well: the Syncs the server read in the middle of the data are
+ * not answered. They stand between the front and the CopyDone. */
+static void copy_done(struct owed *o)
+{
+	uint32_t i = 1;
+
+	o->copy_in = false;
+	while (i < o->n && at(o, i)->kind != OWED_COPY_END) {
+		if (at(o, i)->kind == OWED_SYNC)
+			cut(o, i);
+		else
+			i++;
+	}
+}
+
+static void copy_failed(struct owed *o)
+{
+	uint32_t i;
+
+	o->copy_in = false;
+	for (i = 1; i < o->n && at(o, i)->kind != OWED_COPY_END; i++)
+		if (at(o, i)->kind == OWED_SYNC)
+			o->unsure = true;
+}
+
+static void drop_copy_ends(struct owed *o)
+{
+	while (o->n && at(o, 0)->kind == OWED_COPY_END)
+		(void)pop(o);
+}
+
+static bool is_extended(uint8_t kind)
+{
+	return kind <= OWED_EXECUTE;
+}
+
+/* An ErrorResponse. In the extended protocol everything up to the next Sync
+ * goes unanswered. */
+static enum owed_verdict got_error(struct owed *o, struct owed_entry *settled, owed_drop_fn *drop,
+				   void *arg)
+{
+	struct owed_entry front;
+	bool first = true;
+
+	if (!o->n)
+		return OWED_ASYNC;
+	front = *at(o, 0);
+	if (o->copy_in)
+		copy_failed(o);
+	if (!is_extended(front.kind))
+		return front.swallow ? OWED_SWALLOW : OWED_FORWARD;
+	if (settled)
+		*settled = front;
+	while (o->n && at(o, 0)->kind != OWED_SYNC &&
+	       !(o->query_ends_skip && at(o, 0)->kind == OWED_QUERY)) {
+		struct owed_entry e = pop(o);
+
+		if (drop && e.kind != OWED_COPY_END)
+			drop(arg, &e, first);
+		first = false;
+	}
+	o->skipping = o->n == 0;
+	return front.swallow ? OWED_SWALLOW : OWED_FORWARD;
+}
+
+static enum owed_verdict settle(struct owed *o, bool fits, bool done, struct owed_entry *settled)
+{
+	struct owed_entry front;
+
+	if (!o->n)
+		return OWED_BROKEN;
+	front = *at(o, 0);
+	if (!fits)
+		return OWED_BROKEN;
+	if (done) {
+		(void)pop(o);
+		drop_copy_ends(o);
+		if (settled)
+			*settled = front;
+	}
+	return front.swallow ? OWED_SWALLOW : OWED_FORWARD;
+}
+
+enum owed_verdict owed_got(struct owed *o, char type, struct owed_entry *settled,
+			   owed_drop_fn *drop, void *arg)
+{
+	uint8_t k = o->n ? at(o, 0)->kind : OWED_KIND_N;
+
+	if (settled)
+		settled->kind = OWED_KIND_N;
+	switch (type) {
+	case '1':
+		return settle(o, k == OWED_PARSE, true, settled);
+	case '2':
+		return settle(o, k == OWED_BIND, true, settled);
+	case '3':
+		return settle(o, k == OWED_CLOSE, true, settled);
+	case 't':
+		return settle(o, k == OWED_DESCRIBE_S, false, settled);
+	case 'n':
+		return settle(o, k == OWED_DESCRIBE_S || k == OWED_DESCRIBE_P, true, settled);
+	case 'T':
+		return settle(o, k != OWED_KIND_N,
+			      k == OWED_DESCRIBE_S || k == OWED_DESCRIBE_P, settled);
+	case 'C':
+		if (o->copy_in)
+			copy_done(o);
+		/* fall through */
+	case 'I':
+	case 's':
+		return settle(o, k == OWED_EXECUTE || k == OWED_QUERY, k == OWED_EXECUTE, settled);
+	case 'G':
+		if (k == OWED_EXECUTE || k == OWED_QUERY)
+			o->copy_in = true;
+		return settle(o, k == OWED_EXECUTE || k == OWED_QUERY, false, settled);
+	case 'D':
+	case 'H':
+	case 'W':
+	case 'd':
+	case 'c':
+	case 'V':
+		return settle(o, true, false, settled);
+	case 'E':
+		return got_error(o, settled, drop, arg);
+	case 'Z':
+		o->copy_in = false;
+		return settle(o, k == OWED_SYNC || k == OWED_QUERY || k == OWED_FCALL, true,
+			      settled);
+	case 'N':
+	case 'S':
+	case 'A':
+		if (!o->n)
+			return OWED_ASYNC;
+		return at(o, 0)->swallow ? OWED_SWALLOW : OWED_FORWARD;
+	default:
+		return OWED_BROKEN;
+	}
+}
+
+void owed_reset(struct owed *o)
+{
+	o->head = o->n = o->ready_n = 0;
+	o->skipping = o->copy_in = o->unsure = false;
+}
+
+void owed_free(struct owed *o)
+{
+	free(o->q);
+	*o = (struct owed){ 0 };
+}

@@ -1,0 +1,342 @@
+/* proxy/wire/stmt.c - see stmt.h
+ *
+ * SPDX-License-Identifier: ISC
+ */
+#include "wire/stmt.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static uint64_t hash_bytes(uint64_t h, const uint8_t *p, size_t n)
+{
+	uint64_t w;
+
+	h ^= n * 0x9e3779b97f4a7c15ULL;
+	for (; n >= 8; p += 8, n -= 8) {
+		memcpy(&w, p, 8);
+		h = (h ^ w) * 0xff51afd7ed558ccdULL;
+		h ^= h >> 32;
+	}
+	w = 0;
+	memcpy(&w, p, n);
+	h = (h ^ w) * 0xc4ceb9fe1a85ec53ULL;
+	return h ^ (h >> 29);
+}
+
+void stmts_init(struct stmts *t, unsigned worker, uint64_t seed)
+{
+	*t = (struct stmts){ 0 };
+	t->seed = seed;
+	t->next_id = ((uint64_t)(worker + 1) << 48) + 1;
+}
+
+static int stmts_grow(struct stmts *t)
+{
+	uint32_t cap = t->cap ? t->cap * 2 : 64, i;
+	struct stmt **b = calloc(cap, sizeof(struct stmt *)), *s, *next;
+
+	if (!b)
+		return -1;
+	for (i = 0; i < t->cap; i++)
+		for (s = t->bucket[i]; s; s = next) {
+			next = s->next;
+			s->next = b[s->hash & (cap - 1)];
+			b[s->hash & (cap - 1)] = s;
+		}
+	free(t->bucket);
+	t->bucket = b;
+	t->cap = cap;
+	return 0;
+}
+
+struct stmt *stmts_get(struct stmts *t, const uint8_t *body, uint32_t len, bool *fresh)
+{
+	uint64_t h = hash_bytes(t->seed, body, len);
+	struct stmt *s;
+
+	*fresh = false;
+	if (t->cap)
+		for (s = t->bucket[h & (t->cap - 1)]; s; s = s->next)
+			if (s->hash == h && s->len == len && memcmp(s->body, body, len) == 0) {
+				s->refs++;
+				return s;
+			}
+	if (t->n >= t->cap && stmts_grow(t))
+		return NULL;
+	s = calloc(1, sizeof(*s) + len);
+	if (!s)
+		return NULL;
+	s->refs = 1;
+	s->len = len;
+	s->hash = h;
+	s->id = t->next_id++;
+	memcpy(s->body, body, len);
+	s->next = t->bucket[h & (t->cap - 1)];
+	t->bucket[h & (t->cap - 1)] = s;
+	t->n++;
+	t->bytes += sizeof(*s) + len;
+	*fresh = true;
+	return s;
+}
+
+void stmts_put(struct stmts *t, struct stmt *s)
+{
+	struct stmt **p;
+
+	if (!s || --s->refs)
+		return;
+	for (p = &t->bucket[s->hash & (t->cap - 1)]; *p != s;)
+		p = &(*p)->next;
+	*p = s->next;
+	t->n--;
+	t->bytes -= sizeof(*s) + s->len;
+	free(s);
+}
+
+void stmts_free(struct stmts *t)
+{
+	uint32_t i;
+	struct stmt *s, *next;
+
+	for (i = 0; i < t->cap; i++)
+		for (s = t->bucket[i]; s; s = next) {
+			next = s->next;
+			free(s);
+		}
+	free(t->bucket);
+	*t = (struct stmts){ 0 };
+}
+
+void stmt_name(uint64_t id, char out[STMT_NAME_CAP])
+{
+	(void)snprintf(out, STMT_NAME_CAP, "pgweir_%llx", (unsigned long long)id);
+}
+
+/* ---- names ---- */
+
+static int names_grow(struct stmt_names *m)
+{
+	uint32_t cap = m->cap ? m->cap * 2 : 8, i;
+	struct stmt_named **b = calloc(cap, sizeof(struct stmt_named *)), *e, *next;
+
+	if (!b)
+		return -1;
+	for (i = 0; i < m->cap; i++)
+		for (e = m->bucket[i]; e; e = next) {
+			next = e->next;
+			e->next = b[e->hash & (cap - 1)];
+			b[e->hash & (cap - 1)] = e;
+		}
+	free(m->bucket);
+	m->bucket = b;
+	m->cap = cap;
+	return 0;
+}
+
+static struct stmt_named **names_find(const struct stmt_names *m, const char *name, uint64_t *hash)
+{
+	uint64_t h = hash_bytes(0x243f6a8885a308d3ULL, (const uint8_t *)name, strlen(name));
+	struct stmt_named **p;
+
+	*hash = h;
+	if (!m->cap)
+		return NULL;
+	for (p = &m->bucket[h & (m->cap - 1)]; *p; p = &(*p)->next)
+		if ((*p)->hash == h && strcmp((*p)->name, name) == 0)
+			return p;
+	return NULL;
+}
+
+struct stmt *stmt_names_get(const struct stmt_names *m, const char *name)
+{
+	uint64_t h;
+	struct stmt_named **p = names_find(m, name, &h);
+
+	return p ? (*p)->stmt : NULL;
+}
+
+int stmt_names_add(struct stmt_names *m, const char *name, struct stmt *s)
+{
+	size_t n = strlen(name) + 1;
+	struct stmt_named *e;
+	uint64_t h;
+
+	if (names_find(m, name, &h))
+		return -1;
+	if (m->n >= m->cap && names_grow(m))
+		return -1;
+	e = malloc(sizeof(*e) + n);
+	if (!e)
+		return -1;
+	e->stmt = s;
+	e->hash = h;
+	memcpy(e->name, name, n);
+	e->next = m->bucket[h & (m->cap - 1)];
+	m->bucket[h & (m->cap - 1)] = e;
+	m->n++;
+	return 0;
+}
+
+struct stmt *stmt_names_del(struct stmt_names *m, const char *name)
+{
+	uint64_t h;
+	struct stmt_named **p = names_find(m, name, &h), *e;
+	struct stmt *s;
+
+	if (!p)
+		return NULL;
+	e = *p;
+	*p = e->next;
+	s = e->stmt;
+	free(e);
+	m->n--;
+	return s;
+}
+
+void stmt_names_clear(struct stmt_names *m, struct stmts *t)
+{
+	struct stmt_named *e, *next;
+	uint32_t i;
+
+	for (i = 0; i < m->cap; i++)
+		for (e = m->bucket[i]; e; e = next) {
+			next = e->next;
+			stmts_put(t, e->stmt);
+			free(e);
+		}
+	free(m->bucket);
+	*m = (struct stmt_names){ 0 };
+}
+
+/* ---- a server's cache ---- */
+
+static uint32_t spot(const struct stmt_cache *c, uint64_t id)
+{
+	return (uint32_t)((id * 0x9e3779b97f4a7c15ULL) >> 32) & (c->cap - 1);
+}
+
+static uint32_t cache_find(const struct stmt_cache *c, uint64_t id)
+{
+	uint32_t i;
+
+	if (!c->cap)
+		return STMT_NIL;
+	for (i = spot(c, id); c->slot[i].id; i = (i + 1) & (c->cap - 1))
+		if (c->slot[i].id == id)
+			return i;
+	return STMT_NIL;
+}
+
+static void unchain(struct stmt_cache *c, uint32_t i)
+{
+	struct stmt_slot *s = &c->slot[i];
+
+	if (s->newer == STMT_NIL)
+		c->newest = s->older;
+	else
+		c->slot[s->newer].older = s->older;
+	if (s->older == STMT_NIL)
+		c->oldest = s->newer;
+	else
+		c->slot[s->older].newer = s->newer;
+}
+
+static void chain_newest(struct stmt_cache *c, uint32_t i)
+{
+	c->slot[i].newer = STMT_NIL;
+	c->slot[i].older = c->newest;
+	if (c->newest == STMT_NIL)
+		c->oldest = i;
+	else
+		c->slot[c->newest].newer = i;
+	c->newest = i;
+}
+
+bool stmt_cache_use(struct stmt_cache *c, uint64_t id)
+{
+	uint32_t i = cache_find(c, id);
+
+	if (i == STMT_NIL)
+		return false;
+	if (i != c->newest) {
+		unchain(c, i);
+		chain_newest(c, i);
+	}
+	return true;
+}
+
+static void cache_insert(struct stmt_cache *c, uint64_t id)
+{
+	uint32_t i = spot(c, id);
+
+	while (c->slot[i].id)
+		i = (i + 1) & (c->cap - 1);
+	c->slot[i].id = id;
+	chain_newest(c, i);
+	c->n++;
+}
+
+/* Builds the table anew, oldest first, so that the order of use stays. */
+static int cache_rebuild(struct stmt_cache *c, uint32_t cap)
+{
+	struct stmt_cache fresh = { calloc(cap, sizeof(*c->slot)), cap, 0, STMT_NIL, STMT_NIL };
+	uint32_t i;
+
+	if (!fresh.slot)
+		return -1;
+	for (i = c->n ? c->oldest : STMT_NIL; i != STMT_NIL; i = c->slot[i].newer)
+		cache_insert(&fresh, c->slot[i].id);
+	free(c->slot);
+	*c = fresh;
+	return 0;
+}
+
+int stmt_cache_add(struct stmt_cache *c, uint64_t id)
+{
+	if (stmt_cache_use(c, id))
+		return 0;
+	if ((c->n + 1) * 2 > c->cap && cache_rebuild(c, c->cap ? c->cap * 2 : 16))
+		return -1;
+	cache_insert(c, id);
+	return 0;
+}
+
+/* Open addressing without tombstones: what follows in the run moves up. */
+void stmt_cache_del(struct stmt_cache *c, uint64_t id)
+{
+	uint32_t i = cache_find(c, id), j;
+
+	if (i == STMT_NIL)
+		return;
+	unchain(c, i);
+	c->n--;
+	for (j = (i + 1) & (c->cap - 1); c->slot[j].id; j = (j + 1) & (c->cap - 1)) {
+		uint32_t home = spot(c, c->slot[j].id);
+
+		if (((j - home) & (c->cap - 1)) < ((j - i) & (c->cap - 1)))
+			continue;
+		c->slot[i] = c->slot[j];
+		if (c->slot[i].newer == STMT_NIL)
+			c->newest = i;
+		else
+			c->slot[c->slot[i].newer].older = i;
+		if (c->slot[i].older == STMT_NIL)
+			c->oldest = i;
+		else
+			c->slot[c->slot[i].older].newer = i;
+		i = j;
+	}
+	c->slot[i].id = 0;
+}
+
+uint64_t stmt_cache_oldest(const struct stmt_cache *c)
+{
+	return c->n ? c->slot[c->oldest].id : 0;
+}
+
+void stmt_cache_clear(struct stmt_cache *c)
+{
+	free(c->slot);
+	*c = (struct stmt_cache){ 0 };
+}

@@ -1,0 +1,99 @@
+/* proxy/wire/stmt.h - prepared statements of the extended protocol, as clients
+ * name them and as servers know them.
+ *
+ * Pure but for malloc. One struct stmts per worker, one struct stmt_names per
+ * client, one struct stmt_cache per server connection.
+ *
+ * Each client has names of its own. Equal texts (query and parameter types)
+ * are one struct stmt in a worker, with a number that is never used again; on
+ * a server the statement is called after that number. A server that moves to
+ * another worker takes its numbers along: the worker's number is part of them.
+ *
+ * SPDX-License-Identifier: ISC
+ */
+#ifndef PGWEIR_WIRE_STMT_H
+#define PGWEIR_WIRE_STMT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "conf/err.h"
+
+#define STMT_NAME_CAP 32               /* "pgweir_" + 16 hex digits + zero */
+
+/* One text: what follows the name in a Parse message. */
+struct stmt {
+	unsigned refs;
+	bool retryable;                /* by its text, see wire/lexer.h */
+	uint32_t len;
+	uint64_t id;
+	uint64_t hash;
+	struct stmt *next;             /* in its bucket */
+	uint8_t body[];                /* query, zero, number of types, types */
+};
+
+struct stmts {
+	struct stmt **bucket;
+	uint32_t cap, n;               /* cap is a power of two, 0 at first */
+	uint64_t next_id;
+	uint64_t seed;                 /* of the hash: not to be guessed */
+	size_t bytes;
+};
+
+/* worker: 0..32767. seed: random. */
+void stmts_init(struct stmts *t, unsigned worker, uint64_t seed);
+/* Finds or makes the statement; one reference more. *fresh: it was made now.
+ * NULL when out of memory. */
+struct stmt *stmts_get(struct stmts *t, const uint8_t *body, uint32_t len, bool *fresh);
+void stmts_put(struct stmts *t, struct stmt *s);       /* NULL is fine */
+void stmts_free(struct stmts *t);
+
+/* What a server calls it. */
+void stmt_name(uint64_t id, char out[STMT_NAME_CAP]);
+
+/* ---- a client's names ---- */
+
+struct stmt_named {
+	struct stmt *stmt;
+	struct stmt_named *next;
+	uint64_t hash;
+	char name[];
+};
+
+struct stmt_names {
+	struct stmt_named **bucket;
+	uint32_t cap, n;
+};
+
+struct stmt *stmt_names_get(const struct stmt_names *m, const char *name);
+/* Takes over the caller's reference to s. -1: out of memory, or the name is
+ * there already; the reference stays with the caller. */
+MUST_CHECK int stmt_names_add(struct stmt_names *m, const char *name, struct stmt *s);
+/* Takes the name out and gives the reference back, NULL when it is not there. */
+struct stmt *stmt_names_del(struct stmt_names *m, const char *name);
+void stmt_names_clear(struct stmt_names *m, struct stmts *t);
+
+/* ---- what a server has ---- */
+
+struct stmt_slot {
+	uint64_t id;                   /* 0: free */
+	uint32_t newer, older;         /* neighbours by use, STMT_NIL at the ends */
+};
+#define STMT_NIL UINT32_MAX
+
+struct stmt_cache {
+	struct stmt_slot *slot;        /* open addressing, NULL until first used */
+	uint32_t cap, n;
+	uint32_t newest, oldest;
+};
+
+/* True when it is there; it is then the most recently used. */
+bool stmt_cache_use(struct stmt_cache *c, uint64_t id);
+MUST_CHECK int stmt_cache_add(struct stmt_cache *c, uint64_t id);
+void stmt_cache_del(struct stmt_cache *c, uint64_t id);
+/* The least recently used, 0 when empty. */
+uint64_t stmt_cache_oldest(const struct stmt_cache *c);
+void stmt_cache_clear(struct stmt_cache *c);
+
+#endif
