@@ -24,7 +24,7 @@ enum lex_kind {
 	LEX_NUMBER,
 	LEX_PARAM,      /* $1 */
 	LEX_OP,         /* operator characters, greedy by PostgreSQL's rules */
-	LEX_PUNCT,      /* one of ( ) [ ] , ; : . and := :: */
+	LEX_PUNCT,      /* one of ( ) [ ] { } , ; : . and := :: .. */
 	LEX_BAD         /* unterminated or a byte that cannot start a token: stop */
 };
 
@@ -32,16 +32,20 @@ struct lex_token {
 	enum lex_kind kind;
 	const char *text;       /* in the source */
 	size_t len;
-	char quote;             /* LEX_STRING: ' plain, E, B, X, N, U or $; else 0 */
+	char quote;             /* LEX_STRING: ' plain, E, B, X, N, U or $; LEX_QUOTED: U or "; else 0 */
 };
 
 struct lex {
 	const char *at, *end;
+	char cont;              /* at is the quote that continues a string of this kind, or 0 */
+	bool nul;               /* end is not the end of the text but a zero byte */
 };
 
 void lex_init(struct lex *l, const char *sql, size_t len);
 /* The next token; comments (nested) and blanks are skipped. After LEX_END or
- * LEX_BAD it stays there. standard_conforming_strings=on is assumed. */
+ * LEX_BAD it stays there. standard_conforming_strings=on is assumed. A string
+ * that goes on after a newline ('a' <newline> 'b') is two LEX_STRING of the
+ * same kind: the backslash rules of the first hold for the second. */
 struct lex_token lex_next(struct lex *l);
 /* Case-insensitive for ASCII, LEX_WORD only. */
 bool lex_is(const struct lex_token *t, const char *word);
@@ -69,14 +73,15 @@ struct lex_class {
 	unsigned statements;      /* non-empty statements */
 	enum lex_verb first;      /* of the first statement */
 	enum lex_verb last;       /* of the last statement */
-	bool sure;                /* every token was understood */
+	bool sure;                /* every token was understood; when false, all else here
+				     speaks of what came before the doubt, and listed is false */
 	bool txn_control;         /* any BEGIN..RELEASE, PREPARE TRANSACTION, or AND CHAIN */
 	bool listed;              /* every statement begins with an eligible word (retry.md 3.2:
 				     SELECT TABLE VALUES WITH INSERT UPDATE DELETE MERGE UPSERT SHOW
 				     EXPLAIN), SELECT ... INTO included */
 	bool denied;              /* a function on the deny list is called somewhere */
 	bool chain;               /* COMMIT/ROLLBACK AND CHAIN somewhere */
-	size_t second_at;         /* offset where the second statement begins; len if none */
+	size_t second_at;         /* offset of the second statement's first token; len if none */
 };
 
 /* May a unit of this text be run again after a definite abort? */

@@ -1,0 +1,460 @@
+/* proxy/wire/classify.c - lexer.h's second half: tokens to a statement class.
+ *
+ * One walk over the tokens that keeps what the retry rules ask. Statements are
+ * told by their first words and counted by their semicolons; where a semicolon
+ * may mean something else (a BEGIN ATOMIC body, CREATE RULE's parentheses) the
+ * class is not sure. SELECT ... INTO stays listed: it makes a table, but inside
+ * the transaction.
+ *
+ * Doubts go one way: a name that only looks like a forbidden call costs a
+ * retry, never the other way round.
+ *
+ * SPDX-License-Identifier: ISC
+ */
+#include "proxy/wire/lexer.h"
+
+#include <string.h>
+
+static inline char lower(char c)
+{
+	return c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c;
+}
+
+static bool same(const char *text, size_t len, const char *lower_case)
+{
+	size_t i;
+
+	for (i = 0; i < len; i++)
+		if (lower(text[i]) != lower_case[i])
+			return false; /* also where lower_case ends: no text has a zero in it */
+	return lower_case[len] == 0;
+}
+
+struct verb_word {
+	char word[15];
+	uint8_t verb;
+};
+
+/* By first letter. VERB_OTHER: words that begin a statement which is none of
+ * ours; they matter inside parentheses (see on_name). */
+static const struct verb_word verbs[26][7] = {
+	['a' - 'a'] = {{"abort", VERB_ROLLBACK}, {"alter", VERB_OTHER}},
+	['b' - 'a'] = {{"begin", VERB_BEGIN}, {"backup", VERB_OTHER}},
+	['c' - 'a'] = {{"commit", VERB_COMMIT},
+		       {"close", VERB_CLOSE},
+		       {"copy", VERB_COPY},
+		       {"call", VERB_CALL},
+		       {"create", VERB_OTHER},
+		       {"cancel", VERB_OTHER}},
+	['d' - 'a'] = {{"delete", VERB_DELETE},
+		       {"deallocate", VERB_DEALLOCATE},
+		       {"discard", VERB_DISCARD},
+		       {"declare", VERB_DECLARE},
+		       {"do", VERB_DO},
+		       {"drop", VERB_OTHER}},
+	['e' - 'a'] = {{"end", VERB_COMMIT},
+		       {"execute", VERB_EXECUTE},
+		       {"explain", VERB_EXPLAIN},
+		       {"export", VERB_OTHER}},
+	['f' - 'a'] = {{"fetch", VERB_FETCH}},
+	['g' - 'a'] = {{"grant", VERB_OTHER}},
+	['i' - 'a'] = {{"insert", VERB_INSERT}, {"import", VERB_OTHER}},
+	['l' - 'a'] = {{"lock", VERB_LOCK}, {"listen", VERB_LISTEN}, {"load", VERB_LOAD}},
+	['m' - 'a'] = {{"merge", VERB_MERGE}, {"move", VERB_MOVE}},
+	['n' - 'a'] = {{"notify", VERB_NOTIFY}},
+	['p' - 'a'] = {{"prepare", VERB_PREPARE}, {"pause", VERB_OTHER}},
+	['r' - 'a'] = {{"rollback", VERB_ROLLBACK},
+		       {"release", VERB_RELEASE},
+		       {"reset", VERB_RESET},
+		       {"restore", VERB_OTHER},
+		       {"resume", VERB_OTHER},
+		       {"revoke", VERB_OTHER}},
+	['s' - 'a'] = {{"select", VERB_SELECT},
+		       {"set", VERB_SET},
+		       {"show", VERB_SHOW},
+		       {"savepoint", VERB_SAVEPOINT},
+		       {"start", VERB_BEGIN}},
+	['t' - 'a'] = {{"table", VERB_TABLE}, {"truncate", VERB_OTHER}},
+	['u' - 'a'] = {{"update", VERB_UPDATE},
+		       {"upsert", VERB_UPSERT},
+		       {"unlisten", VERB_UNLISTEN}},
+	['v' - 'a'] = {{"values", VERB_VALUES}},
+	['w' - 'a'] = {{"with", VERB_WITH}},
+};
+
+/* VERB_N: not a word that begins a statement. */
+static enum lex_verb find_verb(const struct lex_token *t)
+{
+	const struct verb_word *v;
+	char first;
+	size_t i;
+
+	if (t->kind != LEX_WORD)
+		return VERB_N;
+	first = lower(*t->text);
+	if (first < 'a' || first > 'z')
+		return VERB_N;
+	v = verbs[first - 'a'];
+	for (i = 0; i < sizeof(verbs[0]) / sizeof(verbs[0][0]) && v[i].word[0] != 0; i++)
+		if (same(t->text, t->len, v[i].word))
+			return (enum lex_verb)v[i].verb;
+	return VERB_N;
+}
+
+/* The list of retry.md 3.2 is one stretch of LEX_VERBS. */
+static bool is_listed(enum lex_verb v)
+{
+	return v >= VERB_SELECT && v <= VERB_EXPLAIN;
+}
+
+static bool is_txn_control(enum lex_verb v)
+{
+	return v >= VERB_BEGIN && v <= VERB_PREPARE_TRANSACTION;
+}
+
+static bool is_punct(const struct lex_token *t, char c)
+{
+	return t->kind == LEX_PUNCT && t->len == 1 && *t->text == c;
+}
+
+/* SET local.x, SET session = ...: the word is the setting's name. */
+static bool is_setting_name(struct lex rest)
+{
+	struct lex_token t = lex_next(&rest);
+
+	return is_punct(&t, '.') || lex_is(&t, "to") || (t.kind == LEX_OP && *t.text == '=');
+}
+
+static enum lex_verb set_verb(struct lex rest)
+{
+	enum lex_verb verb = VERB_SET;
+	struct lex_token t = lex_next(&rest);
+
+	if (is_setting_name(rest))
+		return verb;
+	if (lex_is(&t, "local") || lex_is(&t, "session")) {
+		if (lex_is(&t, "local"))
+			verb = VERB_SET_LOCAL;
+		t = lex_next(&rest);
+		if (is_setting_name(rest))
+			return verb;
+		if (lex_is(&t, "session")) /* LOCAL SESSION CHARACTERISTICS is allowed */
+			t = lex_next(&rest);
+		if (lex_is(&t, "characteristics"))
+			return VERB_OTHER;
+	}
+	if (lex_is(&t, "transaction") || lex_is(&t, "constraints"))
+		return VERB_SET_TRANSACTION;
+	return lex_is(&t, "cluster") ? VERB_OTHER : verb;
+}
+
+/* COMMIT and ROLLBACK with what may follow. */
+static enum lex_verb end_verb(enum lex_verb verb, struct lex rest, bool *chain)
+{
+	struct lex_token t = lex_next(&rest);
+
+	if (lex_is(&t, "prepared"))
+		return VERB_OTHER;
+	if (lex_is(&t, "work") || lex_is(&t, "transaction"))
+		t = lex_next(&rest);
+	if (verb == VERB_ROLLBACK && lex_is(&t, "to"))
+		return VERB_ROLLBACK_TO;
+	if (lex_is(&t, "and")) {
+		t = lex_next(&rest);
+		if (lex_is(&t, "chain"))
+			*chain = true;
+	}
+	return verb;
+}
+
+/* rest is behind EXPLAIN. Is what it explains (and perhaps runs) on the list?
+ * "EXPLAIN (" opens either the options or the statement. */
+static bool explains_listed(struct lex rest)
+{
+	struct lex_token t = lex_next(&rest);
+	size_t depth = 0;
+	bool past_options = false;
+
+	while (lex_is(&t, "analyze") || lex_is(&t, "analyse") || lex_is(&t, "verbose"))
+		t = lex_next(&rest);
+	while (is_punct(&t, '(')) {
+		t = lex_next(&rest);
+		if (past_options || is_punct(&t, '(') || is_listed(find_verb(&t)))
+			continue;
+		for (depth = 1; depth > 0; t = lex_next(&rest)) {
+			if (t.kind == LEX_END || t.kind == LEX_BAD)
+				return false;
+			if (is_punct(&t, '('))
+				depth++;
+			else if (is_punct(&t, ')'))
+				depth--;
+		}
+		past_options = true;
+	}
+	return is_listed(find_verb(&t)) && find_verb(&t) != VERB_EXPLAIN;
+}
+
+struct walk {
+	struct lex lex;
+	struct lex_class *out;
+	const char *const *deny;
+	const char *sql;
+	const char *begin;          /* first token of this statement, NULL: none yet */
+	bool counted;               /* its first word was seen */
+	size_t depth;               /* of ( */
+	struct lex_token prev;      /* the token before this one */
+	struct lex_token name;      /* the last identifier, when prev is one */
+	struct lex_token qualifier; /* what stood before its dot */
+	bool into;                  /* the name follows INTO: a ( behind it lists columns */
+	bool inner;                 /* prev may begin an unlisted statement inside ( or [ */
+};
+
+static enum lex_verb refine(enum lex_verb verb, const struct walk *w, const struct lex_token *t)
+{
+	struct lex rest = w->lex;
+	struct lex_token next;
+
+	switch ((unsigned)verb) {
+	case VERB_BEGIN:
+		next = lex_next(&rest);
+		return lex_is(t, "start") && !lex_is(&next, "transaction") ? VERB_OTHER : verb;
+	case VERB_COMMIT:
+	case VERB_ROLLBACK:
+		return end_verb(verb, rest, &w->out->chain);
+	case VERB_PREPARE:
+		next = lex_next(&rest);
+		if (!lex_is(&next, "transaction"))
+			return verb;
+		next = lex_next(&rest); /* a statement may be called transaction */
+		return next.kind == LEX_STRING ? VERB_PREPARE_TRANSACTION : verb;
+	case VERB_SET:
+		return set_verb(rest);
+	case VERB_RESET:
+		next = lex_next(&rest);
+		return lex_is(&next, "cluster") && !is_setting_name(rest) ? VERB_OTHER : verb;
+	case VERB_N:
+		return VERB_OTHER;
+	default:
+		return verb;
+	}
+}
+
+/* t is the first token of a statement that is not a parenthesis. */
+static void begin_statement(struct walk *w, const struct lex_token *t)
+{
+	enum lex_verb verb = refine(find_verb(t), w, t);
+	struct lex_class *c = w->out;
+
+	w->counted = true;
+	if (c->statements++ == 0)
+		c->first = verb;
+	if (c->statements == 2)
+		c->second_at = (size_t)(w->begin - w->sql);
+	c->last = verb;
+	if (is_txn_control(verb))
+		c->txn_control = true;
+	if (!is_listed(verb) || (verb == VERB_EXPLAIN && !explains_listed(w->lex)))
+		c->listed = false;
+}
+
+static void end_statement(struct walk *w, const struct lex_token *t)
+{
+	if (w->begin != NULL && !w->counted)
+		begin_statement(w, t); /* nothing but parentheses */
+	if (w->depth != 0)
+		w->out->sure = false; /* CREATE RULE .. DO (a; b), or an error */
+	w->begin = NULL;
+	w->counted = false;
+}
+
+/* ---- calls that a rollback does not undo ---- */
+
+/* Lower case; a trailing * makes a prefix. retry.md 2.5 says why each is here;
+ * the xact forms of the advisory locks are left out on purpose: an abort gives
+ * them back. */
+static const char denied[][32] = {
+	"setval",
+	"pg_advisory_lock*",
+	"pg_advisory_unlock*",
+	"pg_try_advisory_lock*",
+	"pg_logical_emit_message",
+	"pg_logical_slot_*",
+	"pg_replication_origin_*",
+	"pg_sync_replication_slots",
+	"pg_export_snapshot",
+	"pg_terminate_backend",
+	"pg_cancel_backend",
+	"pg_reload_conf",
+	"pg_rotate_logfile*",
+	"pg_switch_wal",
+	"pg_switch_xlog",
+	"pg_create_restore_point",
+	"pg_promote",
+	"pg_backup_*",
+	"pg_start_backup",
+	"pg_stop_backup",
+	"pg_wal_replay_*",
+	"pg_stat_reset*",
+	"pg_stat_statements_reset",
+	"pg_file_*",
+	"pg_log_*",
+	"dblink*",
+	"lo_import",
+	"lo_export",
+	"http*",
+	"query_to_xml*",
+};
+
+/* Names are cut where PostgreSQL cuts them. */
+#define NAME_MAX_LEN 63
+
+static bool name_matches(const char *name, size_t len, const char *pattern)
+{
+	size_t n = strlen(pattern);
+
+	if (n > 0 && pattern[n - 1] == '*')
+		return len >= n - 1 && memcmp(name, pattern, n - 1) == 0;
+	return len == n && memcmp(name, pattern, n) == 0;
+}
+
+static bool is_denied(const struct lex_token *t, const char *const *more)
+{
+	char name[NAME_MAX_LEN];
+	size_t i, len = t->len < sizeof(name) ? t->len : sizeof(name);
+
+	for (i = 0; i < len; i++)
+		name[i] = lower(t->text[i]);
+	for (i = 0; more != NULL && more[i] != NULL; i++)
+		if (name_matches(name, len, more[i]))
+			return true;
+	if (strchr("dhlpqs", name[0]) == NULL) /* nothing on the list begins otherwise */
+		return false;
+	for (i = 0; i < sizeof(denied) / sizeof(denied[0]); i++)
+		if (name_matches(name, len, denied[i]))
+			return true;
+	return len > 3 && memcmp(name, "pg_", 3) == 0 &&
+	       memmem(name, len, "replication_slot", 16) != NULL;
+}
+
+/* Quoted or not: "CRDB_INTERNAL" is a schema of nobody's. */
+static bool is_internal(const struct lex_token *t)
+{
+	return t->len == 13 && same(t->text, t->len, "crdb_internal");
+}
+
+/* ---- the walk ---- */
+
+/* CockroachDB runs statements of nearly any kind as a source of rows:
+ * WITH x AS (CREATE ...), FROM [CANCEL ...]. Two words make it a statement: a
+ * list of columns has a comma or a parenthesis behind the first, a definition
+ * with a type there costs us a retry and no more. */
+static void check_inner(struct walk *w, const struct lex_token *t)
+{
+	enum lex_verb verb = find_verb(t);
+
+	if (verb == VERB_EXPLAIN && !explains_listed(w->lex))
+		w->out->listed = false;
+	w->inner = verb == VERB_OTHER || verb == VERB_SET || verb == VERB_RESET;
+}
+
+static void on_name(struct walk *w, const struct lex_token *t)
+{
+	if (t->quote == 'U') /* its escapes may spell any name */
+		w->out->sure = false;
+	if (w->inner && t->kind == LEX_WORD)
+		w->out->listed = false;
+	w->inner = false;
+	if (is_punct(&w->prev, '.')) {
+		w->qualifier = w->name;
+	} else {
+		w->qualifier.len = 0;
+		w->into = lex_is(&w->prev, "into");
+		if (is_punct(&w->prev, '(') || is_punct(&w->prev, '['))
+			check_inner(w, t);
+	}
+	/* the ';' inside such a function body end no statement */
+	if (t->kind == LEX_WORD && lex_is(t, "atomic") && lex_is(&w->prev, "begin"))
+		w->out->sure = false;
+	w->name = *t;
+}
+
+static void on_open(struct walk *w)
+{
+	bool call = w->prev.kind == LEX_WORD || w->prev.kind == LEX_QUOTED;
+
+	w->depth++;
+	if (!call || w->into)
+		return;
+	if (is_denied(&w->name, w->deny) || (w->qualifier.len > 0 && is_internal(&w->qualifier)))
+		w->out->denied = true;
+}
+
+static void on_punct(struct walk *w, const struct lex_token *t)
+{
+	switch (*t->text) {
+	case '(':
+		on_open(w);
+		break;
+	case ')':
+		if (w->depth == 0)
+			w->out->sure = false;
+		else
+			w->depth--;
+		break;
+	case ';':
+		end_statement(w, t);
+		break;
+	default:
+		break;
+	}
+}
+
+static void on_token(struct walk *w, const struct lex_token *t)
+{
+	bool semicolon = is_punct(t, ';');
+
+	if (w->begin == NULL && !semicolon)
+		w->begin = t->text;
+	if (!w->counted && !semicolon && !is_punct(t, '('))
+		begin_statement(w, t);
+	if (t->kind == LEX_WORD || t->kind == LEX_QUOTED) {
+		on_name(w, t);
+	} else {
+		w->inner = false;
+		if (t->kind == LEX_PUNCT)
+			on_punct(w, t);
+	}
+	w->prev = *t;
+}
+
+void lex_classify(const char *sql, size_t len, const char *const *deny, struct lex_class *out)
+{
+	struct walk w = {.out = out, .deny = deny, .sql = sql};
+	struct lex_token t;
+
+	*out = (struct lex_class){.first = VERB_EMPTY,
+				  .last = VERB_EMPTY,
+				  .sure = true,
+				  .listed = true,
+				  .second_at = len};
+	lex_init(&w.lex, sql, len);
+	for (t = lex_next(&w.lex); t.kind != LEX_END && t.kind != LEX_BAD; t = lex_next(&w.lex))
+		on_token(&w, &t);
+	if (t.kind == LEX_BAD)
+		out->sure = false;
+	else
+		end_statement(&w, &t);
+	if (!out->sure)
+		out->listed = false;
+}
+
+const char *lex_verb_name(enum lex_verb v)
+{
+	static const char names[VERB_N][20] = {
+#define X(v) [VERB_##v] = #v,
+		LEX_VERBS(X)
+#undef X
+	};
+
+	return (unsigned)v < VERB_N ? names[v] : "?";
+}
