@@ -1,0 +1,777 @@
+"""PostgreSQL clusters, the daemon, and how failures are told.
+
+    PGWEIR          the binary under test (default build/pgweir)
+    PGWEIR_SAN      asan or tsan: what it was built with (limits are wider)
+    PGWEIR_DIRECT   set: the `weir` fixture hands out the server itself, so that
+                    the tests of what clients see are proven against PostgreSQL;
+                    tests that need the daemon are skipped
+    PG_BINDIR       PostgreSQL's programs (default: Debian's, 15 first)
+
+Nothing here ends a process that it did not start, and nothing waits without a
+deadline.
+
+SPDX-License-Identifier: ISC
+"""
+import contextlib
+import glob
+import os
+import pwd
+import re
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from urllib.parse import urlsplit
+
+import pytest
+
+import wire
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+PGWEIR = os.environ.get('PGWEIR') or os.path.join(ROOT, 'build', 'pgweir')
+SAN = os.environ.get('PGWEIR_SAN', '')
+DIRECT = bool(os.environ.get('PGWEIR_DIRECT'))
+SLOW = 4 if SAN else 1
+
+
+def pg_bindir():
+    found = os.environ.get('PG_BINDIR')
+    if found:
+        return found
+    dirs = [d for d in glob.glob('/usr/lib/postgresql/*/bin') if os.path.exists(d + '/initdb')]
+    dirs.sort(key=lambda d: (d.split('/')[4] != '15', -float(d.split('/')[4])))
+    if not dirs:
+        pytest.exit('PostgreSQL is not installed: make deps', 2)
+    return dirs[0]
+
+
+BIN = pg_bindir()
+AS_POSTGRES = []
+if os.geteuid() == 0:
+    AS_POSTGRES = ['setpriv', '--reuid=postgres', '--regid=postgres', '--init-groups', '--']
+
+
+# ---- helpers that tests import ------------------------------------------------
+
+def until(what, timeout=15, every=0.01, why=''):
+    """Calls until the answer is true, and returns it; fails at the deadline."""
+    end = time.monotonic() + timeout * SLOW
+    while True:
+        got = what()
+        if got:
+            return got
+        if time.monotonic() > end:
+            pytest.fail('not within %g s: %s (last answer: %r)' %
+                        (timeout * SLOW, why or what, got))
+        time.sleep(every)
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        return s.getsockname()[1]
+
+
+def tail(path, n=60):
+    try:
+        with open(path, errors='replace') as f:
+            return ''.join(f.readlines()[-n:])
+    except OSError as e:
+        return str(e)
+
+
+def children_of(pid):
+    """Processes whose parent is pid, by /proc."""
+    out = []
+    for p in glob.glob('/proc/[0-9]*/stat'):
+        try:
+            with open(p) as f:
+                rest = f.read().rsplit(')', 1)[1].split()
+        except OSError:
+            continue
+        if int(rest[1]) == pid:
+            out.append(int(p.split('/')[2]))
+    return out
+
+
+def run_threads(n, fn, timeout=90):
+    """fn(i) in n threads; their answers in order, or the first exception."""
+    out, errs = [None] * n, []
+
+    def body(i):
+        try:
+            out[i] = fn(i)
+        except BaseException as e:  # pylint: disable=broad-except
+            errs.append(e)
+    ts = [threading.Thread(target=body, args=(i,), daemon=True) for i in range(n)]
+    for t in ts:
+        t.start()
+    end = time.monotonic() + timeout * SLOW
+    for t in ts:
+        t.join(max(0.1, end - time.monotonic()))
+    if errs:
+        raise errs[0]
+    assert not any(t.is_alive() for t in ts), 'threads still run after %d s' % timeout
+    return out
+
+
+class Spawned(threading.Thread):
+    """fn() in a thread; result() waits and raises what it raised."""
+
+    def __init__(self, fn, *args):
+        super().__init__(daemon=True)
+        self.fn, self.args, self.value, self.error = fn, args, None, None
+        self.start()
+
+    def run(self):
+        try:
+            self.value = self.fn(*self.args)
+        except BaseException as e:  # pylint: disable=broad-except
+            self.error = e
+
+    def result(self, timeout=30):
+        self.join(timeout * SLOW)
+        assert not self.is_alive(), 'still running after %g s' % (timeout * SLOW)
+        if self.error:
+            raise self.error
+        return self.value
+
+
+# ---- PostgreSQL -----------------------------------------------------------------
+
+CONF = '''
+listen_addresses = '127.0.0.1'
+fsync = off
+full_page_writes = off
+synchronous_commit = on
+max_connections = 300
+shared_buffers = 64MB
+deadlock_timeout = 20ms
+autovacuum = off
+jit = off
+wal_level = replica
+max_wal_senders = 10
+wal_retrieve_retry_interval = 100ms
+log_line_prefix = '%m [%p] %u '
+log_checkpoints = off
+restart_after_crash = on
+timezone = UTC
+log_timezone = UTC
+'''
+
+HBA = '''
+local all all trust
+host all all 127.0.0.1/32 trust
+host all all ::1/128 trust
+host replication all 127.0.0.1/32 trust
+'''
+
+
+class Postgres:
+    """One server in a directory of its own, as a child of this process."""
+
+    def __init__(self, base, name, port=None):
+        self.name, self.port = name, port or free_port()
+        self.data = os.path.join(base, name)
+        self.log = os.path.join(base, name + '.log')
+        self.proc = None
+        self.stopped = False
+
+    def run(self, *argv):
+        r = subprocess.run(AS_POSTGRES + [os.path.join(BIN, argv[0]), *argv[1:]],
+                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120, cwd='/',
+                           check=False)
+        if r.returncode:
+            raise RuntimeError('%s: %s' % (argv[0], r.stdout.decode(errors='replace')))
+
+    def init(self):
+        self.run('initdb', '-D', self.data, '-U', 'postgres', '-A', 'trust', '--no-sync',
+                 '-E', 'UTF8', '--locale=C')
+        self.settings(CONF)
+        self.hba(HBA)
+        return self
+
+    def copy_from(self, other):
+        """The data directory of a server that is shut down."""
+        shutil.copytree(other.data, self.data, symlinks=True)
+        st = os.stat(other.data)
+        for d, _, files in os.walk(self.data):
+            os.chown(d, st.st_uid, st.st_gid)
+            for f in files:
+                os.chown(os.path.join(d, f), st.st_uid, st.st_gid)
+        os.chmod(self.data, 0o700)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.data + '/postmaster.pid')
+        return self
+
+    def backup_of(self, other):
+        self.run('pg_basebackup', '-h', '127.0.0.1', '-p', str(other.port), '-U', 'postgres',
+                 '-D', self.data, '-R', '-X', 'stream', '-c', 'fast', '--no-sync')
+        return self
+
+    def settings(self, text):
+        with open(self.data + '/postgresql.conf', 'a') as f:
+            f.write(text + '\n')
+
+    def hba(self, text):
+        with open(self.data + '/pg_hba.conf', 'w') as f:
+            f.write(text)
+
+    def start(self, wait=True, options=()):
+        assert not self.proc or self.proc.poll() is not None
+        log = open(self.log, 'ab')
+        self.proc = subprocess.Popen(
+            AS_POSTGRES + [os.path.join(BIN, 'postgres'), '-D', self.data, '-p', str(self.port),
+                           '-k', self.data, *options],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd='/')
+        log.close()
+        self.stopped = False
+        if wait:
+            self.wait_ready()
+        return self
+
+    def answers(self):
+        if self.proc.poll() is not None:
+            raise RuntimeError('%s ended:\n%s' % (self.name, tail(self.log, 20)))
+        try:
+            with wire.Conn(self.port, user='postgres', database='postgres', timeout=5) as c:
+                return c.one('SELECT 1') == '1'
+        except (OSError, wire.PgError, wire.Closed):
+            return False
+
+    def wait_ready(self):
+        until(self.answers, 60, 0.02, self.name + ' to accept connections')
+
+    def stop(self, how=signal.SIGINT):
+        """SIGINT: fast, SIGTERM: smart, SIGQUIT: immediate."""
+        if not self.proc or self.proc.poll() is not None:
+            return
+        if self.stopped:
+            self.cont()
+        self.proc.send_signal(how)
+        try:
+            self.proc.wait(30)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def kill(self):
+        """As a machine dies: the postmaster and all its children at once."""
+        if not self.proc or self.proc.poll() is not None:
+            return
+        os.kill(self.proc.pid, signal.SIGSTOP)
+        kids = children_of(self.proc.pid)
+        for pid in [self.proc.pid, *kids]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.proc.wait(30)
+        until(lambda: not any(alive(k) for k in kids), 10, why='the killed children to be gone')
+
+    def freeze(self):
+        """A host that hangs: connections stay, nothing answers."""
+        os.kill(self.proc.pid, signal.SIGSTOP)
+        for pid in children_of(self.proc.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
+        self.stopped = True
+
+    def cont(self):
+        for pid in [*children_of(self.proc.pid), self.proc.pid]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+        self.stopped = False
+
+    def promote(self):
+        self.run('pg_ctl', 'promote', '-D', self.data, '-w', '-t', '60')
+
+    def reload(self):
+        self.proc.send_signal(signal.SIGHUP)
+
+    def connect(self, user='postgres', database='app', **kw):
+        return wire.Conn(self.port, user=user, database=database, **kw)
+
+    def sql(self, text, user='postgres', database='app'):
+        with self.connect(user, database) as c:
+            return c.sql(text)
+
+    def one(self, text, **kw):
+        return self.sql(text, **kw)[0][0]
+
+    def backends(self, where="usename = 'app'"):
+        """How many client backends; health checks and this question apart."""
+        return int(self.one("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' "
+                            "AND pid <> pg_backend_pid() AND query NOT LIKE '%%pg_is_in_recovery%%' "
+                            "AND %s" % where))
+
+
+def alive(pid):
+    try:
+        with open('/proc/%d/stat' % pid) as f:
+            return f.read().rsplit(')', 1)[1].split()[0] != 'Z'
+    except OSError:
+        return False
+
+
+@pytest.fixture(scope='session')
+def base():
+    d = tempfile.mkdtemp(prefix='pgweir-test-')
+    os.chmod(d, 0o755)
+    if os.geteuid() == 0:
+        pw = pwd.getpwnam('postgres')
+        os.chown(d, pw.pw_uid, pw.pw_gid)
+    yield d
+    shutil.rmtree(d, ignore_errors=True)
+
+
+SETUP = '''
+CREATE ROLE app LOGIN;
+GRANT pg_monitor TO app;
+CREATE ROLE other LOGIN;
+GRANT pg_monitor TO other;
+CREATE DATABASE app OWNER app;
+CREATE DATABASE app2 OWNER app;
+'''
+
+SCHEMA = '''
+CREATE TABLE kv (k int PRIMARY KEY, v int NOT NULL);
+INSERT INTO kv SELECT i, 0 FROM generate_series(1, 1000) i;
+CREATE TABLE t (id serial PRIMARY KEY, a text);
+CREATE SEQUENCE calls;
+'''
+
+
+@pytest.fixture(scope='session')
+def template(base):
+    """A directory that was set up once and is copied."""
+    pg = Postgres(base, 'template').init()
+    pg.start()
+    with pg.connect(database='postgres') as c:
+        for line in SETUP.strip().splitlines():
+            c.sql(line)
+    for db in ('app', 'app2'):
+        with pg.connect(user='app', database=db) as c:
+            c.sql(SCHEMA)
+    pg.sql('CREATE EXTENSION IF NOT EXISTS dblink') if os.path.exists(
+        '/usr/share/postgresql/15/extension/dblink.control') else None
+    pg.stop()
+    return pg
+
+
+LIVE = []           # everything to show when a test fails
+
+
+@pytest.fixture(scope='session')
+def _pg(base, template):
+    p = Postgres(base, 'single').copy_from(template).start()
+    yield p
+    p.stop(signal.SIGQUIT)
+
+
+@pytest.fixture
+def pg(_pg):
+    """The single server, shared by all tests; each finds it without the
+    connections of the one before."""
+    if _pg.proc.poll() is not None:
+        _pg.start()
+    mark = os.path.getsize(_pg.log)
+    LIVE.append(('postgres', _pg.log, mark))
+    yield _pg
+    if _pg.proc.poll() is None:
+        _pg.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename IN ('app', 'other') "
+                "AND backend_type = 'client backend'")
+
+
+class Cluster:
+    """A primary and two streaming standbys."""
+
+    def __init__(self, base, name, template, standbys=2):
+        self.base = base
+        self.nodes = [Postgres(base, '%s-%d' % (name, i)) for i in range(standbys + 1)]
+        self.nodes[0].copy_from(template).start()
+        for n in self.nodes[1:]:
+            n.backup_of(self.nodes[0]).start(wait=False)
+        for n in self.nodes[1:]:
+            n.wait_ready()
+        until(lambda: int(self.nodes[0].one(
+            "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'")) == standbys,
+            60, why='the standbys to stream')
+
+    primary = property(lambda self: self.nodes[0])
+
+    @property
+    def hosts(self):
+        return ','.join('127.0.0.1:%d' % n.port for n in self.nodes)
+
+    @property
+    def ports(self):
+        return ','.join(str(n.port) for n in self.nodes)
+
+    def uri(self, user='app', database='app', **params):
+        q = '&'.join('%s=%s' % p for p in params.items())
+        return 'postgresql://%s@%s/%s%s' % (user, self.hosts, database, '?' + q if q else '')
+
+    def caught_up(self):
+        lsn = self.primary.one('SELECT pg_current_wal_lsn()')
+        for n in self.nodes[1:]:
+            if n.proc.poll() is None:
+                until(lambda n=n: n.one("SELECT pg_last_wal_replay_lsn() >= '%s'" % lsn) == 't',
+                      why='a standby to catch up')
+
+    def stop(self):
+        for n in reversed(self.nodes):
+            if n.stopped:
+                n.cont()
+            n.stop(signal.SIGQUIT)
+            shutil.rmtree(n.data, ignore_errors=True)
+
+
+@pytest.fixture(scope='module')
+def _cluster(base, template, request):
+    c = Cluster(base, request.module.__name__, template)
+    yield c
+    c.stop()
+
+
+@pytest.fixture
+def cluster(_cluster):
+    """Shared by a module; whatever is down or frozen is brought back first.
+    Tests that promote take `new_cluster`."""
+    for n in _cluster.nodes:
+        if n.proc.poll() is not None:
+            n.start()
+        elif n.stopped:
+            n.cont()
+        LIVE.append((n.name, n.log, os.path.getsize(n.log)))
+    for n in _cluster.nodes:
+        n.wait_ready()
+    yield _cluster
+
+
+_numbers = iter(range(1, 1000000))
+
+
+@pytest.fixture
+def new_cluster(base, template):
+    c = Cluster(base, 'own%d' % next(_numbers), template)
+    for n in c.nodes:
+        LIVE.append((n.name, n.log, 0))
+    yield c
+    c.stop()
+
+
+# Users of scram_pg. The password of each is its name backwards and a !.
+SECRETS = {'u_trust': 'tsurt_u!', 'u_plain': 'nialp_u!', 'u_md5': '5dm_u!', 'u_scram': 'marcs_u!'}
+
+
+@pytest.fixture(scope='session')
+def scram_pg(base, template):
+    """A server that asks each user of SECRETS in another way."""
+    p = Postgres(base, 'secrets').copy_from(template)
+    p.hba('''local all all trust
+host all postgres 127.0.0.1/32 trust
+host all u_trust 127.0.0.1/32 trust
+host all u_plain 127.0.0.1/32 password
+host all u_md5 127.0.0.1/32 md5
+host all u_scram 127.0.0.1/32 scram-sha-256
+''')
+    p.start()
+    for u, s in SECRETS.items():
+        enc = 'md5' if u == 'u_md5' else 'scram-sha-256'
+        p.sql("SET password_encryption = '%s'; CREATE ROLE %s LOGIN PASSWORD '%s'; "
+              "GRANT pg_monitor TO %s" % (enc, u, s, u))
+    yield p
+    p.stop(signal.SIGQUIT)
+
+
+# ---- the daemon -------------------------------------------------------------------
+
+def ini(databases, users=(), section='pgweir', **settings):
+    """The text of an ini file for tests: trust, an admin, quick checks."""
+    s = {'auth_type': 'trust', 'admin_users': 'admin', 'health_check_user': 'postgres',
+         'health_check_dbname': 'postgres', 'workers': 1, 'listen_port': 0, **settings}
+    out = ['[databases]']
+    out += ['%s = %s' % d for d in dict(databases).items()]
+    if users:
+        out += ['[users]'] + ['%s = %s' % u for u in dict(users).items()]
+    out += ['[%s]' % section]
+    out += ['%s = %s' % (k, v) for k, v in s.items() if v is not None]
+    return '\n'.join(out) + '\n'
+
+
+def db(*servers, **kw):
+    """A [databases] value for these servers (anything with .port)."""
+    kw = {'host': ','.join('127.0.0.1' for _ in servers),
+          'port': ','.join(str(s.port) for s in servers), **kw}
+    return ' '.join('%s=%s' % p for p in kw.items())
+
+
+class Weir:
+    """A running daemon."""
+
+    direct = False
+
+    def __init__(self, base, conf, args=(), env=None, popen=None, wait=True, wrap=()):
+        self.dir = tempfile.mkdtemp(prefix='weir-', dir=base)
+        os.chmod(self.dir, 0o755)
+        self.path = None
+        self.uri = conf.startswith('postgres') or '=' in conf.split('\n')[0] and '[' not in conf
+        if not self.uri:
+            self.path = self.dir + '/pgweir.ini'
+            with open(self.path, 'w') as f:
+                f.write(conf)
+        self.logfile = self.dir + '/log'
+        self.ended = False
+        opts = 'log_path=%s/san:exitcode=66:halt_on_error=1:detect_leaks=1' % self.dir
+        self.env = {**os.environ, 'ASAN_OPTIONS': opts, 'TSAN_OPTIONS': opts.replace(':detect_leaks=1', ''),
+                    'UBSAN_OPTIONS': opts + ':print_stacktrace=1', **(env or {})}
+        for k in ('NOTIFY_SOCKET', 'LISTEN_FDS', 'LISTEN_PID', 'WATCHDOG_USEC'):
+            if not env or k not in env:
+                self.env.pop(k, None)
+        argv = [*wrap, PGWEIR, conf if self.uri else self.path]
+        if '-p' not in args:
+            argv += ['-p', '0']
+        argv += list(args)
+        self.argv = argv
+        with open(self.logfile, 'wb') as err:
+            self.proc = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                         stderr=err, env=self.env, cwd='/', **(popen or {}))
+        self.port = None
+        self.banner = ''
+        LIVE.append(('pgweir %s' % ' '.join(argv[len(wrap):]), self.logfile, 0))
+        if wait:
+            self.wait_ready()
+
+    pid = property(lambda self: self.proc.pid)
+
+    def wait_ready(self, timeout=20):
+        end = time.monotonic() + timeout * SLOW
+        got = b''
+        while b'\n' not in got:
+            left = end - time.monotonic()
+            if left <= 0:
+                pytest.fail('pgweir printed no ready line within %d s' % (timeout * SLOW))
+            if select.select([self.proc.stdout], [], [], left)[0]:
+                more = os.read(self.proc.stdout.fileno(), 65536)
+                if not more:
+                    self.proc.wait(10)
+                    pytest.fail('pgweir ended at start with %d:\n%s' % (self.proc.returncode, self.log()))
+                got += more
+        self.banner = got.decode()
+        m = re.search(r'port=(\d+)', self.banner)
+        assert m, 'no port in the ready line: %r' % self.banner
+        self.port = int(m.group(1))
+
+    def log(self):
+        with open(self.logfile, errors='replace') as f:
+            return f.read()
+
+    def log_lines(self, *parts):
+        """Log lines that hold all these strings."""
+        return [x for x in self.log().splitlines() if all(p in x for p in parts)]
+
+    def wait_log(self, *parts, n=1, timeout=10):
+        return until(lambda: len(self.log_lines(*parts)) >= n and self.log_lines(*parts), timeout,
+                     why='log lines with %s' % (parts,))
+
+    def connect(self, user='app', database='app', **kw):
+        return wire.Conn(self.port, user=user, database=database, **kw)
+
+    def sql(self, text, **kw):
+        with self.connect(**kw) as c:
+            return c.sql(text)
+
+    def one(self, text, **kw):
+        return self.sql(text, **kw)[0][0]
+
+    def dsn(self, user='app', database='app'):
+        return 'host=127.0.0.1 port=%d user=%s dbname=%s' % (self.port, user, database)
+
+    def console(self, text, user='admin'):
+        """The console's answer as dictionaries."""
+        with self.connect(user, 'pgweir') as c:
+            names, out, err = [], [], None
+            for m in c.ask(wire.query(text)):
+                if m[0] == 'T':
+                    names = m[1]
+                elif m[0] == 'D':
+                    out.append(dict(zip(names, m[1])))
+                elif m[0] == 'E':
+                    err = wire.PgError(m[1])
+            if err:
+                raise err
+            return out
+
+    def retries(self):
+        """SHOW RETRIES as one dictionary of sums, whatever its layout."""
+        return sums(self.console('SHOW RETRIES'))
+
+    def pool(self, database='app', user=None):
+        for row in self.console('SHOW POOLS'):
+            if row.get('database') == database and (user is None or row.get('user') == user):
+                return row
+        return None
+
+    def status(self, key):
+        with open('/proc/%d/status' % self.pid) as f:
+            return next(x.split()[1] for x in f if x.startswith(key + ':'))
+
+    def rss_peak_kb(self):
+        return int(self.status('VmHWM'))
+
+    def fds(self):
+        return len(os.listdir('/proc/%d/fd' % self.pid))
+
+    def rewrite(self, text):
+        with open(self.path, 'w') as f:
+            f.write(text)
+
+    def hup(self):
+        self.proc.send_signal(signal.SIGHUP)
+
+    def term(self):
+        self.proc.send_signal(signal.SIGTERM)
+
+    def wait(self, timeout=15):
+        self.ended = True
+        try:
+            return self.proc.wait(timeout * SLOW)
+        except subprocess.TimeoutExpired:
+            pytest.fail('pgweir still runs after %g s' % (timeout * SLOW))
+
+    def reports(self):
+        return [tail(f, 200) for f in glob.glob(self.dir + '/san*')]
+
+    def stop(self):
+        """Ends it and says what went wrong: a list of complaints."""
+        bad = []
+        if self.proc.poll() is None:
+            # SIGTERM drains; the second one ends at once
+            self.term()
+            try:
+                self.proc.wait(0.3)
+            except subprocess.TimeoutExpired:
+                self.term()
+            try:
+                self.proc.wait(20 * SLOW)
+            except subprocess.TimeoutExpired:
+                bad.append('did not end within %d s of the second SIGTERM' % (20 * SLOW))
+                self.proc.kill()
+                self.proc.wait(10)
+        elif not self.ended:
+            bad.append('had ended by itself')
+        rc = self.proc.returncode
+        if rc != 0 and not bad:
+            bad.append('exit status %d' % rc)
+        if rc == 66 or self.reports():
+            bad += ['sanitizer report:\n' + r for r in self.reports()]
+        self.proc.stdout.close()
+        return bad
+
+
+class Direct:
+    """What `weir` hands out when PGWEIR_DIRECT is set: the server itself."""
+
+    direct = True
+
+    def __init__(self, conf):
+        if conf.startswith('postgres'):
+            u = urlsplit(re.sub(r',[^/]*', '', conf))
+            self.port = u.port
+        else:
+            self.port = int(re.search(r'\bport\s*=\s*\'?(\d+)', conf).group(1))
+
+    connect, sql, one, dsn = Weir.connect, Weir.sql, Weir.one, Weir.dsn
+
+    def stop(self):
+        return []
+
+    def __getattr__(self, name):
+        pytest.skip('needs the daemon (%s)' % name)
+
+
+@pytest.fixture
+def weir(base):
+    """weir(CONF, ...) starts a daemon; all are ended after the test, which
+    fails when one of them crashed, hung, or a sanitizer complained."""
+    started = []
+
+    def make(conf, **kw):
+        if DIRECT:
+            return Direct(conf)
+        w = Weir(base, conf, **kw)
+        started.append(w)
+        return w
+    try:
+        yield make
+    finally:
+        bad = []
+        for w in started:
+            bad += ['pgweir %s' % b for b in w.stop()]
+        shown = ''.join('\n---- log\n' + tail(w.logfile, 60) for w in started) if bad else ''
+        for w in started:
+            shutil.rmtree(w.dir, ignore_errors=True)
+    if bad:
+        pytest.fail('\n'.join(bad) + shown, pytrace=False)
+
+
+@pytest.fixture
+def one(weir, pg):
+    """The usual: one server, one worker, a pool of 20."""
+    return weir(ini({'app': db(pg, dbname='app'), 'app2': db(pg, dbname='app2')}))
+
+
+def sums(rows):
+    """Adds up a console table into one dictionary: numbers by column, and for
+    tables of (name, value) pairs by name."""
+    out = {}
+    for r in rows:
+        vals = list(r.items())
+        if len(vals) == 2 and str(vals[1][1]).isdigit() and not str(vals[0][1]).isdigit():
+            out[vals[0][1]] = out.get(vals[0][1], 0) + int(vals[1][1])
+            continue
+        for k, v in vals:
+            if v is not None and re.fullmatch(r'\d+', v):
+                out[k] = out.get(k, 0) + int(v)
+    return out
+
+
+# ---- how failures are told ----------------------------------------------------------
+
+@pytest.fixture(autouse=True)
+def _live():
+    del LIVE[:]
+    yield
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    rep = (yield).get_result()
+    if rep.failed and call.when in ('setup', 'call'):
+        for name, path, mark in LIVE:
+            try:
+                with open(path, errors='replace') as f:
+                    f.seek(mark)
+                    text = f.read()[-6000:]
+            except OSError:
+                continue
+            rep.sections.append(('log of ' + name, text))
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if DIRECT and item.get_closest_marker('weir_only'):
+            item.add_marker(pytest.mark.skip(reason='about the daemon itself'))
+        if SAN and item.get_closest_marker('no_san'):
+            item.add_marker(pytest.mark.skip(reason='says nothing under a sanitizer'))
+        if SLOW > 1:
+            item.add_marker(pytest.mark.timeout(300))
+
+
+def pytest_configure(config):
+    config.addinivalue_line('markers', 'weir_only: says nothing about a server reached directly')
+    config.addinivalue_line('markers', 'no_san: measures what a sanitizer changes')
+    if not DIRECT and not os.path.exists(PGWEIR):
+        pytest.exit('%s is not there: make' % PGWEIR, 2)
