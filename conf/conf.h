@@ -5,6 +5,9 @@
  * Threads: any; a struct conf never changes after it was loaded. The count is
  *          atomic.
  *
+ * conf.c holds only the life of a struct conf; the loaders are in load.c and
+ * what prints it in show.c and manual.c, so that no two files need each other.
+ *
  * Sources: an ini file in PgBouncer's dialect, or a libpq URI / connection
  * string (parsed by PQconninfoParse, so that it means what it means to libpq).
  *
@@ -106,6 +109,7 @@ struct conf {
 	_Atomic unsigned refs;
 	char *path;                    /* NULL for a URI */
 	bool from_uri;
+	bool from_pgbouncer;           /* its section is named [pgbouncer] */
 	/* URI form only: loopback clients need no password, and every client is
 	 * the URI's user. */
 	bool loopback_trust;
@@ -123,12 +127,13 @@ struct conf_over {
 	int listen_port;               /* -p, -1 = not given */
 	const char *user;              /* -u */
 	int verbose;                   /* number of -v */
+	bool numeric_hosts;            /* look up no names (tests, fuzzing) */
 };
 
 /* Loads and checks an ini file: *out with one reference, or -1 and *e says
  * "file:line: what is wrong and what is allowed". Reads auth_file too. Blocks
  * (files, name resolution): control thread or start only.
- * The dialect is PgBouncer's, not inih's: see conf.c. */
+ * The dialect is PgBouncer's, not inih's: see dialect.c. */
 MUST_CHECK int conf_load_file(const char *path, const struct conf_over *over,
 			      struct conf **out, struct err *e);
 
@@ -149,6 +154,11 @@ MUST_CHECK int conf_load_mem(const char *path, const char *text, size_t len,
 
 struct conf *conf_hold(struct conf *c);
 void conf_drop(struct conf *c);        /* NULL is fine */
+
+/* Wipes and frees what an entry holds (for the loaders, before there is a
+ * whole conf to drop). */
+void conf_db_clear(struct conf_db *d);
+void conf_user_clear(struct conf_user *u);
 
 /* The entry for a name the client asked for: its own, else the fallback, else
  * NULL. Borrowed from c. */

@@ -1,0 +1,440 @@
+/* conf/draft.c - see draft.h.
+ *
+ * SPDX-License-Identifier: ISC
+ */
+#include "conf/draft.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "conf/keys.h"
+#include "conf/pairs.h"
+#include "conf/text.h"
+
+#define COMMAND_LINE "command line"
+#define WHERE_MAX 300
+
+int draft_init(struct draft *d, const char *path, enum addr_names names, struct err *e)
+{
+	*d = (struct draft){.path = path, .names = names};
+	d->conf = calloc(1, sizeof(*d->conf));
+	d->set = calloc(key_count(), sizeof(*d->set));
+	if (!d->conf || !d->set) {
+		draft_free(d);
+		return err_set(e, "out of memory");
+	}
+	atomic_init(&d->conf->refs, 1);
+	if (key_defaults(KEY_GLOBAL, &d->conf->g, e) < 0) {
+		draft_free(d);
+		return -1;
+	}
+	return 0;
+}
+
+void draft_free(struct draft *d)
+{
+	size_t i;
+
+	for (i = 0; i < d->db_n; i++)
+		conf_db_clear(&d->dbs[i].d);
+	free(d->dbs);
+	for (i = 0; i < d->user_n; i++)
+		conf_user_clear(&d->users[i].u);
+	free(d->users);
+	for (i = 0; i < d->file_n; i++)
+		free(d->files[i]);
+	free(d->files);
+	free(d->set);
+	conf_drop(d->conf);
+	*d = (struct draft){0};
+}
+
+/* A place that outlives the reader. Files come in runs, so the last is tried
+ * first and mostly it is the one. .file NULL: out of memory. */
+static struct dialect_pos keep_pos(struct draft *d, const struct dialect_pos *pos)
+{
+	struct dialect_pos kept = {.line = pos->line};
+	size_t i;
+
+	for (i = d->file_n; i-- > 0 && !kept.file;)
+		if (strcmp(d->files[i], pos->file) == 0)
+			kept.file = d->files[i];
+	if (kept.file)
+		return kept;
+	if (text_grow(&d->files, &d->file_cap, d->file_n, sizeof(*d->files)) < 0)
+		return kept;
+	d->files[d->file_n] = strdup(pos->file);
+	kept.file = d->files[d->file_n];
+	d->file_n += kept.file != NULL;
+	return kept;
+}
+
+static const char *print_pos(const char *file, int line, char *out, size_t cap)
+{
+	if (line > 0)
+		snprintf(out, cap, "%s:%d", file, line);
+	else
+		snprintf(out, cap, "%s", file);
+	return out;
+}
+
+const char *draft_where(const struct draft *d, const char *key, char *out, size_t cap)
+{
+	const struct key *k = key_find(KEY_GLOBAL, key);
+	struct dialect_pos pos = {.file = d->path};
+
+	if (k && d->set[key_index(k)].file)
+		pos = d->set[key_index(k)];
+	return print_pos(pos.file, pos.line, out, cap);
+}
+
+const char *draft_db_where(const struct draft_db *db, char *out, size_t cap)
+{
+	return print_pos(db->file, db->d.line, out, cap);
+}
+
+/* --- from a file ----------------------------------------------------------- */
+
+static int enter_global(struct draft *d, const struct dialect_pos *pos, bool is_pgbouncer,
+			struct err *e)
+{
+	if (d->global.file && d->conf->from_pgbouncer != is_pgbouncer)
+		return err_set(e, "%s:%d: [%s] here and [%s] at %s:%d: use one of the two names",
+			       pos->file, pos->line, is_pgbouncer ? "pgbouncer" : "pgweir",
+			       is_pgbouncer ? "pgweir" : "pgbouncer", d->global.file,
+			       d->global.line);
+	if (!d->global.file)
+		d->global = keep_pos(d, pos);
+	if (!d->global.file)
+		return err_set(e, "out of memory");
+	d->conf->from_pgbouncer = is_pgbouncer;
+	d->section = DRAFT_GLOBAL;
+	return 0;
+}
+
+static int on_section(void *arg, const struct dialect_pos *pos, const char *name, struct err *e)
+{
+	struct draft *d = arg;
+
+	if (strcmp(name, "pgweir") == 0)
+		return enter_global(d, pos, false, e);
+	if (strcmp(name, "pgbouncer") == 0)
+		return enter_global(d, pos, true, e);
+	if (strcmp(name, "databases") == 0)
+		d->section = DRAFT_DATABASES;
+	else if (strcmp(name, "users") == 0)
+		d->section = DRAFT_USERS;
+	else if (strcmp(name, "peers") == 0)
+		return err_set(e, "%s:%d: [peers] is not supported yet", pos->file, pos->line);
+	else
+		return err_set(e, "%s:%d: unknown section [%s]; allowed: [pgweir] (or "
+			       "[pgbouncer]), [databases], [users]", pos->file, pos->line, name);
+	return 0;
+}
+
+static int on_global(struct draft *d, const struct dialect_pos *pos, const char *name,
+		     const char *value, struct err *e)
+{
+	const struct key *k = key_find(KEY_GLOBAL, name);
+	struct dialect_pos kept;
+	struct err why;
+	char hint[128];
+
+	if (!k)
+		return err_set(e, "%s:%d: unknown setting \"%.64s\" in [%s]%s", pos->file,
+			       pos->line, name, d->conf->from_pgbouncer ? "pgbouncer" : "pgweir",
+			       key_hint(KEY_GLOBAL, name, hint, sizeof(hint)));
+	if (key_set(k, &d->conf->g, value, &why) < 0)
+		return err_set(e, "%s:%d: %s", pos->file, pos->line, why.text);
+	kept = keep_pos(d, pos);
+	if (!kept.file)
+		return err_set(e, "out of memory");
+	d->set[key_index(k)] = kept;
+	return 0;
+}
+
+/* What the pairs of one line are set on. */
+struct entry {
+	enum key_scope scope;
+	const char *section;
+	void *base;
+};
+
+static int on_pair(void *arg, const char *name, const char *value, struct err *e)
+{
+	const struct entry *en = arg;
+	const struct key *k = key_find(en->scope, name);
+	char hint[128];
+
+	if (!k)
+		return err_set(e, "unknown setting \"%.64s\" in [%s]%s", name, en->section,
+			       key_hint(en->scope, name, hint, sizeof(hint)));
+	return key_set(k, en->base, value, e);
+}
+
+struct draft_db *draft_db(struct draft *d, const char *name, const struct dialect_pos *pos)
+{
+	struct dialect_pos kept = keep_pos(d, pos);
+	struct draft_db *db;
+
+	if (!kept.file || text_grow(&d->dbs, &d->db_cap, d->db_n, sizeof(*d->dbs)) < 0)
+		return NULL;
+	db = &d->dbs[d->db_n];
+	*db = (struct draft_db){.file = kept.file, .seq = d->db_n};
+	db->d.line = pos->line;
+	db->d.name = strdup(name);
+	if (!db->d.name)
+		return NULL;
+	d->db_n++;
+	return key_defaults(KEY_DB, &db->d.k, NULL) < 0 ? NULL : db;
+}
+
+static int on_database(struct draft *d, const struct dialect_pos *pos, const char *name,
+		       const char *value, struct err *e)
+{
+	struct draft_db *db = draft_db(d, name, pos);
+	struct entry en = {.scope = KEY_DB, .section = "databases"};
+	struct err why;
+
+	if (!db)
+		return err_set(e, "out of memory");
+	en.base = &db->d.k;
+	if (pairs_each(value, on_pair, &en, &why) < 0)
+		return err_set(e, "%s:%d: database \"%.64s\": %s", pos->file, pos->line, name,
+			       why.text);
+	return 0;
+}
+
+static struct draft_user *add_user(struct draft *d, const char *name)
+{
+	struct draft_user *u;
+
+	if (text_grow(&d->users, &d->user_cap, d->user_n, sizeof(*d->users)) < 0)
+		return NULL;
+	u = &d->users[d->user_n];
+	*u = (struct draft_user){.seq = d->user_n};
+	u->u.name = strdup(name);
+	if (!u->u.name)
+		return NULL;
+	d->user_n++;
+	return key_defaults(KEY_USER, &u->u.k, NULL) < 0 ? NULL : u;
+}
+
+static int on_user(struct draft *d, const struct dialect_pos *pos, const char *name,
+		   const char *value, struct err *e)
+{
+	struct draft_user *u = add_user(d, name);
+	struct entry en = {.scope = KEY_USER, .section = "users"};
+	struct err why;
+
+	if (!u)
+		return err_set(e, "out of memory");
+	en.base = &u->u.k;
+	if (pairs_each(value, on_pair, &en, &why) < 0)
+		return err_set(e, "%s:%d: user \"%.64s\": %s", pos->file, pos->line, name,
+			       why.text);
+	return 0;
+}
+
+static int on_setting(void *arg, const struct dialect_pos *pos, const char *name,
+		      const char *value, struct err *e)
+{
+	struct draft *d = arg;
+
+	switch (d->section) {
+	case DRAFT_GLOBAL:
+		return on_global(d, pos, name, value, e);
+	case DRAFT_DATABASES:
+		return on_database(d, pos, name, value, e);
+	case DRAFT_USERS:
+		return on_user(d, pos, name, value, e);
+	case DRAFT_NONE:
+		break;
+	}
+	return err_set(e, "%s:%d: \"%.64s\" stands before any section; begin with [pgweir], "
+		       "[databases] or [users]", pos->file, pos->line, name);
+}
+
+struct dialect_sink draft_sink(struct draft *d)
+{
+	return (struct dialect_sink){.arg = d, .section = on_section, .setting = on_setting};
+}
+
+int draft_secret(void *arg, const char *name, const char *secret, enum secret_kind kind,
+		 struct err *e)
+{
+	struct draft_user *u = add_user(arg, name);
+
+	if (!u)
+		return err_set(e, "out of memory");
+	u->is_secret_only = true;
+	u->u.secret_kind = kind;
+	if (kind == SECRET_NONE)
+		return 0;
+	u->u.secret = strdup(secret);
+	return u->u.secret ? 0 : err_set(e, "out of memory");
+}
+
+/* --- from the command line --------------------------------------------------- */
+
+static int override_one(struct draft *d, const char *name, const char *value, struct err *e)
+{
+	const struct key *k = key_find(KEY_GLOBAL, name);
+	struct err why;
+
+	if (!k || key_set(k, &d->conf->g, value, &why) < 0)
+		return err_set(e, "%s: %s", COMMAND_LINE, k ? why.text : name);
+	d->set[key_index(k)] = (struct dialect_pos){.file = COMMAND_LINE};
+	return 0;
+}
+
+int draft_override(struct draft *d, const struct conf_over *over, struct err *e)
+{
+	struct conf_global *g = &d->conf->g;
+	char number[16];
+
+	if (!over)
+		return 0;
+	if (over->listen_addr && override_one(d, "listen_addr", over->listen_addr, e) < 0)
+		return -1;
+	snprintf(number, sizeof(number), "%d", over->listen_port);
+	if (over->listen_port != -1 && override_one(d, "listen_port", number, e) < 0)
+		return -1;
+	if (over->user && override_one(d, "user", over->user, e) < 0)
+		return -1;
+	if (over->verbose > 0)
+		g->verbose += over->verbose > 3 ? 3 : over->verbose;
+	if (g->verbose > 3)
+		g->verbose = 3;
+	return 0;
+}
+
+/* --- the end of writing ------------------------------------------------------ */
+
+static int db_order(const void *a, const void *b)
+{
+	const struct draft_db *x = a, *y = b;
+	int c = strcmp(x->d.name, y->d.name);
+
+	return c ? c : (x->seq > y->seq) - (x->seq < y->seq);
+}
+
+static int user_order(const void *a, const void *b)
+{
+	const struct draft_user *x = a, *y = b;
+	int c = strcmp(x->u.name, y->u.name);
+
+	return c ? c : (x->seq > y->seq) - (x->seq < y->seq);
+}
+
+static void settle_dbs(struct draft *d)
+{
+	size_t i, n = 0;
+
+	if (d->db_n == 0)
+		return;
+	qsort(d->dbs, d->db_n, sizeof(*d->dbs), db_order);
+	for (i = 0; i < d->db_n; i++) {
+		if (i + 1 < d->db_n && strcmp(d->dbs[i].d.name, d->dbs[i + 1].d.name) == 0)
+			conf_db_clear(&d->dbs[i].d);
+		else
+			d->dbs[n++] = d->dbs[i];
+	}
+	d->db_n = n;
+}
+
+/* auth_file is read behind [users]: the newer one's secret holds, and so do its
+ * settings if it can have any. */
+static void join_users(struct draft_user *into, struct draft_user *from)
+{
+	struct conf_user_keys k = into->u.k;
+
+	if (into->is_secret_only && !from->is_secret_only) {
+		into->u.k = from->u.k;
+		from->u.k = k;
+		into->is_secret_only = false;
+	}
+	conf_user_clear(&from->u);
+}
+
+static void settle_users(struct draft *d)
+{
+	size_t i, n = 0;
+
+	if (d->user_n == 0)
+		return;
+	qsort(d->users, d->user_n, sizeof(*d->users), user_order);
+	for (i = 1; i < d->user_n; i++) {
+		if (strcmp(d->users[n].u.name, d->users[i].u.name) == 0) {
+			struct draft_user older = d->users[n];
+
+			d->users[n] = d->users[i];
+			join_users(&d->users[n], &older);
+		} else {
+			d->users[++n] = d->users[i];
+		}
+	}
+	d->user_n = n + 1;
+}
+
+void draft_settle(struct draft *d)
+{
+	const struct key *mode = key_find(KEY_GLOBAL, "pool_mode");
+
+	settle_dbs(d);
+	settle_users(d);
+	/* Who kept the name [pgbouncer] gets PgBouncer's default: transaction
+	 * pooling breaks sessions that were written for the other mode. */
+	if (d->conf->from_pgbouncer && mode && !d->set[key_index(mode)].file)
+		d->conf->g.pool_mode = POOL_SESSION;
+}
+
+int draft_resolve(struct draft *d, struct err *e)
+{
+	struct err why;
+	char where[WHERE_MAX];
+	size_t i;
+
+	for (i = 0; i < d->db_n; i++) {
+		struct conf_db *db = &d->dbs[i].d;
+
+		if (addr_list_as(d->names, db->k.host, db->k.port, 5432, &db->hosts, &db->host_n,
+				 &why) < 0)
+			return err_set(e, "%s: database \"%.64s\": %s",
+				       draft_db_where(&d->dbs[i], where, sizeof(where)), db->name,
+				       why.text);
+	}
+	return 0;
+}
+
+struct conf *draft_take(struct draft *d)
+{
+	struct conf *c = d->conf;
+	size_t i;
+
+	if (!c->from_uri)
+		c->path = strdup(d->path);
+	/* One more than may be needed, so that empty lists are no special case. */
+	c->dbs = calloc(d->db_n + 1, sizeof(*c->dbs));
+	c->users = calloc(d->user_n + 1, sizeof(*c->users));
+	c->fallback = calloc(1, sizeof(*c->fallback));
+	if ((!c->from_uri && !c->path) || !c->dbs || !c->users || !c->fallback)
+		return NULL;
+	for (i = 0; i < d->db_n; i++) {
+		if (strcmp(d->dbs[i].d.name, "*") == 0)
+			*c->fallback = d->dbs[i].d;
+		else
+			c->dbs[c->db_n++] = d->dbs[i].d;
+	}
+	d->db_n = 0;
+	for (i = 0; i < d->user_n; i++)
+		c->users[c->user_n++] = d->users[i].u;
+	d->user_n = 0;
+	if (!c->fallback->name) {
+		free(c->fallback);
+		c->fallback = NULL;
+	}
+	d->conf = NULL;
+	return c;
+}

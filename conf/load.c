@@ -1,0 +1,117 @@
+/* conf/load.c - the loaders declared in conf.h: read, check, freeze.
+ *
+ * All three go the same way; they differ in where the settings come from. A
+ * configuration is built whole or not at all.
+ *
+ * SPDX-License-Identifier: ISC
+ */
+#include "conf/conf.h"
+
+#include <ctype.h>
+#include <string.h>
+
+#include "conf/check.h"
+#include "conf/dialect.h"
+#include "conf/draft.h"
+#include "conf/text.h"
+#include "conf/uri.h"
+#include "conf/users.h"
+
+static enum addr_names names_of(const struct conf_over *over)
+{
+	return over && over->numeric_hosts ? ADDR_NUMERIC : ADDR_RESOLVE;
+}
+
+static int load_users(struct draft *d, struct err *e)
+{
+	const char *path = d->conf->g.auth_file;
+	struct text_buf text = {0};
+	char where[300];
+	struct err why;
+	int ret;
+
+	if (!path)
+		return 0;
+	if (text_slurp(path, &text, &why) < 0)
+		return err_set(e, "%s: auth_file: %s",
+			       draft_where(d, "auth_file", where, sizeof(where)), why.text);
+	ret = users_read(path, text.data, text.len, draft_secret, d, e);
+	text_free(&text);
+	return ret;
+}
+
+/* The common end. Takes the draft down in any case. read: what reading gave. */
+static int finish(struct draft *d, int read, const struct conf_over *over, struct conf **out,
+		  struct err *e)
+{
+	int ret = read;
+
+	if (ret == 0)
+		ret = draft_override(d, over, e);
+	if (ret == 0)
+		ret = load_users(d, e);
+	if (ret == 0) {
+		draft_settle(d);
+		ret = check_all(d, e);
+	}
+	if (ret == 0)
+		ret = draft_resolve(d, e);
+	if (ret == 0) {
+		*out = draft_take(d);
+		if (!*out)
+			ret = err_set(e, "out of memory");
+	}
+	draft_free(d);
+	return ret;
+}
+
+int conf_load_file(const char *path, const struct conf_over *over, struct conf **out,
+		   struct err *e)
+{
+	struct dialect_sink sink;
+	struct draft d;
+
+	*out = NULL;
+	if (draft_init(&d, path, names_of(over), e) < 0)
+		return -1;
+	sink = draft_sink(&d);
+	return finish(&d, dialect_read_file(path, &sink, e), over, out, e);
+}
+
+int conf_load_mem(const char *path, const char *text, size_t len, const struct conf_over *over,
+		  struct conf **out, struct err *e)
+{
+	struct dialect_sink sink;
+	struct draft d;
+
+	*out = NULL;
+	if (draft_init(&d, path, names_of(over), e) < 0)
+		return -1;
+	sink = draft_sink(&d);
+	return finish(&d, dialect_read_mem(path, text, len, &sink, e), over, out, e);
+}
+
+int conf_load_uri(const char *uri, const struct conf_over *over, struct conf **out,
+		  struct err *e)
+{
+	struct draft d;
+
+	*out = NULL;
+	if (draft_init(&d, "connection string", names_of(over), e) < 0)
+		return -1;
+	return finish(&d, uri_read(&d, uri, e), over, out, e);
+}
+
+bool conf_is_uri(const char *arg)
+{
+	size_t n = 0;
+
+	if (strncmp(arg, "postgres://", 11) == 0 || strncmp(arg, "postgresql://", 13) == 0)
+		return true;
+	/* libpq takes anything with a = in it; a path may have one too, but not
+	 * behind a bare word. */
+	arg += strspn(arg, " \t\n");
+	while (isalnum((unsigned char)arg[n]) || arg[n] == '_')
+		n++;
+	return n > 0 && arg[n + strspn(arg + n, " \t\n")] == '=';
+}

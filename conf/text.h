@@ -1,0 +1,45 @@
+/* conf/text.h - strings and whole files that may hold secrets.
+ *
+ * Owner:   the caller.
+ * Threads: the caller's.
+ *
+ * Configuration text is full of passwords, and at this point nobody knows
+ * which part is one. So whatever is copied here is wiped before it is freed,
+ * and buffers that grow leave nothing behind.
+ *
+ * SPDX-License-Identifier: ISC
+ */
+#ifndef PGWEIR_CONF_TEXT_H
+#define PGWEIR_CONF_TEXT_H
+
+#include <stddef.h>
+
+#include "conf/err.h"
+
+struct text_buf {
+	char *data;                    /* always terminated once something was added */
+	size_t len;
+	size_t cap;
+};
+
+/* Appends n bytes; -1 when memory ran out (nothing changed). */
+MUST_CHECK int text_add(struct text_buf *b, const void *bytes, size_t n);
+
+/* Empties the buffer and wipes what it held, but keeps the memory. */
+void text_clear(struct text_buf *b);
+
+/* Wipes and frees; the buffer can be used again. */
+void text_free(struct text_buf *b);
+
+/* Wipes and frees a string and sets the pointer to NULL. NULL inside is fine. */
+void text_wipe(char **s);
+
+/* Grows *array so that one more element fits behind n (element size given).
+ * *cap counts elements. -1 when memory ran out. Wipes what it leaves. */
+MUST_CHECK int text_grow(void *array, size_t *cap, size_t n, size_t element);
+
+/* Reads a regular file. On failure the sentence names the path:
+ * `cannot read "x": No such file or directory`. Blocks on the disk. */
+MUST_CHECK int text_slurp(const char *path, struct text_buf *out, struct err *e);
+
+#endif

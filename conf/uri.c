@@ -1,0 +1,193 @@
+/* conf/uri.c - see uri.h.
+ *
+ * SPDX-License-Identifier: ISC
+ */
+#include "conf/uri.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <libpq-fe.h>
+#include <openssl/crypto.h>
+
+#include "conf/keys.h"
+
+/* What libpq's options become. */
+enum use {
+	USE_SET = 0,                   /* the database's setting of that name */
+	USE_HERE,                      /* read by name below */
+	USE_AUTO,                      /* only "auto" */
+	USE_CLEAR,                     /* only words that allow a connection in clear */
+	USE_PASSFILE
+};
+
+static const struct option {
+	const char *name;
+	enum use use;
+} options[] = {
+	{"host", USE_HERE},
+	{"hostaddr", USE_HERE},
+	{"port", USE_SET},
+	{"dbname", USE_HERE},
+	{"user", USE_SET},
+	{"password", USE_SET},
+	{"target_session_attrs", USE_SET},
+	{"application_name", USE_SET},
+	{"connect_timeout", USE_HERE},
+	{"options", USE_SET},
+	{"client_encoding", USE_AUTO},
+	{"sslmode", USE_CLEAR},
+	{"gssencmode", USE_CLEAR},
+	{"passfile", USE_PASSFILE},
+};
+
+#define OPTION_N (sizeof(options) / sizeof(options[0]))
+
+/* libpq gives NULL for what the string does not name, and means the same by an
+ * empty value. */
+static const char *value_of(const PQconninfoOption *list, const char *name)
+{
+	for (; list->keyword; list++)
+		if (strcmp(list->keyword, name) == 0)
+			return list->val && *list->val ? list->val : NULL;
+	return NULL;
+}
+
+static int option_check(const char *name, const char *value, struct err *e)
+{
+	size_t i;
+
+	for (i = 0; i < OPTION_N && strcmp(options[i].name, name) != 0;)
+		i++;
+	if (i == OPTION_N)
+		return err_set(e, "the option %s is not supported", name);
+	switch (options[i].use) {
+	case USE_SET:
+	case USE_HERE:
+		return 0;
+	case USE_AUTO:
+		if (strcmp(value, "auto") == 0)
+			return 0;
+		return err_set(e, "%s = \"%.40s\" is not supported: clients choose their own; "
+			       "leave it out", name, value);
+	case USE_CLEAR:
+		if (strcmp(value, "disable") == 0 || strcmp(value, "allow") == 0 ||
+		    strcmp(value, "prefer") == 0)
+			return 0;
+		return err_set(e, "%s = \"%.40s\" is refused: encryption towards servers is not "
+			       "built yet (TLS or GSSAPI), so the connection would be in clear; "
+			       "allowed: disable, allow, prefer", name, value);
+	case USE_PASSFILE:
+		return err_set(e, "passfile is not read; give the password in the connection "
+			       "string");
+	}
+	return 0;
+}
+
+/* libpq's connect_timeout: whole seconds, and no limit when 0 or less; there
+ * server_connect_timeout holds. */
+static int set_timeout(struct conf_db_keys *k, const char *value, struct err *e)
+{
+	const struct key *row = key_find(KEY_DB, "connect_timeout");
+	size_t sign = value[0] == '-' || value[0] == '+';
+
+	if (!value[sign] || strspn(value + sign, "0123456789") != strlen(value + sign))
+		return err_set(e, "connect_timeout = \"%.40s\" is not a whole number of seconds",
+			       value);
+	if (value[0] == '-' || strspn(value + sign, "0") == strlen(value + sign))
+		return 0;
+	return row ? key_set(row, k, value + sign, e) : 0;
+}
+
+static size_t commas(const char *s)
+{
+	size_t n = 0;
+
+	for (; *s; s++)
+		n += *s == ',';
+	return n;
+}
+
+static int fill_db(struct conf_db_keys *k, const PQconninfoOption *list, struct err *e)
+{
+	const struct key *host = key_find(KEY_DB, "host");
+	/* libpq connects to hostaddr when both are there; host is for TLS. */
+	const char *addr = value_of(list, "hostaddr"), *value;
+	size_t i;
+
+	value = value_of(list, "host");
+	if (addr && value && commas(addr) != commas(value))
+		return err_set(e, "%zu names in host, but %zu in hostaddr", commas(value) + 1,
+			       commas(addr) + 1);
+	if (!addr)
+		addr = value;
+	if (addr && host && key_set(host, k, addr, e) < 0)
+		return -1;
+	value = value_of(list, "connect_timeout");
+	if (value && set_timeout(k, value, e) < 0)
+		return -1;
+	for (i = 0; i < OPTION_N; i++) {
+		const struct key *row = key_find(KEY_DB, options[i].name);
+
+		value = value_of(list, options[i].name);
+		if (options[i].use == USE_SET && value && row && key_set(row, k, value, e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int add_db(struct draft *d, const char *name, const PQconninfoOption *list, struct err *e)
+{
+	struct dialect_pos pos = {.file = d->path};
+	struct draft_db *db = draft_db(d, name, &pos);
+	struct err why;
+
+	if (!db)
+		return err_set(e, "out of memory");
+	if (fill_db(&db->d.k, list, &why) < 0)
+		return err_set(e, "%s: %s", d->path, why.text);
+	return 0;
+}
+
+static int fill(struct draft *d, const PQconninfoOption *list, struct err *e)
+{
+	const char *user = value_of(list, "user"), *dbname = value_of(list, "dbname");
+	const PQconninfoOption *o;
+	struct err why;
+
+	for (o = list; o->keyword; o++)
+		if (o->val && *o->val && option_check(o->keyword, o->val, &why) < 0)
+			return err_set(e, "%s: %s", d->path, why.text);
+	if (!user)
+		return err_set(e, "%s: no user: the connection string must name the user to log "
+			       "in as (postgresql://USER@host/database)", d->path);
+	if (!dbname)
+		dbname = user;
+	d->conf->from_uri = true;
+	d->conf->loopback_trust = true;
+	d->conf->g.auth_type = AUTH_TRUST;
+	if (add_db(d, "*", list, e) < 0)
+		return -1;
+	return strcmp(dbname, "*") == 0 ? 0 : add_db(d, dbname, list, e);
+}
+
+int uri_read(struct draft *d, const char *uri, struct err *e)
+{
+	char *error = NULL;
+	PQconninfoOption *list = PQconninfoParse(uri, &error), *o;
+	size_t n;
+	int ret;
+
+	if (!list) {
+		n = error ? strcspn(error, "\n") : 0;
+		ret = err_set(e, "%s: %.*s", d->path, n ? (int)n : 13, n ? error : "out of memory");
+		PQfreemem(error);
+		return ret;
+	}
+	ret = fill(d, list, e);
+	for (o = list; o->keyword; o++)
+		if (o->val)
+			OPENSSL_cleanse(o->val, strlen(o->val));
+	PQconninfoFree(list);
+	return ret;
+}
