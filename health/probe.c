@@ -38,7 +38,8 @@ struct probe {
 	struct event io;
 	enum phase phase;
 	PGconn *conn;
-	bool answered; /* the server has asked for an authentication */
+	bool answered;        /* the server has asked for an authentication */
+	struct finding found; /* what the query brought; why NULL: nothing yet */
 	int64_t started_us;
 	uint64_t random;
 	/* what the log was told last */
@@ -145,6 +146,7 @@ static bool apply(struct probe *p, const struct finding *f, uint64_t took_us)
 static void conclude(struct probe *p, const struct finding *f)
 {
 	struct target *t = p->target;
+	enum target_state state;
 	char name[128];
 
 	drop_conn(p);
@@ -153,22 +155,15 @@ static void conclude(struct probe *p, const struct finding *f)
 		timer_in(p, pause_us(p));
 		return;
 	}
-	LOG(p->log, LOG_LEVEL_INFO, "target", "target=%s state=%s role=%s read_only=%d",
+	state = (enum target_state)atomic_load(&t->state);
+	LOG(p->log, state == TARGET_UP ? LOG_LEVEL_INFO : LOG_LEVEL_WARN, "target",
+	    "target=%s state=%s role=%s read_only=%d",
 	    log_quote(name, sizeof(name), t->addr.name ? t->addr.name : "?"),
-	    target_state_name((enum target_state)atomic_load(&t->state)),
-	    target_role_name((enum target_role)atomic_load(&t->role)), atomic_load(&t->read_only));
+	    target_state_name(state), target_role_name((enum target_role)atomic_load(&t->role)),
+	    atomic_load(&t->read_only));
 	timer_in(p, pause_us(p));
 	if (p->changed)
 		p->changed(p->arg, t);
-}
-
-static void conclude_with(struct probe *p, enum verdict verdict, const char *why)
-{
-	struct finding f = {.verdict = verdict, .why = why};
-
-	if (p->conn)
-		login_keep_text(&f, PQerrorMessage(p->conn));
-	conclude(p, &f);
 }
 
 /*
@@ -180,62 +175,84 @@ static void on_io(evutil_socket_t fd, short what, void *arg);
 /* Waits for the socket as it is now. The last act of its caller. */
 static void wait_for(struct probe *p, short what)
 {
+	struct finding f = {.verdict = V_LOCAL, .why = "cannot_wait"};
 	int fd = PQsocket(p->conn);
 
 	if (fd < 0 || event_assign(&p->io, p->base, fd, what, on_io, p) != 0 ||
 	    event_add(&p->io, NULL) != 0)
-		conclude_with(p, V_LOCAL, "cannot_wait");
+		conclude(p, &f);
 }
 
-static void read_answer(struct probe *p, const PGresult *res)
+static void read_answer(struct finding *f, const PGresult *res)
 {
-	struct finding f = {.verdict = V_ALIVE, .why = "strange_answer"};
 	const char *code = PQresultErrorField(res, PG_DIAG_SQLSTATE);
 
+	*f = (struct finding){.verdict = V_ALIVE, .why = "strange_answer"};
 	if (PQresultStatus(res) == PGRES_TUPLES_OK && PQntuples(res) == 1 && PQnfields(res) == 2) {
-		f.verdict = V_GOOD;
-		f.why = "good";
-		f.role = PQgetvalue(res, 0, 0)[0] == 't' ? ROLE_STANDBY : ROLE_PRIMARY;
-		f.read_only = strcmp(PQgetvalue(res, 0, 1), "on") == 0;
+		f->verdict = V_GOOD;
+		f->why = "good";
+		f->role = PQgetvalue(res, 0, 0)[0] == 't' ? ROLE_STANDBY : ROLE_PRIMARY;
+		f->read_only = strcmp(PQgetvalue(res, 0, 1), "on") == 0;
 	} else if (code) {
-		snprintf(f.sqlstate, sizeof(f.sqlstate), "%s", code);
-		login_keep_text(&f, PQresultErrorMessage(res));
-		login_judge_sqlstate(&f);
+		snprintf(f->sqlstate, sizeof(f->sqlstate), "%s", code);
+		login_keep_text(f, PQresultErrorMessage(res));
+		login_judge_sqlstate(f);
 	} else if (PQresultStatus(res) == PGRES_FATAL_ERROR) {
 		/* made by libpq itself: the connection broke */
+		f->verdict = V_BAD;
+		f->why = "connection_lost";
+		login_keep_text(f, PQresultErrorMessage(res));
+	}
+}
+
+/* The connection broke, or the time is up: that is the finding, unless there
+ * is one already (a server that sends its error and goes). */
+static void conclude_early(struct probe *p, const char *why, const char *text)
+{
+	struct finding f = p->found;
+
+	if (!f.why) {
 		f.verdict = V_BAD;
-		f.why = "connection_lost";
-		login_keep_text(&f, PQresultErrorMessage(res));
+		f.why = why;
+		login_keep_text(&f, text);
 	}
 	conclude(p, &f);
 }
 
+static void conclude_lost(struct probe *p)
+{
+	conclude_early(p, "connection_lost", PQerrorMessage(p->conn));
+}
+
 static void query_step(struct probe *p, bool readable)
 {
+	struct finding f;
 	PGresult *res;
 	int left;
 
 	if (readable && PQconsumeInput(p->conn) == 0) {
-		conclude_with(p, V_BAD, "connection_lost");
+		conclude_lost(p);
 		return;
 	}
 	left = PQflush(p->conn);
 	if (left < 0) {
-		conclude_with(p, V_BAD, "connection_lost");
+		conclude_lost(p);
 		return;
 	}
-	if (PQisBusy(p->conn)) {
-		wait_for(p, left > 0 ? EV_READ | EV_WRITE : EV_READ);
-		return;
+	/* To the end, although the first result is all that is wanted: closing
+	 * on what the server has still to say would look like a crash to it. */
+	while (!PQisBusy(p->conn)) {
+		res = PQgetResult(p->conn);
+		if (!res) {
+			f = p->found;
+			conclude(p, &f);
+			return;
+		}
+		if (!p->found.why)
+			read_answer(&p->found, res);
+		PQclear(res);
 	}
-	res = PQgetResult(p->conn);
-	if (!res) {
-		conclude_with(p, V_BAD, "no_answer");
-		return;
-	}
-	/* What follows the row is of no interest: drop_conn ends it all. */
-	read_answer(p, res);
-	PQclear(res);
+	wait_for(p, left > 0 ? EV_READ | EV_WRITE : EV_READ);
 }
 
 static void query_start(struct probe *p)
@@ -244,7 +261,7 @@ static void query_start(struct probe *p)
 	/* before the first byte, so that neither the query nor PQfinish's
 	 * Terminate can ever wait for the peer */
 	if (PQsetnonblocking(p->conn, 1) != 0 || PQsendQuery(p->conn, QUESTION) == 0) {
-		conclude_with(p, V_BAD, "connection_lost");
+		conclude_lost(p);
 		return;
 	}
 	query_step(p, false);
@@ -324,6 +341,7 @@ static void begin(struct probe *p)
 
 	p->started_us = now_us();
 	p->answered = false;
+	p->found = (struct finding){0};
 	if (info) {
 		p->conn = PQconnectStart(info);
 		OPENSSL_cleanse(info, cap);
@@ -358,7 +376,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	if (p->phase == PHASE_IDLE)
 		begin(p);
 	else
-		conclude_with(p, V_BAD, "timeout");
+		conclude_early(p, "timeout", "");
 }
 
 /*
