@@ -562,13 +562,13 @@ class FakeServer:
     by close(), so that a test cannot pass over it.
     """
 
-    def __init__(self, script, login=True, timeout=15, params=None):
+    def __init__(self, script, login=True, timeout=15, params=None, port=0):
         self.script, self.do_login, self.timeout, self.params = script, login, timeout, params
         self.seen, self.cancels, self.errors, self.conns, self.probes = [], [], [], [], 0
         self.logins = 0
         self.pids = 100
         self.lock = threading.Lock()
-        self.listener = socket.create_server(('127.0.0.1', 0), backlog=50)
+        self.listener = socket.create_server(('127.0.0.1', port), backlog=50)
         self.port = self.listener.getsockname()[1]
         self.closing = False
         threading.Thread(target=self.accept, daemon=True).start()
