@@ -762,7 +762,7 @@ def pytest_runtest_makereport(item, call):
 
 def pytest_collection_modifyitems(items):
     for item in items:
-        if DIRECT and item.get_closest_marker('weir_only'):
+        if DIRECT and item.get_closest_marker('weir_only') and not item.get_closest_marker('direct_too'):
             item.add_marker(pytest.mark.skip(reason='about the daemon itself'))
         if SAN and item.get_closest_marker('no_san'):
             item.add_marker(pytest.mark.skip(reason='says nothing under a sanitizer'))
@@ -772,6 +772,7 @@ def pytest_collection_modifyitems(items):
 
 def pytest_configure(config):
     config.addinivalue_line('markers', 'weir_only: says nothing about a server reached directly')
+    config.addinivalue_line('markers', 'direct_too: in a module that is weir_only, this one is not')
     config.addinivalue_line('markers', 'no_san: measures what a sanitizer changes')
     if not DIRECT and not os.path.exists(PGWEIR):
         pytest.exit('%s is not there: make' % PGWEIR, 2)

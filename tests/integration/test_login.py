@@ -6,7 +6,7 @@ import struct
 import pytest
 
 import wire
-from conftest import SECRETS, db, ini, until
+from conftest import SECRETS, db, ini
 from wire import Closed, Conn, PgError
 
 

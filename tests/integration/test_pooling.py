@@ -1,14 +1,12 @@
 """What passes through: simple and extended protocol in every shape, and when a
 server goes back to the pool."""
 import struct
-import threading
 import time
 
 import pytest
 
-import wire
 from conftest import SLOW, Spawned, db, ini, run_threads, until
-from wire import (Closed, Conn, PgError, bind, close, copy_data, copy_done, copy_fail, describe,
+from wire import (Conn, PgError, bind, close, copy_data, copy_done, copy_fail, describe,
                   execute, extended, flush, function_call, parse, query, shape, sync, terminate)
 
 
