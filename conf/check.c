@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "conf/keys.h"
+#include "conf/key.h"
 
 #define WHERE_MAX 300
 

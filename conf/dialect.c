@@ -305,7 +305,7 @@ static char *piece_next(char *out, int cap_int, void *arg)
 	struct reader *r = arg;
 	size_t cap = cap_int > 0 ? (size_t)cap_int : 0;
 	struct span line;
-	int got, ret;
+	int ret;
 
 	if (r->is_failed)
 		return NULL;
@@ -319,7 +319,7 @@ static char *piece_next(char *out, int cap_int, void *arg)
 		READER_FAIL(r, "the ini library dropped \"%.64s\"", r->name.data);
 		return NULL;
 	}
-	while ((got = line_next(r, &line)) > 0) {
+	while (line_next(r, &line) > 0) {
 		if (line.len == 0 || line.at[0] == ';' || line.at[0] == '#')
 			continue;
 		if (line.at[0] == '%')

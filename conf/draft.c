@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "conf/keys.h"
+#include "conf/key.h"
 #include "conf/pairs.h"
 #include "conf/text.h"
 
@@ -55,6 +55,7 @@ void draft_free(struct draft *d)
 static struct dialect_pos keep_pos(struct draft *d, const struct dialect_pos *pos)
 {
 	struct dialect_pos kept = {.line = pos->line};
+	char **files;
 	size_t i;
 
 	for (i = d->file_n; i-- > 0 && !kept.file;)
@@ -62,8 +63,10 @@ static struct dialect_pos keep_pos(struct draft *d, const struct dialect_pos *po
 			kept.file = d->files[i];
 	if (kept.file)
 		return kept;
-	if (text_grow(&d->files, &d->file_cap, d->file_n, sizeof(*d->files)) < 0)
+	files = text_grow(d->files, &d->file_cap, d->file_n, sizeof(*files));
+	if (!files)
 		return kept;
+	d->files = files;
 	d->files[d->file_n] = strdup(pos->file);
 	kept.file = d->files[d->file_n];
 	d->file_n += kept.file != NULL;
@@ -176,11 +179,14 @@ static int on_pair(void *arg, const char *name, const char *value, struct err *e
 struct draft_db *draft_db(struct draft *d, const char *name, const struct dialect_pos *pos)
 {
 	struct dialect_pos kept = keep_pos(d, pos);
-	struct draft_db *db;
+	struct draft_db *db = text_grow(d->dbs, &d->db_cap, d->db_n, sizeof(*db));
 
-	if (!kept.file || text_grow(&d->dbs, &d->db_cap, d->db_n, sizeof(*d->dbs)) < 0)
+	if (!db)
 		return NULL;
-	db = &d->dbs[d->db_n];
+	d->dbs = db;
+	if (!kept.file)
+		return NULL;
+	db += d->db_n;
 	*db = (struct draft_db){.file = kept.file, .seq = d->db_n};
 	db->d.line = pos->line;
 	db->d.name = strdup(name);
@@ -208,11 +214,12 @@ static int on_database(struct draft *d, const struct dialect_pos *pos, const cha
 
 static struct draft_user *add_user(struct draft *d, const char *name)
 {
-	struct draft_user *u;
+	struct draft_user *u = text_grow(d->users, &d->user_cap, d->user_n, sizeof(*u));
 
-	if (text_grow(&d->users, &d->user_cap, d->user_n, sizeof(*d->users)) < 0)
+	if (!u)
 		return NULL;
-	u = &d->users[d->user_n];
+	d->users = u;
+	u += d->user_n;
 	*u = (struct draft_user){.seq = d->user_n};
 	u->u.name = strdup(name);
 	if (!u->u.name)

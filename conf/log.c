@@ -55,20 +55,14 @@ static void line_add(struct line *l, const char *fmt, ...)
 
 static void line_add_time(struct line *l, int64_t us)
 {
-	int64_t sec = us / 1000000;
-	int64_t ms = us % 1000000 / 1000;
-	time_t t;
+	time_t t = (time_t)(us / 1000000);
+	int ms = (int)(us % 1000000 / 1000);
 	struct tm tm;
 
-	if (ms < 0) {
-		ms += 1000;
-		sec--;
-	}
-	t = (time_t)sec;
 	if (!gmtime_r(&t, &tm))
 		memset(&tm, 0, sizeof(tm));
 	line_add(l, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", tm.tm_year + 1900, tm.tm_mon + 1,
-		 tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, (int)ms);
+		 tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, ms);
 }
 
 /* The event's slot: its own, a free one, or the one that has been quiet for
@@ -137,7 +131,8 @@ void log_line(const struct log_ctx *ctx, enum log_level level, const char *event
 	      const char *fmt, ...)
 {
 	struct log *log = ctx->log;
-	int64_t now = log->wall_us(log->arg);
+	int64_t wall = log->wall_us(log->arg);
+	int64_t now = wall > 0 ? wall : 0;
 	struct log_rate *rate = rate_slot(log, event, now / 1000000);
 	struct line l = {.len = 0};
 	va_list ap;

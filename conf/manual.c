@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-#include "conf/keys.h"
+#include "conf/key.h"
 
 static const char head[] =
 	".TH PGWEIR.INI 5 \"\" pgweir \"pgweir manual\"\n"

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "conf/keys.h"
+#include "conf/key.h"
 
 static int by_name(const void *a, const void *b)
 {

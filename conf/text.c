@@ -81,29 +81,25 @@ void text_wipe(char **s)
 	*s = NULL;
 }
 
-int text_grow(void *array, size_t *cap, size_t n, size_t element)
+void *text_grow(void *array, size_t *cap, size_t n, size_t element)
 {
-	void *old, *fresh;
-	size_t want;
+	size_t want = *cap ? *cap * 2 : 16;
+	void *fresh;
 
 	if (n < *cap)
-		return 0;
-	want = *cap ? *cap * 2 : 16;
+		return array;
 	if (want > SIZE_MAX / 4 / element)
-		return -1;
+		return NULL;
 	fresh = calloc(want, element);
 	if (!fresh)
-		return -1;
-	/* array is a pointer to some object pointer; memcpy spares us aliasing. */
-	memcpy(&old, array, sizeof(old));
-	if (old) {
-		memcpy(fresh, old, n * element);
-		OPENSSL_cleanse(old, *cap * element);
-		free(old);
+		return NULL;
+	if (array) {
+		memcpy(fresh, array, n * element);
+		OPENSSL_cleanse(array, *cap * element);
+		free(array);
 	}
-	memcpy(array, &fresh, sizeof(fresh));
 	*cap = want;
-	return 0;
+	return fresh;
 }
 
 static int slurp_fd(int fd, const char *path, struct text_buf *out, struct err *e)

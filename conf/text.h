@@ -34,9 +34,10 @@ void text_free(struct text_buf *b);
 /* Wipes and frees a string and sets the pointer to NULL. NULL inside is fine. */
 void text_wipe(char **s);
 
-/* Grows *array so that one more element fits behind n (element size given).
- * *cap counts elements. -1 when memory ran out. Wipes what it leaves. */
-MUST_CHECK int text_grow(void *array, size_t *cap, size_t n, size_t element);
+/* The array with room for one more behind its n elements: itself, or a copy
+ * with *cap raised and the old one wiped and freed. NULL when memory ran out
+ * (the old one stays). */
+MUST_CHECK void *text_grow(void *array, size_t *cap, size_t n, size_t element);
 
 /* Reads a regular file. On failure the sentence names the path:
  * `cannot read "x": No such file or directory`. Blocks on the disk. */

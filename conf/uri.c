@@ -10,7 +10,7 @@
 #include <libpq-fe.h>
 #include <openssl/crypto.h>
 
-#include "conf/keys.h"
+#include "conf/key.h"
 
 /* What libpq's options become. */
 enum use {

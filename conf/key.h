@@ -1,4 +1,4 @@
-/* conf/keys.h - the table of settings (keys.def) at run time: one value of each
+/* conf/key.h - the table of settings (keys.def) at run time: one value of each
  * type parsed and printed.
  *
  * Owner:   nobody; const tables.
@@ -9,8 +9,8 @@
  *
  * SPDX-License-Identifier: ISC
  */
-#ifndef PGWEIR_CONF_KEYS_H
-#define PGWEIR_CONF_KEYS_H
+#ifndef PGWEIR_CONF_KEY_H
+#define PGWEIR_CONF_KEY_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,8 +1,8 @@
-/* conf/keys.c - see keys.h.
+/* conf/key.c - see key.h.
  *
  * SPDX-License-Identifier: ISC
  */
-#include "conf/keys.h"
+#include "conf/key.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -210,7 +210,7 @@ static int set_number(const struct key *k, const char *text, int64_t *out, struc
 {
 	bool is_time = k->type == KEY_TIME, is_size = k->type == KEY_SIZE;
 	const struct unit *units = is_time ? time_units : is_size ? size_units : no_units;
-	int64_t factor = is_time ? 1000000 : 1, value;
+	int64_t factor = is_time ? 1000000 : 1, value = 0;
 	const char *what = is_time ? " seconds (units: us, ms, s, min, h, d)"
 			   : is_size ? " bytes (units: B, k, kB, M, MB, G, GB)" : "";
 	enum number res = number(text, units, factor, is_time, &value);
