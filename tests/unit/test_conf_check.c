@@ -1,0 +1,439 @@
+/* tests/unit/test_conf_check.c - checks between settings, auth_file, connection
+ * strings, the command line.
+ *
+ * SPDX-License-Identifier: ISC
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "conf/conf.h"
+#include "conf/key.h"
+
+static const struct conf_over over = {.listen_port = -1, .numeric_hosts = true};
+
+#define BASE "[pgweir]\nauth_type = trust\n[databases]\n* = host=127.0.0.1\n"
+#define KEY_44 "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+#define SCRAM "SCRAM-SHA-256$4096:c2FsdA==$" KEY_44 ":" KEY_44
+
+static struct conf *load(const char *text)
+{
+	struct conf *c = NULL;
+	struct err e = {.text = ""};
+
+	if (conf_load_mem("t.ini", text, strlen(text), &over, &c, &e) < 0)
+		fail_msg("refused: %s", e.text);
+	return c;
+}
+
+static void expect_error(int ret, struct conf *c, const struct err *e, const char *a,
+			 const char *b)
+{
+	if (ret == 0) {
+		conf_drop(c);
+		fail_msg("accepted; expected: %s ... %s", a, b);
+	}
+	assert_null(c);
+	if (!strstr(e->text, a) || !strstr(e->text, b))
+		fail_msg("said: %s; expected: %s ... %s", e->text, a, b);
+}
+
+static void refuse(const char *text, const char *a, const char *b)
+{
+	struct conf *c = NULL;
+	struct err e = {.text = ""};
+	int ret = conf_load_mem("t.ini", text, strlen(text), &over, &c, &e);
+
+	expect_error(ret, c, &e, a, b);
+}
+
+static struct conf *load_uri(const char *uri)
+{
+	struct conf *c = NULL;
+	struct err e = {.text = ""};
+
+	if (conf_load_uri(uri, &over, &c, &e) < 0)
+		fail_msg("%s refused: %s", uri, e.text);
+	return c;
+}
+
+static void refuse_uri(const char *uri, const char *a)
+{
+	struct conf *c = NULL;
+	struct err e = {.text = ""};
+	int ret = conf_load_uri(uri, &over, &c, &e);
+
+	expect_error(ret, c, &e, "connection string: ", a);
+}
+
+/* --- checks between settings --------------------------------------------------- */
+
+static void test_databases(void **state)
+{
+	(void)state;
+	refuse("[pgweir]\nauth_type = trust\n", "t.ini: no database", "[databases]");
+	refuse("", "t.ini: no database", "[databases]");
+	refuse(BASE "a = dbname=x\n", "t.ini:5: database \"a\"", "host=");
+	refuse(BASE "a =\n", "t.ini:5: database \"a\"", "host=");
+	refuse(BASE "pgbouncer = host=127.0.0.1\n", "t.ini:5:", "reserved");
+	refuse(BASE "pgweir = host=127.0.0.1\n", "t.ini:5:", "reserved");
+	conf_drop(load(BASE "a = host=/run/postgresql\n"));
+}
+
+static void test_listen(void **state)
+{
+	static const char *const beyond[] = {"*", "0.0.0.0", "::", "10.0.0.1", "127.0.0.1,10.0.0.1",
+					     "::ffff:10.0.0.1"};
+	static const char *const within[] = {"127.0.0.1", "127.9.9.9 , ::1", "::ffff:127.0.0.1",
+					     ""};
+	char text[300];
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(beyond) / sizeof(beyond[0]); i++) {
+		snprintf(text, sizeof(text), BASE "[pgweir]\nlisten_addr = %s\n", beyond[i]);
+		refuse(text, "t.ini:6: listen_addr", "auth_type = scram-sha-256");
+	}
+	for (i = 0; i < sizeof(within) / sizeof(within[0]); i++) {
+		snprintf(text, sizeof(text), BASE "[pgweir]\nlisten_addr = %s\n", within[i]);
+		conf_drop(load(text));
+	}
+	refuse(BASE "[pgweir]\nlisten_addr = no.such.name\n", "t.ini:6: listen_addr",
+	       "cannot resolve");
+	refuse(BASE "[pgweir]\nlisten_addr = /run\n", "t.ini:6: listen_addr", "unix");
+	refuse(BASE "[pgweir]\nlisten_addr = 127.0.0.1,\n", "t.ini:6: listen_addr", "empty");
+}
+
+static void test_sizes(void **state)
+{
+	(void)state;
+	refuse(BASE "[pgweir]\nmin_pool_size = 21\n", "t.ini:6: min_pool_size = 21",
+	       "default_pool_size = 20");
+	conf_drop(load(BASE "[pgweir]\nmin_pool_size = 20\n"));
+	conf_drop(load(BASE "[pgweir]\nmin_pool_size = 21\ndefault_pool_size = 0\n"));
+	refuse(BASE "a = host=127.0.0.1 min_pool_size=3 pool_size=2\n", "t.ini:5: database \"a\"",
+	       "min_pool_size = 3 is more than pool_size = 2");
+	refuse(BASE "a = host=127.0.0.1 min_pool_size=21\n", "t.ini:5:", "default_pool_size = 20");
+	refuse(BASE "a = host=127.0.0.1 pool_size=2\n[pgweir]\nmin_pool_size=3\n", "t.ini:5:",
+	       "the global min_pool_size = 3");
+	conf_drop(load(BASE "a = host=127.0.0.1 min_pool_size=30 pool_size=0\n"));
+	conf_drop(load(BASE "a = host=127.0.0.1 min_pool_size=3 pool_size=3\n"));
+}
+
+static void test_retry(void **state)
+{
+	static const char *const bad[] = {"4000", "400011", "40p01", "40001,", ",40001", "40001 4P001",
+					  "40001;40P01", "-0001"};
+	char text[200];
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		snprintf(text, sizeof(text), BASE "[pgweir]\nretry_codes = %s\n", bad[i]);
+		refuse(text, "t.ini:6: retry_codes", "SQLSTATE");
+	}
+	refuse(BASE "[pgweir]\nretry_codes = 40001,40003\n", "\"40003\"", "may have committed");
+	refuse(BASE "[pgweir]\nretry_codes = 08007\n", "\"08007\"", "may have committed");
+	conf_drop(load(BASE "[pgweir]\nretry_codes = 40001 , CR000\n"));
+	conf_drop(load(BASE "[pgweir]\nretry_codes =\n"));
+	refuse(BASE "[pgweir]\nretry_backoff_base = 1\n",
+	       "t.ini:6: retry_backoff_base = 1 is more than", "retry_backoff_max = 0.25");
+	conf_drop(load(BASE "[pgweir]\nretry_backoff_base = 0.25\n"));
+}
+
+static void test_auth(void **state)
+{
+	(void)state;
+	refuse("[databases]\n* = host=127.0.0.1\n", "t.ini: auth_type", "(the default)");
+	refuse("[databases]\n* = host=127.0.0.1\n[pgweir]\nauth_type = scram-sha-256\n",
+	       "t.ini:4: auth_type = scram-sha-256 needs auth_file", "trust");
+	refuse(BASE "[pgweir]\nauth_file = ./no/such/file\n", "t.ini:6: auth_file: cannot read",
+	       "No such file");
+	refuse(BASE "[pgweir]\nauth_file = .\n", "t.ini:6: auth_file", "not a regular file");
+}
+
+/* --- auth_file ------------------------------------------------------------------ */
+
+static char file[200];
+
+static int make_file(void **state)
+{
+	const char *tmp = getenv("TMPDIR");
+	int fd;
+
+	(void)state;
+	snprintf(file, sizeof(file), "%s/pgweir-users-XXXXXX", tmp ? tmp : P_tmpdir);
+	fd = mkstemp(file);
+	return fd < 0 ? -1 : close(fd);
+}
+
+static int drop_file(void **state)
+{
+	(void)state;
+	return unlink(file);
+}
+
+static int load_users(const char *users, size_t len, const char *more, struct conf **c,
+		      struct err *e)
+{
+	char text[1000];
+	FILE *f = fopen(file, "w");
+
+	assert_non_null(f);
+	fwrite(users, 1, len, f);
+	fclose(f);
+	snprintf(text, sizeof(text), "[databases]\n* = host=127.0.0.1\n[pgweir]\nauth_file = %s\n"
+				     "listen_addr = *\n[users]\n%s", file, more);
+	*c = NULL;
+	return conf_load_mem("t.ini", text, strlen(text), &over, c, e);
+}
+
+static void refuse_users(const char *users, size_t len, const char *what)
+{
+	char place[300];
+	struct conf *c;
+	struct err e = {.text = ""};
+	int ret = load_users(users, len, "", &c, &e);
+
+	snprintf(place, sizeof(place), "%s:2: ", file);
+	expect_error(ret, c, &e, place, what);
+	assert_null(strstr(e.text, "SECRET"));
+}
+
+static void test_users(void **state)
+{
+	static const char users[] = "\xef\xbb\xbf; comment\n # too\n\n"
+				    "\"plain\" \"pa ss\"\"w;ord\"\r\n"
+				    "\t\"md5\"\t\"md500112233445566778899aabbccddeeff\"  \n"
+				    "\"almost\" \"md500112233445566778899aabbccddeefg\"\n"
+				    "\"scram\"\"\"\"" SCRAM "\"\n"
+				    "\"scram\" \"" SCRAM "\"\n"
+				    "\"none\" \"\"\n\"both\" \"one\"\n\"both\" \"two\"\n"
+				    "\"a \"\"b\"\"\" \"x\"";
+	const struct conf_user *u;
+	struct conf *c;
+	struct err e = {.text = ""};
+
+	(void)state;
+	/* The fourth user's line lacks its blank: "scram""""..." is one name. */
+	assert_int_equal(load_users(users, sizeof(users) - 1, "", &c, &e), -1);
+	assert_non_null(strstr(e.text, ":7: expected"));
+	refuse_users("\n\"a\" \"SECRET", 11, "not closed");
+	refuse_users("\n\"a\" SECRET", 10, "double quotes");
+	refuse_users("\na \"SECRET\"", 11, "double quotes");
+	refuse_users("\n\"a\"\n", 5, "double quotes");
+	refuse_users("\n\"a", 3, "not closed");
+	refuse_users("\n\"\" \"SECRET\"", 12, "name is empty");
+	refuse_users("\n\"a\" \"SECRET\" x", 15, "nothing behind");
+	refuse_users("\n\"a\0\" \"SECRET\"", 14, "NUL");
+	refuse_users("\n\"a\" \"SCRAM-SHA-256$SECRET\"", 27, "SCRAM-SHA-256$iterations");
+	refuse_users("\n\"a\" \"SCRAM-SHA-256$0:c2FsdA==$" KEY_44 ":" KEY_44 "\"", 121,
+		     "SCRAM-SHA-256$iterations");
+	refuse_users("\n\"a\" \"SCRAM-SHA-256$1:c2FsdA==$" KEY_44 ":AAAA\"", 81,
+		     "SCRAM-SHA-256$iterations");
+
+	assert_int_equal(load_users("\"both\" \"one\"\n\"both\" \"two\"\n\"m\" "
+				    "\"md500112233445566778899aabbccddeeff\"\n\"n\" \"\"\n"
+				    "\"q \"\"q\" \"pa ss\"\"w;\"\r\n\"s\" \"" SCRAM "\"\n"
+				    "\"z\" \"md5\"",
+				    sizeof("\"both\" \"one\"\n\"both\" \"two\"\n\"m\" "
+				    "\"md500112233445566778899aabbccddeeff\"\n\"n\" \"\"\n"
+				    "\"q \"\"q\" \"pa ss\"\"w;\"\r\n\"s\" \"" SCRAM "\"\n"
+				    "\"z\" \"md5\"") - 1,
+				    "both = pool_size=3\nonly = pool_mode=session\n", &c, &e), 0);
+	assert_int_equal(c->user_n, 7);
+	u = conf_find_user(c, "both");
+	assert_string_equal(u->secret, "two");
+	assert_int_equal(u->secret_kind, SECRET_PLAIN);
+	assert_int_equal(u->k.pool_size, 3);
+	assert_int_equal(conf_find_user(c, "m")->secret_kind, SECRET_MD5);
+	assert_int_equal(conf_find_user(c, "n")->secret_kind, SECRET_NONE);
+	assert_null(conf_find_user(c, "n")->secret);
+	assert_string_equal(conf_find_user(c, "q \"q")->secret, "pa ss\"w;");
+	assert_int_equal(conf_find_user(c, "s")->secret_kind, SECRET_SCRAM);
+	assert_string_equal(conf_find_user(c, "s")->secret, SCRAM);
+	assert_int_equal(conf_find_user(c, "z")->secret_kind, SECRET_PLAIN);
+	assert_int_equal(conf_find_user(c, "only")->secret_kind, SECRET_NONE);
+	assert_int_equal(conf_find_user(c, "only")->k.pool_mode, POOL_SESSION);
+	assert_true(conf_find_user(c, "only")->k.pool_size == CONF_UNSET);
+	assert_null(conf_find_user(c, "nobody"));
+	conf_drop(c);
+}
+
+/* --- connection strings --------------------------------------------------------- */
+
+static void test_uri(void **state)
+{
+	struct conf *c = load_uri("postgresql://bob:p%3Aw@127.0.0.1:1,127.0.0.2/app"
+				  "?target_session_attrs=read-write&application_name=x"
+				  "&connect_timeout=3&options=-c%20a%3Db&sslmode=prefer"
+				  "&client_encoding=auto&gssencmode=prefer");
+	const struct conf_db *d = conf_find_db(c, "app");
+
+	(void)state;
+	assert_true(c->from_uri);
+	assert_true(c->loopback_trust);
+	assert_null(c->path);
+	assert_int_equal(c->g.auth_type, AUTH_TRUST);
+	assert_int_equal(c->g.pool_mode, POOL_TRANSACTION);
+	assert_int_equal(c->db_n, 1);
+	assert_ptr_not_equal(d, c->fallback);
+	assert_ptr_equal(conf_find_db(c, "else"), c->fallback);
+	for (;; d = c->fallback) {
+		assert_int_equal(d->line, 0);
+		assert_int_equal(d->host_n, 2);
+		assert_string_equal(d->hosts[0].name, "127.0.0.1:1");
+		assert_string_equal(d->hosts[1].name, "127.0.0.2:5432");
+		assert_string_equal(d->k.user, "bob");
+		assert_string_equal(d->k.password, "p:w");
+		assert_null(d->k.dbname);
+		assert_string_equal(d->k.application_name, "x");
+		assert_string_equal(d->k.options, "-c a=b");
+		assert_int_equal(d->k.target_session_attrs, ATTRS_READ_WRITE);
+		assert_int_equal(d->k.connect_timeout, 3000000);
+		assert_true(d->k.pool_size == CONF_UNSET);
+		if (d == c->fallback)
+			break;
+	}
+	conf_drop(c);
+}
+
+static void test_uri_forms(void **state)
+{
+	struct conf *c = load_uri("user=bob hostaddr=127.0.0.3 host=no.such.name port=7 "
+				  "connect_timeout=0");
+
+	(void)state;
+	assert_string_equal(conf_find_db(c, "bob")->name, "bob");
+	assert_string_equal(c->fallback->hosts[0].name, "127.0.0.3:7");
+	assert_true(c->fallback->k.connect_timeout == CONF_UNSET);
+	assert_null(c->fallback->k.password);
+	conf_drop(c);
+	c = load_uri("postgres://bob@[::1]:9/a%20b");
+	assert_string_equal(conf_find_db(c, "a b")->hosts[0].name, "[::1]:9");
+	conf_drop(c);
+	c = load_uri("user=bob host=/run/postgresql dbname=*");
+	assert_int_equal(c->db_n, 0);
+	assert_int_equal(c->fallback->hosts[0].sock.sa.sa_family, AF_UNIX);
+	conf_drop(c);
+	c = load_uri("user=bob host=127.0.0.1 password='' sslmode=''");
+	assert_null(c->fallback->k.password);
+	conf_drop(c);
+}
+
+static void test_uri_refused(void **state)
+{
+	(void)state;
+	refuse_uri("postgresql://127.0.0.1/app", "no user");
+	refuse_uri("host=127.0.0.1", "no user");
+	refuse_uri("user=u host=127.0.0.1 foo=1", "invalid connection option \"foo\"");
+	refuse_uri("postgresql://u@127.0.0.1/a?foo=1", "invalid URI query parameter: \"foo\"");
+	refuse_uri("user", "missing \"=\"");
+	refuse_uri("user=u host=127.0.0.1 sslmode=require", "not built yet");
+	refuse_uri("user=u host=127.0.0.1 sslmode=verify-full", "not built yet");
+	refuse_uri("user=u host=127.0.0.1 sslmode=verify-ca", "not built yet");
+	refuse_uri("user=u host=127.0.0.1 gssencmode=require", "not built yet");
+	refuse_uri("user=u host=127.0.0.1 client_encoding=latin1", "client_encoding");
+	refuse_uri("user=u host=127.0.0.1 passfile=x", "passfile is not read");
+	refuse_uri("user=u host=127.0.0.1 sslrootcert=x", "option sslrootcert is not supported");
+	refuse_uri("user=u host=127.0.0.1 keepalives=1", "option keepalives is not supported");
+	refuse_uri("user=u service=x", "option service is not supported");
+	refuse_uri("user=u host=127.0.0.1 port=1,2", "2 ports for 1 hosts");
+	refuse_uri("user=u host=127.0.0.1 port=x", "port \"x\"");
+	refuse_uri("user=u host=a,b hostaddr=127.0.0.1", "2 names in host, but 1 in hostaddr");
+	refuse_uri("user=u host=no.such.name", "cannot resolve");
+	refuse_uri("user=u host=127.0.0.1 connect_timeout=1.5", "whole number");
+	refuse_uri("user=u host=127.0.0.1 connect_timeout=99999", "out of range");
+	refuse_uri("user=u host=127.0.0.1 target_session_attrs=master", "read-write");
+	refuse_uri("user=u host=127.0.0.1 dbname=pgbouncer", "reserved");
+}
+
+static void test_is_uri(void **state)
+{
+	(void)state;
+	assert_true(conf_is_uri("postgres://"));
+	assert_true(conf_is_uri("postgresql://u@h/d"));
+	assert_true(conf_is_uri("host=x user=y"));
+	assert_true(conf_is_uri(" host = x"));
+	assert_false(conf_is_uri("pgweir.ini"));
+	assert_false(conf_is_uri("/etc/a=b.ini"));
+	assert_false(conf_is_uri("./a=b.ini"));
+	assert_false(conf_is_uri(""));
+	assert_false(conf_is_uri("="));
+}
+
+/* --- the command line ------------------------------------------------------------- */
+
+static void test_override(void **state)
+{
+	struct conf_over o = {.listen_addr = "::1", .listen_port = 0, .user = "nobody",
+			      .verbose = 2, .numeric_hosts = true};
+	struct conf *c = NULL;
+	struct err e = {.text = ""};
+	int ret;
+
+	(void)state;
+	assert_int_equal(conf_load_mem("t.ini", BASE, strlen(BASE), &o, &c, &e), 0);
+	assert_string_equal(c->g.listen_addr, "::1");
+	assert_int_equal(c->g.listen_port, 0);
+	assert_string_equal(c->g.user, "nobody");
+	assert_int_equal(c->g.verbose, 2);
+	conf_drop(c);
+	o.verbose = 100;
+	assert_int_equal(conf_load_uri("user=u host=127.0.0.1", &o, &c, &e), 0);
+	assert_int_equal(c->g.verbose, 3);
+	assert_string_equal(c->g.listen_addr, "::1");
+	conf_drop(c);
+	c = NULL;
+	o.listen_port = 65536;
+	ret = conf_load_mem("t.ini", BASE, strlen(BASE), &o, &c, &e);
+	expect_error(ret, c, &e, "command line: listen_port", "0 to 65535");
+	o.listen_port = -1;
+	o.listen_addr = "*";
+	ret = conf_load_mem("t.ini", BASE, strlen(BASE), &o, &c, &e);
+	expect_error(ret, c, &e, "command line: listen_addr = *", "auth_type");
+	ret = conf_load_uri("user=u host=127.0.0.1", &o, &c, &e);
+	expect_error(ret, c, &e, "command line: listen_addr = *", "configuration file");
+	/* No overrides at all. */
+	assert_int_equal(conf_load_mem("t.ini", BASE, strlen(BASE), NULL, &c, &e), 0);
+	conf_drop(c);
+}
+
+static void test_listed(void **state)
+{
+	(void)state;
+	assert_true(conf_listed("a", "a"));
+	assert_true(conf_listed(" b ,\ta b , c", "a b"));
+	assert_true(conf_listed("b,a", "a"));
+	assert_false(conf_listed("ab,a b", "a"));
+	assert_false(conf_listed("a,,b", ""));
+	assert_false(conf_listed("", "a"));
+	assert_false(conf_listed(NULL, "a"));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_databases),
+		cmocka_unit_test(test_listen),
+		cmocka_unit_test(test_sizes),
+		cmocka_unit_test(test_retry),
+		cmocka_unit_test(test_auth),
+		cmocka_unit_test_setup_teardown(test_users, make_file, drop_file),
+		cmocka_unit_test(test_uri),
+		cmocka_unit_test(test_uri_forms),
+		cmocka_unit_test(test_uri_refused),
+		cmocka_unit_test(test_is_uri),
+		cmocka_unit_test(test_override),
+		cmocka_unit_test(test_listed),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
