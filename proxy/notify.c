@@ -73,7 +73,7 @@ int notify_open(struct notify *n, const char *path)
 		n->to.sun_path[0] = '\0';
 	else
 		n->to_len++;
-	n->fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	n->fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	return n->fd < 0 ? -1 : 0;
 }
 
