@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "conf/foreign.h"
 #include "conf/key.h"
 #include "conf/pairs.h"
 #include "conf/text.h"
@@ -19,12 +20,13 @@ int draft_init(struct draft *d, const char *path, enum addr_names names, struct 
 {
 	*d = (struct draft){.path = path, .names = names};
 	d->conf = calloc(1, sizeof(*d->conf));
+	if (d->conf)
+		atomic_init(&d->conf->refs, 1);
 	d->set = calloc(key_count(), sizeof(*d->set));
 	if (!d->conf || !d->set) {
 		draft_free(d);
 		return err_set(e, "out of memory");
 	}
-	atomic_init(&d->conf->refs, 1);
 	if (key_defaults(KEY_GLOBAL, &d->conf->g, e) < 0) {
 		draft_free(d);
 		return -1;
@@ -97,6 +99,17 @@ const char *draft_db_where(const struct draft_db *db, char *out, size_t cap)
 	return print_pos(db->file, db->d.line, out, cap);
 }
 
+/* What to add to "unknown setting". Returns out. */
+static const char *hint_for(enum key_scope scope, const char *name, char *out, size_t cap)
+{
+	if (foreign_is_pgbouncer(name))
+		snprintf(out, cap, "%s", "; PgBouncer has it, pgweir does not: remove the setting "
+			 "if you can do without");
+	else
+		key_hint(scope, name, out, cap);
+	return out;
+}
+
 /* --- from a file ----------------------------------------------------------- */
 
 static int enter_global(struct draft *d, const struct dialect_pos *pos, bool is_pgbouncer,
@@ -147,7 +160,7 @@ static int on_global(struct draft *d, const struct dialect_pos *pos, const char 
 	if (!k)
 		return err_set(e, "%s:%d: unknown setting \"%.64s\" in [%s]%s", pos->file,
 			       pos->line, name, d->conf->from_pgbouncer ? "pgbouncer" : "pgweir",
-			       key_hint(KEY_GLOBAL, name, hint, sizeof(hint)));
+			       hint_for(KEY_GLOBAL, name, hint, sizeof(hint)));
 	if (key_set(k, &d->conf->g, value, &why) < 0)
 		return err_set(e, "%s:%d: %s", pos->file, pos->line, why.text);
 	kept = keep_pos(d, pos);
@@ -172,7 +185,7 @@ static int on_pair(void *arg, const char *name, const char *value, struct err *e
 
 	if (!k)
 		return err_set(e, "unknown setting \"%.64s\" in [%s]%s", name, en->section,
-			       key_hint(en->scope, name, hint, sizeof(hint)));
+			       hint_for(en->scope, name, hint, sizeof(hint)));
 	return key_set(k, en->base, value, e);
 }
 

@@ -50,9 +50,12 @@ void spell_start(struct spell *s, const char *typed)
 {
 	s->typed = typed;
 	s->best = NULL;
-	/* A third of the letters may be wrong, one in the shortest words: more
-	 * makes suggestions that only annoy. */
-	s->distance = strlen(typed) / 3 + 2;
+	/* One letter in four may be wrong, and three in all: more makes
+	 * suggestions that mislead (reserve_pool_size is six from
+	 * default_pool_size). One more here, because a word must beat it. */
+	s->distance = strlen(typed) / 4 + 2;
+	if (s->distance > 4)
+		s->distance = 4;
 }
 
 void spell_try(struct spell *s, const char *known)

@@ -4,6 +4,7 @@
  */
 #include "conf/uri.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -171,16 +172,41 @@ static int fill(struct draft *d, const PQconninfoOption *list, struct err *e)
 	return strcmp(dbname, "*") == 0 ? 0 : add_db(d, dbname, list, e);
 }
 
+/* libpq's own sentence. It likes to quote what it could not parse, which may be
+ * the password or the whole URI: only names of options and single signs stay in
+ * the quotes. */
+static int libpq_error(const char *path, const char *text, struct err *e)
+{
+	size_t n = strcspn(text, "\n"), from = n, to = n, i;
+
+	if (strncmp(text, "invalid connection option \"", 27) == 0 ||
+	    strncmp(text, "invalid URI query parameter: \"", 30) == 0)
+		return err_set(e, "%s: %.*s", path, (int)n, text);
+	for (i = 0; i < n && from == n; i++) {
+		if (text[i] != '"')
+			continue;
+		if (i + 2 < n && ispunct((unsigned char)text[i + 1]) && text[i + 2] == '"')
+			i += 2;
+		else
+			from = i;
+	}
+	for (i = from; i < n; i++)
+		if (text[i] == '"')
+			to = i + 1;
+	return err_set(e, "%s: %.*s%s%.*s", path, (int)from, text, from < n ? "\"...\"" : "",
+		       (int)(n - to), text + to);
+}
+
 int uri_read(struct draft *d, const char *uri, struct err *e)
 {
 	char *error = NULL;
 	PQconninfoOption *list = PQconninfoParse(uri, &error), *o;
-	size_t n;
 	int ret;
 
 	if (!list) {
-		n = error ? strcspn(error, "\n") : 0;
-		ret = err_set(e, "%s: %.*s", d->path, n ? (int)n : 13, n ? error : "out of memory");
+		ret = libpq_error(d->path, error ? error : "out of memory", e);
+		if (error)
+			OPENSSL_cleanse(error, strlen(error));
 		PQfreemem(error);
 		return ret;
 	}

@@ -355,6 +355,35 @@ static void test_uri_refused(void **state)
 	refuse_uri("user=u host=127.0.0.1 dbname=pgbouncer", "reserved");
 }
 
+/* libpq repeats what it could not parse. */
+static void test_uri_hides(void **state)
+{
+	static const char *const bad[] = {
+		"postgresql://u:SEC%zzRET@127.0.0.1/", "postgresql://u:SECRET%00@127.0.0.1/",
+		"user=u password=a SECRET", "user=u password=SECRET'", "user=u password='SECRET",
+		"postgresql://u:SECRET@[::1", "postgresql://u:SECRET@[::1]x/a",
+		"postgresql://u:SECRET@h/a?b=\"SECRET=c", "postgresql://u:SECRET@h/a?SECRET",
+		"postgresql://u:SECRET@[]/a", "postgresql://u:\"SECRET\"%@127.0.0.1/",
+		"user=u password=SECRET sslmode=require", "user=u password=SECRET port=1,2",
+	};
+	struct conf *c;
+	struct err e;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		c = NULL;
+		if (conf_load_uri(bad[i], &over, &c, &e) == 0) {
+			conf_drop(c);
+			continue;
+		}
+		if (strstr(e.text, "SEC") || strstr(e.text, "RET"))
+			fail_msg("said: %s", e.text);
+	}
+	refuse_uri("user=u SECRET", "missing \"=\" after \"...\" in connection info string");
+	refuse_uri("postgresql://u:SECRET@[::1", "matching \"]\"");
+}
+
 static void test_is_uri(void **state)
 {
 	(void)state;
@@ -430,6 +459,7 @@ int main(void)
 		cmocka_unit_test(test_uri),
 		cmocka_unit_test(test_uri_forms),
 		cmocka_unit_test(test_uri_refused),
+		cmocka_unit_test(test_uri_hides),
 		cmocka_unit_test(test_is_uri),
 		cmocka_unit_test(test_override),
 		cmocka_unit_test(test_listed),
