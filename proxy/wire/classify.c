@@ -82,6 +82,9 @@ static const struct verb_word verbs[26][7] = {
 	['w' - 'a'] = {{"with", VERB_WITH}},
 };
 
+/* Tokens; EXPLAIN of PostgreSQL 17 with every option set has some 40. */
+#define EXPLAIN_OPTIONS_MAX 64
+
 /* VERB_N: not a word that begins a statement. */
 static enum lex_verb find_verb(const struct lex_token *t)
 {
@@ -167,46 +170,76 @@ static enum lex_verb end_verb(enum lex_verb verb, struct lex rest, bool *chain)
 	return verb;
 }
 
+/* Behind the options' opening parenthesis. False when they are too long to be
+ * options: CockroachDB can nest EXPLAIN, and each level looks ahead anew. */
+static bool skip_options(struct lex *rest)
+{
+	struct lex_token t;
+	unsigned left, depth = 1;
+
+	for (left = EXPLAIN_OPTIONS_MAX; left > 0; left--) {
+		t = lex_next(rest);
+		if (is_punct(&t, '('))
+			depth++;
+		else if (is_punct(&t, ')') && --depth == 0)
+			return true;
+	}
+	return false;
+}
+
 /* rest is behind EXPLAIN. Is what it explains (and perhaps runs) on the list?
  * "EXPLAIN (" opens either the options or the statement. */
 static bool explains_listed(struct lex rest)
 {
 	struct lex_token t = lex_next(&rest);
-	size_t depth = 0;
+	struct lex inside;
 	bool past_options = false;
 
 	while (lex_is(&t, "analyze") || lex_is(&t, "analyse") || lex_is(&t, "verbose"))
 		t = lex_next(&rest);
 	while (is_punct(&t, '(')) {
+		inside = rest;
 		t = lex_next(&rest);
 		if (past_options || is_punct(&t, '(') || is_listed(find_verb(&t)))
 			continue;
-		for (depth = 1; depth > 0; t = lex_next(&rest)) {
-			if (t.kind == LEX_END || t.kind == LEX_BAD)
-				return false;
-			if (is_punct(&t, '('))
-				depth++;
-			else if (is_punct(&t, ')'))
-				depth--;
-		}
+		if (!skip_options(&inside))
+			return false;
+		rest = inside;
+		t = lex_next(&rest);
 		past_options = true;
 	}
 	return is_listed(find_verb(&t)) && find_verb(&t) != VERB_EXPLAIN;
 }
 
+/* What the walk needs to know of the token before this one. */
+enum before {
+	BEFORE_OTHER = 0,
+	BEFORE_NAME, /* a word or a quoted identifier */
+	BEFORE_INTO, /* ... these two words */
+	BEFORE_BEGIN,
+	BEFORE_DOT,
+	BEFORE_OPEN /* ( or [ */
+};
+
+struct name {
+	const char *text;
+	size_t len;
+};
+
+/* Tokens are not kept whole: copying them costs more than finding them. */
 struct walk {
 	struct lex lex;
 	struct lex_class *out;
 	const char *const *deny;
 	const char *sql;
-	const char *begin;          /* first token of this statement, NULL: none yet */
-	bool counted;               /* its first word was seen */
-	size_t depth;               /* of ( */
-	struct lex_token prev;      /* the token before this one */
-	struct lex_token name;      /* the last identifier, when prev is one */
-	struct lex_token qualifier; /* what stood before its dot */
-	bool into;                  /* the name follows INTO: a ( behind it lists columns */
-	bool inner;                 /* prev may begin an unlisted statement inside ( or [ */
+	const char *begin;     /* first token of this statement, NULL: none yet */
+	size_t depth;          /* of ( */
+	struct name name;      /* the last identifier, when it is what stands before */
+	struct name qualifier; /* what stood before its dot */
+	enum before before;
+	bool counted; /* the statement's first word was seen */
+	bool into;    /* the name follows INTO: a ( behind it lists columns */
+	bool inner;   /* it may begin an unlisted statement inside ( or [ */
 };
 
 static enum lex_verb refine(enum lex_verb verb, const struct walk *w, const struct lex_token *t)
@@ -317,29 +350,29 @@ static bool name_matches(const char *name, size_t len, const char *pattern)
 	return len == n && memcmp(name, pattern, n) == 0;
 }
 
-static bool is_denied(const struct lex_token *t, const char *const *more)
+static bool is_denied(const struct name *n, const char *const *more)
 {
 	char name[NAME_MAX_LEN];
-	size_t i, len = t->len < sizeof(name) ? t->len : sizeof(name);
+	size_t i, len = n->len < sizeof(name) ? n->len : sizeof(name);
 
 	for (i = 0; i < len; i++)
-		name[i] = lower(t->text[i]);
+		name[i] = lower(n->text[i]);
 	for (i = 0; more != NULL && more[i] != NULL; i++)
 		if (name_matches(name, len, more[i]))
 			return true;
-	if (strchr("dhlpqs", name[0]) == NULL) /* nothing on the list begins otherwise */
+	if (memchr("dhlpqs", name[0], 6) == NULL) /* nothing on the list begins otherwise */
 		return false;
 	for (i = 0; i < sizeof(denied) / sizeof(denied[0]); i++)
-		if (name_matches(name, len, denied[i]))
+		if (name[0] == denied[i][0] && name_matches(name, len, denied[i]))
 			return true;
 	return len > 3 && memcmp(name, "pg_", 3) == 0 &&
 	       memmem(name, len, "replication_slot", 16) != NULL;
 }
 
-/* Quoted or not: "CRDB_INTERNAL" is a schema of nobody's. */
-static bool is_internal(const struct lex_token *t)
+/* Quoted or not: "CRDB_INTERNAL" is nobody's schema. */
+static bool is_internal(const struct name *n)
 {
-	return t->len == 13 && same(t->text, t->len, "crdb_internal");
+	return n->len == 13 && same(n->text, n->len, "crdb_internal");
 }
 
 /* ---- the walk ---- */
@@ -357,33 +390,47 @@ static void check_inner(struct walk *w, const struct lex_token *t)
 	w->inner = verb == VERB_OTHER || verb == VERB_SET || verb == VERB_RESET;
 }
 
-static void on_name(struct walk *w, const struct lex_token *t)
+/* Key words have a meaning for us by what stands before and behind them. */
+static inline enum before word_before(const struct lex_token *t)
 {
-	if (t->quote == 'U') /* its escapes may spell any name */
+	if (t->len == 4 && lower(*t->text) == 'i' && same(t->text, 4, "into"))
+		return BEFORE_INTO;
+	if (t->len == 5 && lower(*t->text) == 'b' && same(t->text, 5, "begin"))
+		return BEFORE_BEGIN;
+	return BEFORE_NAME;
+}
+
+/* A name behind one of the few tokens that give it another meaning. */
+static void on_name_behind(struct walk *w, const struct lex_token *t, enum before before)
+{
+	w->into = before == BEFORE_INTO;
+	if (before == BEFORE_OPEN)
+		check_inner(w, t);
+	/* the ';' inside such a function body end no statement */
+	else if (before == BEFORE_BEGIN && lex_is(t, "atomic"))
 		w->out->sure = false;
-	if (w->inner && t->kind == LEX_WORD)
-		w->out->listed = false;
-	w->inner = false;
-	if (is_punct(&w->prev, '.')) {
+}
+
+static inline void on_name(struct walk *w, const struct lex_token *t)
+{
+	enum before before = w->before;
+
+	if (before == BEFORE_DOT) {
 		w->qualifier = w->name;
 	} else {
 		w->qualifier.len = 0;
-		w->into = lex_is(&w->prev, "into");
-		if (is_punct(&w->prev, '(') || is_punct(&w->prev, '['))
-			check_inner(w, t);
+		w->into = false;
+		if (before > BEFORE_NAME)
+			on_name_behind(w, t, before);
 	}
-	/* the ';' inside such a function body end no statement */
-	if (t->kind == LEX_WORD && lex_is(t, "atomic") && lex_is(&w->prev, "begin"))
-		w->out->sure = false;
-	w->name = *t;
+	w->name.text = t->text;
+	w->name.len = t->len;
 }
 
-static void on_open(struct walk *w)
+/* A call is denied by the last part of its name, or by its schema. */
+static void check_call(struct walk *w)
 {
-	bool call = w->prev.kind == LEX_WORD || w->prev.kind == LEX_QUOTED;
-
-	w->depth++;
-	if (!call || w->into)
+	if (w->into)
 		return;
 	if (is_denied(&w->name, w->deny) || (w->qualifier.len > 0 && is_internal(&w->qualifier)))
 		w->out->denied = true;
@@ -391,9 +438,22 @@ static void on_open(struct walk *w)
 
 static void on_punct(struct walk *w, const struct lex_token *t)
 {
+	enum before before = w->before;
+
+	w->before = BEFORE_OTHER;
 	switch (*t->text) {
 	case '(':
-		on_open(w);
+		w->depth++;
+		if (before >= BEFORE_NAME && before <= BEFORE_BEGIN)
+			check_call(w);
+		w->before = BEFORE_OPEN;
+		break;
+	case '[':
+		w->before = BEFORE_OPEN;
+		break;
+	case '.':
+		if (t->len == 1)
+			w->before = BEFORE_DOT;
 		break;
 	case ')':
 		if (w->depth == 0)
@@ -409,22 +469,43 @@ static void on_punct(struct walk *w, const struct lex_token *t)
 	}
 }
 
-static void on_token(struct walk *w, const struct lex_token *t)
+/* The first token of a statement is a word, but for parentheses and nonsense. */
+static void on_first(struct walk *w, const struct lex_token *t)
 {
-	bool semicolon = is_punct(t, ';');
-
-	if (w->begin == NULL && !semicolon)
+	if (is_punct(t, ';'))
+		return;
+	if (w->begin == NULL)
 		w->begin = t->text;
-	if (!w->counted && !semicolon && !is_punct(t, '('))
+	if (!is_punct(t, '('))
 		begin_statement(w, t);
-	if (t->kind == LEX_WORD || t->kind == LEX_QUOTED) {
+}
+
+static inline void on_token(struct walk *w, const struct lex_token *t)
+{
+	if (!w->counted)
+		on_first(w, t);
+	if (t->kind == LEX_WORD) {
+		if (w->inner) {
+			w->out->listed = false;
+			w->inner = false;
+		}
 		on_name(w, t);
-	} else {
-		w->inner = false;
-		if (t->kind == LEX_PUNCT)
-			on_punct(w, t);
+		w->before = word_before(t);
+		return;
 	}
-	w->prev = *t;
+	w->inner = false;
+	if (t->kind == LEX_PUNCT) {
+		on_punct(w, t);
+		return;
+	}
+	if (t->kind != LEX_QUOTED) {
+		w->before = BEFORE_OTHER;
+		return;
+	}
+	on_name(w, t);
+	w->before = BEFORE_NAME;
+	if (t->quote == 'U') /* its escapes may spell any name */
+		w->out->sure = false;
 }
 
 void lex_classify(const char *sql, size_t len, const char *const *deny, struct lex_class *out)
@@ -432,18 +513,20 @@ void lex_classify(const char *sql, size_t len, const char *const *deny, struct l
 	struct walk w = {.out = out, .deny = deny, .sql = sql};
 	struct lex_token t;
 
-	*out = (struct lex_class){.first = VERB_EMPTY,
-				  .last = VERB_EMPTY,
-				  .sure = true,
-				  .listed = true,
-				  .second_at = len};
+	*out = (struct lex_class){.sure = true, .listed = true, .second_at = len};
 	lex_init(&w.lex, sql, len);
-	for (t = lex_next(&w.lex); t.kind != LEX_END && t.kind != LEX_BAD; t = lex_next(&w.lex))
+	for (;;) {
+		lex_read(&w.lex, &t);
+		if (t.kind == LEX_BAD) {
+			out->sure = false;
+			break;
+		}
+		if (t.kind == LEX_END) {
+			end_statement(&w, &t);
+			break;
+		}
 		on_token(&w, &t);
-	if (t.kind == LEX_BAD)
-		out->sure = false;
-	else
-		end_statement(&w, &t);
+	}
 	if (!out->sure)
 		out->listed = false;
 }

@@ -47,6 +47,8 @@ void lex_init(struct lex *l, const char *sql, size_t len);
  * that goes on after a newline ('a' <newline> 'b') is two LEX_STRING of the
  * same kind: the backslash rules of the first hold for the second. */
 struct lex_token lex_next(struct lex *l);
+/* The same, faster: into *t. */
+void lex_read(struct lex *l, struct lex_token *t);
 /* Case-insensitive for ASCII, LEX_WORD only. */
 bool lex_is(const struct lex_token *t, const char *word);
 
