@@ -1,6 +1,7 @@
 # The only build. `make` builds build/pgweir; `make help` lists the rest.
 CC ?= cc
 BUILD ?= build
+MAKEFLAGS += --no-print-directory
 PREFIX ?= /usr
 DESTDIR ?=
 FUZZ_TIME ?= 60
@@ -31,14 +32,20 @@ PYTEST = /usr/bin/python3 -m pytest -p no:cacheprovider -q
 PYTEST_ARGS ?=
 TSAN_TESTS = test_workers.py test_cancel.py test_pool_limits.py
 
+# make V=1 shows the commands
+Q = $(if $(V),,@)
+say = @$(if $(V),:,printf '  %-9s%s\n' $(1) $(2))
+
 all: $(BUILD)/pgweir
 
 $(BUILD)/pgweir: $(OBJ)
-	$(CC) $(LDFLAGS) -o $@ $(OBJ) $(LDLIBS)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $(OBJ) $(LDLIBS)
 
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(call say,CC,$@)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 objects: $(OBJ)
 
@@ -53,7 +60,8 @@ deps:
 
 .SECONDARY:
 $(BUILD)/tests/unit/test_%: $(BUILD)/tests/unit/test_%.o $(LIBOBJ)
-	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
 
 unit-build: $(UNIT_BIN)
 
@@ -65,10 +73,12 @@ unit: unit-build
 # tree (any compiler), and with libFuzzer's main (clang, in a build of its own).
 
 $(BUILD)/tests/fuzz/replay_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/replay_main.o $(LIBOBJ)
-	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 $(BUILD)/tests/fuzz/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(LIBOBJ)
-	$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
 
 replay-build: $(REPLAY_BIN)
 
@@ -98,21 +108,23 @@ lint-scripts:
 	tests/lint/words.sh .
 
 lint-gcc:
-	$(MAKE) BUILD=build-lint CC=gcc SAN= WERROR=-Werror objects
-	tests/lint/globals.sh $(LIBOBJ:$(BUILD)/%=build-lint/%)
+	@$(MAKE) BUILD=build-lint CC=gcc SAN= WERROR=-Werror objects
+	@tests/lint/globals.sh $(LIBOBJ:$(BUILD)/%=build-lint/%)
 
 CLANG_OK = $(LINT_SRC:%.c=build-lint/%.clang)
 build-lint/%.clang: %.c
 	@mkdir -p $(@D)
-	clang $(CPPFLAGS) -std=c11 $(WARN) -Werror -pthread -fsyntax-only -MMD -MP -MF $@.d -MT $@ $<
+	$(call say,CLANG,$<)
+	$(Q)clang $(CPPFLAGS) -std=c11 $(WARN) -Werror -pthread -fsyntax-only -MMD -MP -MF $@.d -MT $@ $<
 	@touch $@
 -include $(wildcard $(CLANG_OK:%=%.d))
 lint-clang: $(CLANG_OK)
 
 lint-cppcheck:
-	$(if $(strip $(SRC)),cppcheck -q --std=c11 --language=c --enable=warning,portability,performance \
+	@echo "  CPPCHECK"
+	@cppcheck -q --std=c11 --language=c --enable=warning,portability,performance \
 		--inline-suppr --suppressions-list=tests/lint/cppcheck.txt --error-exitcode=1 \
-		-D_GNU_SOURCE -I. -Iproxy $(SRC))
+		-D_GNU_SOURCE -I. -Iproxy $(SRC)
 
 # ---- integration ------------------------------------------------------------
 
