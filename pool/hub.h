@@ -44,6 +44,7 @@ struct hub {
 	struct hub_db *in;
 	struct limit limit;
 	_Atomic int hungry;            /* sides with a ticket out */
+	_Atomic int moving;            /* servers on their way between workers */
 	unsigned worker_n;
 	struct hub_side *side;         /* worker_n of them */
 	unsigned refs;

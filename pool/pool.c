@@ -182,12 +182,22 @@ static bool someone_elsewhere(struct pool *p, unsigned *worker)
 	return false;
 }
 
+/* ps goes to another worker, with its tokens. The hub is kept meanwhile. */
+static void leave(struct pool *p, struct pool_server *ps)
+{
+	atomic_fetch_add(&p->hub->moving, 1);
+	seat(p, ps, SEAT_NONE);
+}
+
 enum pool_next pool_put(struct pool *p, struct pool_server *ps, unsigned *worker)
 {
 	struct pool_client *first;
 
 	if (p->hub->worker_n > 1 && someone_elsewhere(p, worker)) {
-		seat(p, ps, SEAT_NONE);
+		leave(p, ps);
+		/* ps may have come for a ticket of ours that was claimed */
+		if (p->waiting_n)
+			publish(p);
 		return POOL_ELSEWHERE;
 	}
 	first = first_waiter(p);
@@ -200,7 +210,7 @@ enum pool_next pool_put(struct pool *p, struct pool_server *ps, unsigned *worker
 	/* Who began to wait after our first look has either seen this idle
 	 * server and asks for it, or is seen now. */
 	if (p->hub->worker_n > 1 && someone_elsewhere(p, worker)) {
-		seat(p, ps, SEAT_NONE);
+		leave(p, ps);
 		return POOL_ELSEWHERE;
 	}
 	return POOL_IDLE;
@@ -232,15 +242,14 @@ struct pool_server *pool_spare(struct pool *p, unsigned asker)
 	if (!t || list_empty(&p->seats[SEAT_IDLE]) || !claim(p->hub, asker, t))
 		return NULL;
 	ps = LIST_ENTRY(p->seats[SEAT_IDLE].next, struct pool_server, link);
-	seat(p, ps, SEAT_NONE);
+	leave(p, ps);
 	return ps;
 }
 
 void pool_adopt(struct pool *p, struct pool_server *ps)
 {
 	seat(p, ps, SEAT_CLEANING);
-	/* Our ticket was claimed for this server: show the next one. */
-	publish(p);
+	atomic_fetch_sub(&p->hub->moving, 1);
 }
 
 struct pool_server *pool_oldest_idle(const struct pool *p)

@@ -11,18 +11,27 @@
 #include <string.h>
 #include <unistd.h>
 
+static bool has_bytes(int fd)
+{
+	char c;
+
+	return recv(fd, &c, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct stream *s = arg;
 
 	(void)fd;
 	(void)what;
-	if (!s->wants) {
+	if (!s->wants && has_bytes(s->fd)) {
 		/* Bytes that nobody wants now: only now is it worth a call. */
 		event_del(&s->rd);
 		s->rd_armed = false;
 		return;
 	}
+	/* An end is told even to an owner who does not read: nobody should be
+	 * given a server who is gone already. */
 	worker_clock(s->w);
 	s->ops->readable(s);
 }
@@ -367,6 +376,12 @@ int stream_release_fd(struct stream *s)
 	s->out_len = s->out_at = s->out_cap = 0;
 	s->fd = -1;
 	return fd;
+}
+
+void stream_shut(struct stream *s)
+{
+	if (s->fd >= 0)
+		shutdown(s->fd, SHUT_WR);
 }
 
 void stream_close(struct stream *s)

@@ -97,6 +97,8 @@ bool stream_quiet(struct stream *s);
 void stream_detach(struct stream *s);
 void stream_attach(struct stream *s, struct worker *w);
 
+/* No more will be sent: the peer reads EOF behind what was. */
+void stream_shut(struct stream *s);
 /* Closes; idempotent. */
 void stream_close(struct stream *s);
 /* Gives the fd away: the stream is closed, the fd is not. */

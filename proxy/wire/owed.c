@@ -62,7 +62,7 @@ static enum owed_kind kind_of(char type, char what)
 	}
 }
 
-static int push(struct owed *o, enum owed_kind kind, bool swallow, uint32_t ref, bool *live)
+static int push(struct owed *o, enum owed_kind kind, bool swallow, uint64_t ref, bool *live)
 {
 	if (live)
 		*live = true;
@@ -80,7 +80,7 @@ static int push(struct owed *o, enum owed_kind kind, bool swallow, uint32_t ref,
 	return 0;
 }
 
-int owed_sent(struct owed *o, char type, char what, bool swallow, uint32_t ref, bool *live)
+int owed_sent(struct owed *o, char type, char what, bool swallow, uint64_t ref, bool *live)
 {
 	enum owed_kind kind = kind_of(type, what);
 
@@ -93,7 +93,7 @@ int owed_sent(struct owed *o, char type, char what, bool swallow, uint32_t ref, 
 	return push(o, kind, swallow, ref, live);
 }
 
-int owed_sent_local(struct owed *o, uint32_t ref, bool *live)
+int owed_sent_local(struct owed *o, uint64_t ref, bool *live)
 {
 	return push(o, OWED_LOCAL, false, ref, live);
 }
@@ -108,7 +108,7 @@ static struct owed_entry pop(struct owed *o)
 	return e;
 }
 
-bool owed_local_due(struct owed *o, uint32_t *ref)
+bool owed_local_due(struct owed *o, uint64_t *ref)
 {
 	if (!o->n || at(o, 0)->kind != OWED_LOCAL)
 		return false;

@@ -54,7 +54,7 @@ enum owed_kind {
 struct owed_entry {
 	uint8_t kind;         /* enum owed_kind */
 	bool swallow;
-	uint32_t ref;         /* the caller's: which statement */
+	uint64_t ref;         /* the caller's: which statement */
 };
 
 struct owed {
@@ -93,15 +93,15 @@ static inline bool owed_room(const struct owed *o, uint32_t n)
  * first body byte of a Describe ('S' or 'P'). Messages that are owed nothing
  * make no entry. Returns 0, or -1: out of memory or over OWED_MAX (nothing has
  * changed). *live (may be NULL) is false when the server is going to skip it. */
-MUST_CHECK int owed_sent(struct owed *o, char type, char what, bool swallow, uint32_t ref,
+MUST_CHECK int owed_sent(struct owed *o, char type, char what, bool swallow, uint64_t ref,
 			 bool *live);
 
 /* A reply that pgweir makes itself (a ParseComplete for a statement the server
  * has already, say) takes its place in the order. Result as owed_sent(). */
-MUST_CHECK int owed_sent_local(struct owed *o, uint32_t ref, bool *live);
+MUST_CHECK int owed_sent_local(struct owed *o, uint64_t ref, bool *live);
 /* Takes such a reply off the front: true and its ref, when it is due. Ask
  * after every owed_sent_local() and owed_got() until it says false. */
-bool owed_local_due(struct owed *o, uint32_t *ref);
+bool owed_local_due(struct owed *o, uint64_t *ref);
 
 /* A backend message came. settled (may be NULL) receives the entry it settles,
  * kind OWED_KIND_N if none. drop may be NULL. */

@@ -26,6 +26,7 @@
 struct stmt {
 	unsigned refs;
 	bool retryable;                /* by its text, see wire/lexer.h */
+	bool may_commit;               /* transaction control, or not understood */
 	uint32_t len;
 	uint64_t id;
 	uint64_t hash;

@@ -1,0 +1,246 @@
+/* proxy/session/cancel.c - see cancel.h
+ *
+ * SPDX-License-Identifier: ISC
+ */
+#include "session/cancel.h"
+
+#include <openssl/crypto.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "session/link.h"
+#include "session/server.h"
+#include "wire/wire.h"
+
+#define WORKER_SHIFT 24          /* pid: 7 bits of worker, 24 of chance, never negative */
+
+struct cancel {
+	struct letter l;         /* while it travels */
+	struct stream s;         /* to the node */
+	struct corpse corpse;
+	struct deadline dl;
+	struct hall *h;
+	struct server *server;   /* counted in its cancels: held back from reuse, kept in memory */
+	struct cancel *next;     /* in the hall's list */
+	int fd;                  /* the asker's connection, -1: none */
+	uint32_t pid, secret;    /* as asked */
+};
+
+int key_make(struct client *c)
+{
+	struct hall *h = c->h;
+	uint32_t r[2];
+	struct client **b;
+
+	if (random_secret(r, sizeof(r)))
+		return -1;
+	c->key_pid = h->w.id << WORKER_SHIFT | (r[0] & ((1u << WORKER_SHIFT) - 1));
+	c->key_secret = r[1];
+	b = &h->keys[c->key_pid % KEY_BUCKETS];
+	c->key_next = *b;
+	*b = c;
+	return 0;
+}
+
+void key_forget(struct client *c)
+{
+	struct client **p = &c->h->keys[c->key_pid % KEY_BUCKETS];
+
+	while (*p && *p != c)
+		p = &(*p)->key_next;
+	if (*p)
+		*p = c->key_next;
+	c->key_next = NULL;
+}
+
+static struct client *key_find(struct hall *h, uint32_t pid, uint32_t secret)
+{
+	struct client *c;
+
+	for (c = h->keys[pid % KEY_BUCKETS]; c; c = c->key_next)
+		if (c->key_pid == pid &&
+		    CRYPTO_memcmp(&c->key_secret, &secret, sizeof(secret)) == 0)
+			return c;
+	return NULL;
+}
+
+static void bury(struct corpse *corpse)
+{
+	free(LIST_ENTRY(corpse, struct cancel, corpse));
+}
+
+/* The connection to the node has ended, or there is none: all is done. */
+static void finish(struct cancel *x)
+{
+	struct server *s = x->server;
+	struct cancel **p;
+
+	for (p = &x->h->cancels; *p; p = &(*p)->next)
+		if (*p == x) {
+			*p = x->next;
+			break;
+		}
+	deadline_clear(&x->dl);
+	stream_close(&x->s);
+	if (x->fd >= 0)
+		close(x->fd);
+	x->fd = -1;
+	x->server = NULL;
+	worker_bury(&x->h->w, &x->corpse, bury);
+	/* It may have become free in the meantime. */
+	if (s && server_uncancel(s) && s->state == SV_LIVE && s->ps.seat == SEAT_CLEANING)
+		link_put(s);
+}
+
+static void on_readable(struct stream *st)
+{
+	struct cancel *x = LIST_ENTRY(st, struct cancel, s);
+
+	/* The server says nothing; it closes when it has passed the signal on. */
+	switch (stream_fill(st, 0)) {
+	case IO_OK:
+		stream_consume(st, stream_have(st));
+		return;
+	case IO_AGAIN:
+		return;
+	case IO_EOF:
+	case IO_FAIL:
+	default:
+		finish(x);
+	}
+}
+
+static void on_drained(struct stream *st)
+{
+	(void)st;
+}
+
+static void on_connected(struct stream *st, int error)
+{
+	struct cancel *x = LIST_ENTRY(st, struct cancel, s);
+	uint8_t b[16];
+	struct wire_put w = wire_put_to(b, sizeof(b));
+
+	/* The server that was to be cancelled may be free, or gone, by now. */
+	if (error || owed_nothing(&x->server->owed)) {
+		if (error)
+			LOG(&x->h->w.log_ctx, LOG_LEVEL_WARN, "cancel_failed", "reason=\"%s\"",
+			    strerror(error));
+		finish(x);
+		return;
+	}
+	wire_begin(&w, 0);
+	wire_put_u32(&w, WIRE_CANCEL_CODE);
+	wire_put_u32(&w, x->server->pid);
+	wire_put_u32(&w, x->server->secret);
+	wire_end(&w);
+	STAT_INC(&x->h->stats, cancels);
+	if (stream_send(st, b, w.len) == IO_FAIL)
+		finish(x);
+	OPENSSL_cleanse(b, sizeof(b));
+}
+
+static const struct stream_ops cancel_stream = { on_readable, on_drained, on_connected };
+
+static void on_deadline(struct deadline *d)
+{
+	finish(LIST_ENTRY(d, struct cancel, dl));
+}
+
+static struct cancel *cancel_new(int fd, uint32_t pid, uint32_t secret)
+{
+	struct cancel *x = calloc(1, sizeof(*x));
+
+	if (!x) {
+		if (fd >= 0)
+			close(fd);
+		return NULL;
+	}
+	x->fd = fd;
+	x->pid = pid;
+	x->secret = secret;
+	x->s.fd = -1;
+	deadline_init(&x->dl, on_deadline);
+	return x;
+}
+
+static void go(struct cancel *x, struct hall *h, struct server *s)
+{
+	struct target *t = s->target;
+
+	x->h = h;
+	x->s.w = &h->w;
+	x->server = s;
+	x->next = h->cancels;
+	h->cancels = x;
+	s->cancels++;
+	deadline_set(&h->w, DL_CANCEL, &x->dl,
+		     h->w.now_us + (uint64_t)h->snap->conf->g.cancel_wait_timeout);
+	if (stream_connect(&x->s, &h->w, &t->addr.sock.sa, t->addr.sock_len, &cancel_stream))
+		finish(x);
+}
+
+void cancel_server(struct server *s, int fd)
+{
+	struct cancel *x;
+
+	if (owed_nothing(&s->owed) || !s->pid) {
+		if (fd >= 0)
+			close(fd);
+		return;
+	}
+	x = cancel_new(fd, 0, 0);
+	if (x)
+		go(x, s->h, s);
+}
+
+/* On the worker of the key. */
+static void deliver(struct hall *h, struct cancel *x)
+{
+	struct client *c = key_find(h, x->pid, x->secret);
+	struct server *s = c ? server_for(c) : NULL;
+
+	x->h = h;
+	x->s.w = &h->w;
+	if (s && !owed_nothing(&s->owed) && s->pid) {
+		go(x, h, s);
+		return;
+	}
+	if (c && (c->state == CL_BACKOFF || c->state == CL_WAITING))
+		h->up->cancelled(c);
+	else
+		STAT_INC(&h->stats, cancels_ignored);
+	finish(x);
+}
+
+static void on_letter(struct worker *w, struct letter *l)
+{
+	deliver(hall_of(w), (struct cancel *)(void *)l);
+}
+
+void cancel_request(struct hall *h, int fd, uint32_t pid, uint32_t secret)
+{
+	struct cancel *x = cancel_new(fd, pid, secret);
+	unsigned to = pid >> WORKER_SHIFT;
+
+	if (!x)
+		return;
+	if (to >= h->sh->hall_n) {
+		STAT_INC(&h->stats, cancels_ignored);
+		x->h = h;
+		x->s.w = &h->w;
+		finish(x);
+	} else if (to == h->w.id) {
+		deliver(h, x);
+	} else {
+		x->l.deliver = on_letter;
+		worker_post(&h->sh->halls[to].w, &x->l);
+	}
+}
+
+void cancels_drop(struct hall *h)
+{
+	while (h->cancels)
+		finish(h->cancels);
+}

@@ -1,0 +1,32 @@
+/* proxy/session/cancel.h - cancel keys and the way of a CancelRequest.
+ *
+ * A client is given a key of pgweir's own: the worker's number and random
+ * bits in the process id, 32 random bits in the secret. A request goes to that
+ * worker; if the client's query runs on a server just then, a connection to
+ * that server's node carries the server's own key, and the server is given to
+ * nobody else before that connection has ended.
+ *
+ * Source: PostgreSQL manual 55.2.8 (Canceling Requests in Progress).
+ *
+ * SPDX-License-Identifier: ISC
+ */
+#ifndef PGWEIR_SESSION_CANCEL_H
+#define PGWEIR_SESSION_CANCEL_H
+
+#include "session/session.h"
+
+/* Gives c its key. -1: no randomness. */
+MUST_CHECK int key_make(struct client *c);
+void key_forget(struct client *c);
+
+/* A CancelRequest has come in on fd (owned now; closed when the cancel has been
+ * delivered, so that the asker can wait for it). Any worker. */
+void cancel_request(struct hall *h, int fd, uint32_t pid, uint32_t secret);
+
+/* Sends a cancel for what s runs; fd -1. s may be closed afterwards. */
+void cancel_server(struct server *s, int fd);
+
+/* Ends all that are under way. */
+void cancels_drop(struct hall *h);
+
+#endif

@@ -1,0 +1,751 @@
+/* proxy/session/client.c - see client.h
+ *
+ * SPDX-License-Identifier: ISC
+ */
+#include "session/client.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "session/cancel.h"
+#include "session/link.h"
+#include "session/lost.h"
+#include "session/names.h"
+#include "session/retry.h"
+#include "session/server.h"
+#include "session/startup.h"
+#include "session/step.h"
+#include "wire/wire.h"
+
+#define LINGER_US 2000000u
+
+/* ---- the end ---- */
+
+static void bury(struct corpse *corpse)
+{
+	struct client *c = LIST_ENTRY(corpse, struct client, corpse);
+
+	free(c->user);
+	free(c->db);
+	free(c);
+}
+
+/* Its server, when the client goes: back to the pool if that is safe. */
+static void leave_server(struct client *c, struct server *s)
+{
+	bool busy = !owed_nothing(&s->owed) || s->body_left || c->body_left || s->owed.unsure;
+	bool session = c->pool_mode == POOL_SESSION;
+	struct shard *sh = s->shard;
+
+	pool_part(&s->ps);
+	stream_want(&s->s, true);
+	if (busy) {
+		/* What runs there is nobody's any more. */
+		cancel_server(s, -1);
+		server_close(s, "client left in the middle", false);
+		link_dial(sh);
+	} else if (!server_clean(s, session ? c->h->snap->conf->g.server_reset_query : NULL)) {
+		link_put(s);
+	}
+}
+
+static void forget(struct client *c)
+{
+	struct hall *h = c->h;
+
+	names_clear(c);
+	stmt_names_clear(&c->names, &h->stmts);
+	stmts_put(&h->stmts, c->unnamed);
+	c->unnamed = NULL;
+	params_clear(&c->params);
+	hold_free(&c->unit.log, &h->sh->held_bytes);
+	hold_free(&c->unit.back, &h->sh->held_bytes);
+	startup_end(c);
+	if (c->shard) {
+		c->shard->clients--;
+		atomic_fetch_sub(&c->shard->pool.side->clients, 1);
+		c->shard = NULL;
+	}
+}
+
+void client_close(struct client *c, const char *why)
+{
+	struct hall *h = c->h;
+	struct server *s;
+
+	if (c->state == CL_CLOSED)
+		return;
+	LOG(&c->log, h->snap->conf->g.log_disconnections ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG,
+	    "client_closed", "why=\"%s\" state=%s age_us=%llu queries=%llu in=%llu out=%llu", why,
+	    client_state_name(c->state), (unsigned long long)(h->w.now_us - c->born_us),
+	    (unsigned long long)c->queries, (unsigned long long)c->in_bytes,
+	    (unsigned long long)c->out_bytes);
+	link_unwait(c);
+	client_step(c, CE_CLOSE);
+	s = server_for(c);
+	if (s)
+		leave_server(c, s);
+	list_del(&c->all);
+	list_del(&c->ready);
+	deadline_clear(&c->dl);
+	deadline_clear(&c->idle_dl);
+	stream_close(&c->s);
+	key_forget(c);
+	forget(c);
+	if (c->counted)
+		limit_give(&h->sh->clients);
+	atomic_fetch_sub_explicit(&h->w.load, 1, memory_order_relaxed);
+	STAT_INC(&h->stats, client_closed);
+	worker_bury(&h->w, &c->corpse, bury);
+}
+
+void client_end(struct client *c, const char *sqlstate, const char *message, const char *detail,
+		const char *hint, const char *why)
+{
+	struct server *s = server_for(c);
+
+	if (c->state == CL_CLOSED || c->state == CL_LINGER)
+		return;
+	/* In the middle of a message an error would only corrupt it. */
+	if (!s || !s->body_left || s->body_swallow) {
+		unit_pass(c, RV_STARTED);
+		say_error(c, "FATAL", sqlstate, message, detail, hint);
+	}
+	LOG(&c->log, LOG_LEVEL_INFO, "client_ending", "sqlstate=%s why=\"%s\"", sqlstate, why);
+	link_unwait(c);
+	client_step(c, CE_LAST);
+	if (s)
+		leave_server(c, s);
+	deadline_clear(&c->idle_dl);
+	deadline_set(&c->h->w, DL_LINGER, &c->dl, c->h->w.now_us + LINGER_US);
+	stream_consume(&c->s, stream_have(&c->s));
+	stream_want(&c->s, true);
+	/* Closing with bytes unread would make the kernel throw away what was
+	 * sent: say that nothing more comes, and wait for the other end. */
+	if (!stream_backed_up(&c->s))
+		stream_shut(&c->s);
+}
+
+/* ---- running ---- */
+
+static bool node_up(const struct shard *sh)
+{
+	size_t i;
+
+	for (i = 0; i < sh->db->target_n; i++)
+		if (target_suits(sh->db->targets[i], shard_attrs(sh)))
+			return true;
+	return false;
+}
+
+static void wait_over(struct client *c)
+{
+	struct shard *sh = c->shard;
+	bool up = node_up(sh) && !(sh->fails && !atomic_load(&sh->pool.hub->limit.used));
+	const char *code = up ? "53300" : "57P03";
+	const char *msg = up ? "no server connection became free within query_wait_timeout" :
+			       "no suitable node was up within query_wait_timeout";
+	const char *hint = up ? "All connections of the pool are in use: see default_pool_size and "
+				"max_db_connections." :
+				"See SHOW NODES on the console.";
+	const char *detail = !up && *sh->last_error ? sh->last_error : NULL;
+
+	STAT_INC(&c->h->stats, wait_timeouts);
+	link_unwait(c);
+	LOG(&c->log, LOG_LEVEL_WARN, "wait_timeout", "sqlstate=%s waited_us=%llu", code,
+	    (unsigned long long)(c->h->w.now_us - c->wait_since));
+	if (c->state == CL_WELCOME) {
+		client_end(c, code, msg, detail, hint, "query_wait_timeout");
+		return;
+	}
+	client_step(c, CE_UNLINK);
+	refuse_unit(c, code, msg, detail, hint);
+	client_run(c, false);
+}
+
+static bool send_again(struct client *c)
+{
+	struct server *s = server_for(c);
+
+	client_step(c, CE_AGAIN);
+	c->unit.attempts++;
+	c->unit.answered = false;
+	STAT_INC(&c->h->stats, retry_attempts);
+	return up_resend(c, s);
+}
+
+static void lost(struct client *c, struct server *s, const struct down_why *w);
+
+static void on_deadline(struct deadline *d)
+{
+	struct client *c = LIST_ENTRY(d, struct client, dl);
+	struct down_why w = { .why = "server connection lost" };
+
+	switch (c->state) {
+	case CL_STARTUP:
+	case CL_PASSWORD:
+		client_end(c, "08P01", "client_login_timeout", NULL, NULL, "client_login_timeout");
+		break;
+	case CL_WELCOME:
+	case CL_WAITING:
+		wait_over(c);
+		break;
+	case CL_BACKOFF:
+		if (!send_again(c))
+			lost(c, server_for(c), &w);
+		break;
+	case CL_LINGER:
+		client_close(c, "told why");
+		break;
+	case CL_NONE:
+	case CL_READY:
+	case CL_LINKED:
+	case CL_CONSOLE:
+	case CL_CLOSED:
+	case CL_N:
+	default:
+		break;
+	}
+}
+
+/* Held too long, or idle too long. */
+static void on_idle(struct deadline *d)
+{
+	struct client *c = LIST_ENTRY(d, struct client, idle_dl);
+
+	if (c->unit.state == UNIT_ARMED)
+		unit_pass(c, RV_STARTED);
+	else if (c->state == CL_LINKED)
+		client_end(c, "25P03", "terminating connection due to idle_transaction_timeout",
+			   NULL, NULL, "idle_transaction_timeout");
+	else
+		client_end(c, "57P05", "terminating connection due to client_idle_timeout", NULL,
+			   NULL, "client_idle_timeout");
+}
+
+static void set_idle(struct client *c, char tx)
+{
+	int64_t t = tx == 'I' ? c->idle_timeout_us : c->idle_tx_timeout_us;
+
+	if (t > 0)
+		deadline_set(&c->h->w, tx == 'I' ? DL_IDLE : DL_IDLE_TX, &c->idle_dl,
+			     c->h->w.now_us + (uint64_t)t);
+}
+
+/* Newly linked: the server is given the client's settings. false: not usable,
+ * c has no server any more or must wait for it. */
+static bool dress(struct client *c)
+{
+	struct server *s = server_for(c);
+	bool sent;
+
+	if (params_same(&c->params, &s->params)) {
+		c->unproven = false;
+		return true;
+	}
+	if (up_sync_settings(c, s, &sent)) {
+		struct down_why w = { .why = "settings could not be sent" };
+
+		lost(c, s, &w);
+		return false;
+	}
+	s->syncing = sent;
+	return !sent || !c->unproven;
+}
+
+/* A client that was waiting has a server. */
+static void run_linked(struct client *c)
+{
+	struct server *s = server_for(c);
+
+	if (c->state == CL_WELCOME) {
+		pool_part(&s->ps);
+		link_put(s);
+		if (!startup_welcome(c)) {
+			client_end(c, "XX000", "the server reported no parameters", NULL, NULL,
+				   "no welcome");
+			return;
+		}
+		client_step(c, CE_WELCOMED);
+		client_run(c, false);
+		return;
+	}
+	if (dress(c))
+		client_run(c, false);
+}
+
+void clients_run_ready(struct hall *h)
+{
+	struct link *l;
+
+	while ((l = list_pop(&h->ready))) {
+		struct client *c = LIST_ENTRY(l, struct client, ready);
+
+		if (server_for(c))
+			run_linked(c);
+	}
+	while ((l = list_pop(&h->resume)))
+		client_run(LIST_ENTRY(l, struct client, ready), false);
+}
+
+static void lost(struct client *c, struct server *s, const struct down_why *w)
+{
+	struct shard *sh = s->shard;
+
+	STAT_INC(&c->h->stats, server_lost);
+	if (!lost_server(c, s, w)) {
+		client_close(c, "server lost in the middle of a message");
+		link_dial(sh);
+		return;
+	}
+	link_dial(sh);
+	client_run(c, false);
+}
+
+static void gone(struct client *c, const struct up_why *why)
+{
+	if (why->sqlstate)
+		client_end(c, why->sqlstate, why->message, NULL, NULL, why->why);
+	else
+		client_close(c, why->why);
+}
+
+/* Messages of a client that has logged in. */
+static void relay(struct client *c, bool readable)
+{
+	struct down_why w = { .why = "server connection lost" };
+	struct up_why why;
+
+	for (;;) {
+		switch (relay_up(c, readable, &why)) {
+		case RELAY_NEED_SERVER:
+			readable = false;
+			if (c->limbo && limbo_message(c))
+				continue;
+			if (link_need(c) ? !dress(c) : true) {
+				if (c->state == CL_WAITING || c->state == CL_LINKED)
+					stream_want(&c->s, false);
+				return;
+			}
+			continue;
+		case RELAY_PAUSE:
+			stream_want(&c->s, false);
+			return;
+		case RELAY_CLIENT_GONE:
+			gone(c, &why);
+			return;
+		case RELAY_SERVER_GONE:
+			lost(c, server_for(c), &w);
+			return;
+		case RELAY_ON:
+		case RELAY_TX_DONE:
+		case RELAY_RETRY:
+		default:
+			stream_want(&c->s, true);
+			return;
+		}
+	}
+}
+
+static void log_in(struct client *c)
+{
+	struct hall *h = c->h;
+	char db[28], user[28];
+	size_t n = strlen(c->log.who);
+
+	(void)snprintf(c->log.who + n, sizeof(c->log.who) - n, " db=%s user=%s",
+		       log_quote(db, sizeof(db), c->db), log_quote(user, sizeof(user), c->user));
+	LOG(&c->log, h->snap->conf->g.log_connections ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG,
+	    "client_login", NULL);
+	STAT_INC(&h->stats, client_logins);
+	if (c->state == CL_CONSOLE) {
+		deadline_clear(&c->dl);
+		startup_console_welcome(c);
+	} else if (startup_welcome(c)) {
+		deadline_clear(&c->dl);
+		client_step(c, CE_WELCOMED);
+	} else if (link_need(c)) {
+		run_linked(c);
+	}
+}
+
+static void start(struct client *c)
+{
+	struct startup_no no;
+
+	while (c->state == CL_STARTUP || c->state == CL_PASSWORD) {
+		size_t had = stream_have(&c->s);
+
+		switch (startup_message(c, &no)) {
+		case STARTUP_MORE:
+			if (stream_have(&c->s) == had || !stream_have(&c->s))
+				return;
+			break;
+		case STARTUP_IN:
+			log_in(c);
+			break;
+		case STARTUP_CANCEL:
+			client_close(c, "cancel request");
+			return;
+		case STARTUP_REFUSED:
+		default:
+			STAT_INC(&c->h->stats, client_login_failures);
+			client_end(c, no.sqlstate, no.message, NULL, no.hint, no.why);
+			return;
+		}
+	}
+	if (c->state == CL_READY || c->state == CL_CONSOLE)
+		client_run(c, false);
+}
+
+static void console(struct client *c)
+{
+	while (c->state == CL_CONSOLE && stream_have(&c->s)) {
+		uint8_t type = 0, *msg = stream_data(&c->s);
+		uint32_t len = 0;
+		enum wire_status st = wire_header(msg, stream_have(&c->s), &type, &len);
+
+		if (st == WIRE_BAD || (st == WIRE_OK && len > BUF_CAP)) {
+			client_end(c, "08P01", "invalid message length", NULL, NULL,
+				   "protocol violation");
+			return;
+		}
+		if (st == WIRE_MORE || stream_have(&c->s) < len)
+			return;
+		if (type == 'X') {
+			client_close(c, "client closed the session");
+			return;
+		}
+		if (type == 'Q' && len > WIRE_HEADER) {
+			c->queries++;
+			c->h->ops->console(c, (const char *)msg + WIRE_HEADER,
+					   strnlen((const char *)msg + WIRE_HEADER,
+						   len - WIRE_HEADER));
+		} else if (type == 'S') {
+			c->skip_to_sync = false;
+			say_ready(c, 'I');
+		} else if (!c->skip_to_sync) {
+			c->skip_to_sync = true;
+			say_error(c, "ERROR", "0A000",
+				  "the console understands simple queries only", NULL,
+				  "Use psql, or your driver's simple query mode.");
+		}
+		if (c->state == CL_CONSOLE)
+			stream_consume(&c->s, len);
+	}
+}
+
+/* States in which bytes are read here and not by the relay. */
+static bool fill(struct client *c)
+{
+	switch (stream_fill(&c->s, 0)) {
+	case IO_OK:
+	case IO_AGAIN:
+		return true;
+	case IO_EOF:
+	case IO_FAIL:
+	default:
+		client_close(c, c->state == CL_LINGER ? "told why" : "client closed the connection");
+		return false;
+	}
+}
+
+void client_run(struct client *c, bool readable)
+{
+	switch (c->state) {
+	case CL_STARTUP:
+	case CL_PASSWORD:
+		if (!readable || fill(c))
+			start(c);
+		break;
+	case CL_CONSOLE:
+		if (!readable || fill(c))
+			console(c);
+		break;
+	case CL_READY:
+	case CL_LINKED:
+		if (readable)
+			deadline_clear(&c->idle_dl);
+		relay(c, readable);
+		break;
+	case CL_WELCOME:
+	case CL_WAITING:
+	case CL_BACKOFF:
+		/* only its end is of interest now */
+		if (readable && fill(c))
+			stream_want(&c->s, false);
+		break;
+	case CL_LINGER:
+		if (readable && fill(c))
+			stream_consume(&c->s, stream_have(&c->s));
+		break;
+	case CL_NONE:
+	case CL_CLOSED:
+	case CL_N:
+	default:
+		break;
+	}
+}
+
+static void on_readable(struct stream *st)
+{
+	client_run(LIST_ENTRY(st, struct client, s), true);
+}
+
+static void on_drained(struct stream *st)
+{
+	struct client *c = LIST_ENTRY(st, struct client, s);
+	struct server *s = server_for(c);
+
+	if (c->state == CL_LINGER) {
+		stream_shut(st);
+		return;
+	}
+	if (s && !s->s.wants) {
+		stream_want(&s->s, true);
+		client_server_readable(s);
+	}
+}
+
+static const struct stream_ops client_stream = { on_readable, on_drained, NULL };
+
+static void name_client(struct client *c, int fd, uint64_t id)
+{
+	struct sockaddr_storage a;
+	socklen_t len = sizeof(a);
+	char peer[64] = "?";
+
+	if (getpeername(fd, (struct sockaddr *)&a, &len) == 0)
+		(void)addr_print((struct sockaddr *)&a, len, peer, sizeof(peer));
+	c->log.log = &c->h->w.log;
+	(void)snprintf(c->log.who, sizeof(c->log.who), "who=c%llu@%u peer=%.48s",
+		       (unsigned long long)id % 10000000, c->h->w.id % 1000, peer);
+}
+
+void client_accept(struct hall *h, int fd)
+{
+	const struct conf_global *g = &h->snap->conf->g;
+	struct client *c = calloc(1, sizeof(*c));
+
+	if (!c) {
+		close(fd);
+		return;
+	}
+	c->h = h;
+	c->state = CL_STARTUP;
+	c->born_us = h->w.now_us;
+	c->at_start = true;
+	list_init(&c->ready);
+	list_init(&c->pc.link);
+	list_push_back(&h->clients, &c->all);
+	deadline_init(&c->dl, on_deadline);
+	deadline_init(&c->idle_dl, on_idle);
+	name_client(c, fd, ++h->client_ids);
+	stream_open(&c->s, &h->w, fd, &client_stream);
+	atomic_fetch_add_explicit(&h->w.load, 1, memory_order_relaxed);
+	if (key_make(c)) {
+		client_close(c, "the system has no randomness");
+		return;
+	}
+	if (g->client_login_timeout)
+		deadline_set(&h->w, DL_LOGIN, &c->dl,
+			     h->w.now_us + (uint64_t)g->client_login_timeout);
+}
+
+/* ---- the server's side ---- */
+
+static void backoff(struct client *c)
+{
+	const struct conf_global *g = &c->h->snap->conf->g;
+	uint64_t us = retry_backoff_us(c->unit.attempts, (uint64_t)g->retry_backoff_base,
+				       (uint64_t)g->retry_backoff_max, worker_random(&c->h->w));
+
+	client_step(c, CE_FAIL40001);
+	stream_want(&c->s, false);
+	deadline_clear(&c->idle_dl);
+	deadline_set(&c->h->w, DL_BACKOFF, &c->dl, c->h->w.now_us + us);
+}
+
+/* The client's settings have been applied, or not. */
+static void dressed(struct client *c, struct server *s)
+{
+	char code[6], text[160];
+
+	s->syncing = false;
+	c->unproven = false;
+	if (!s->sync_failed) {
+		client_run(c, false);
+		return;
+	}
+	s->close_needed = true;
+	(void)snprintf(code, sizeof(code), "%s", s->sync_error);
+	(void)snprintf(text, sizeof(text), "%s", s->sync_message);
+	client_end(c, code, text, "A setting of this session was refused by the server.", NULL,
+		   "setting refused");
+}
+
+/* The server is free: the transaction is over. */
+static void tx_done(struct client *c, struct server *s)
+{
+	if (s->syncing) {
+		dressed(c, s);
+		return;
+	}
+	set_idle(c, 'I');
+	if (c->pool_mode == POOL_SESSION && !s->close_needed) {
+		if (stream_have(&c->s) || !c->s.wants)
+			client_run(c, false);
+		return;
+	}
+	client_step(c, CE_UNLINK);
+	pool_part(&s->ps);
+	link_put(s);
+	if (stream_have(&c->s) || !c->s.wants)
+		client_run(c, false);
+}
+
+static void server_gone(struct server *s, const struct down_why *w)
+{
+	struct client *c = client_for(s);
+	struct shard *sh = s->shard;
+
+	if (c) {
+		sh->h->sh->target_bad(sh->h->sh, s->target, false);
+		lost(c, s, w);
+		return;
+	}
+	server_close(s, w->why, false);
+	link_dial(sh);
+}
+
+static void server_free(struct server *s)
+{
+	struct client *c = client_for(s);
+
+	if (s->state == SV_CLEAN) {
+		if (s->sync_failed)
+			s->close_needed = true;
+		server_cleaned(s);
+		link_put(s);
+	} else if (c) {
+		tx_done(c, s);
+	} else if (s->close_needed && s->ps.seat == SEAT_IDLE) {
+		struct shard *sh = s->shard;
+
+		server_close(s, "server said something while idle", true);
+		link_dial(sh);
+	}
+}
+
+void client_server_readable(struct server *s)
+{
+	struct client *c = client_for(s);
+	struct down_why w;
+	enum relay r = relay_down(s, true, &w);
+
+	if (s->syncing && s->sync_failed && r != RELAY_SERVER_GONE && c) {
+		dressed(c, s);
+		return;
+	}
+	switch (r) {
+	case RELAY_TX_DONE:
+		server_free(s);
+		break;
+	case RELAY_RETRY:
+		backoff(c);
+		break;
+	case RELAY_PAUSE:
+		stream_want(&s->s, false);
+		break;
+	case RELAY_SERVER_GONE:
+		server_gone(s, &w);
+		break;
+	case RELAY_ON:
+	case RELAY_NEED_SERVER:
+	case RELAY_CLIENT_GONE:
+	default:
+		if (!c || c->state != CL_LINKED)
+			break;
+		if (c->at_start && s->tx != 'I')
+			set_idle(c, s->tx);
+		/* it may have stopped because too much was owed */
+		if (!c->s.wants && !s->syncing && !stream_backed_up(&s->s))
+			client_run(c, false);
+	}
+}
+
+void client_server_drained(struct server *s)
+{
+	struct client *c = client_for(s);
+
+	if (c && c->state == CL_LINKED && !c->s.wants)
+		client_run(c, false);
+}
+
+void client_server_live(struct server *s)
+{
+	s->shard->fails = 0;
+	s->shard->tried = 0;
+	link_put(s);
+}
+
+void client_server_late(struct server *s)
+{
+	struct shard *sh = s->shard;
+
+	server_close(s, "did not come clean in time", false);
+	link_dial(sh);
+}
+
+void client_server_failed(struct shard *sh, struct target *t, const char *sqlstate,
+			  const char *message, bool hard)
+{
+	struct log_ctx *log = &sh->h->w.log_ctx;
+	char quoted[200];
+
+	LOG(log, LOG_LEVEL_WARN, "server_login_failed", "node=%s sqlstate=%s reason=%s",
+	    t->addr.name, sqlstate, log_quote(quoted, sizeof(quoted), message));
+	if (!link_failed(sh, t, sqlstate, message, hard))
+		return;
+	while (sh->pool.waiting_n) {
+		struct client *c = client_of(
+			LIST_ENTRY(sh->pool.waiting.next, struct pool_client, link));
+
+		link_unwait(c);
+		deadline_clear(&c->dl);
+		if (c->state == CL_WELCOME) {
+			client_end(c, sqlstate, message, sh->last_error, NULL, "server refused");
+			continue;
+		}
+		client_step(c, CE_UNLINK);
+		refuse_unit(c, sqlstate, message, sh->last_error, NULL);
+		/* on the next turn: it may want a server again at once */
+		if (!list_on(&c->ready))
+			list_push_back(&sh->h->resume, &c->ready);
+	}
+}
+
+void client_cancelled(struct client *c)
+{
+	if (c->state == CL_BACKOFF) {
+		char status = c->unit.status;
+
+		STAT_INC(&c->h->stats, retry_cancelled);
+		deadline_clear(&c->dl);
+		client_step(c, CE_AGAIN);
+		unit_end(c);
+		say_error(c, "ERROR", "57014", "canceling statement due to user request", NULL,
+			  NULL);
+		say_ready(c, status);
+		tx_done(c, server_for(c));
+		return;
+	}
+	link_unwait(c);
+	deadline_clear(&c->dl);
+	client_step(c, CE_UNLINK);
+	refuse_unit(c, "57014", "canceling statement due to user request", NULL, NULL);
+	client_run(c, false);
+}

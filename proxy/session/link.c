@@ -1,0 +1,549 @@
+/* proxy/session/link.c - see link.h
+ *
+ * SPDX-License-Identifier: ISC
+ */
+#include "session/link.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "pool/pick.h"
+#include "session/server.h"
+#include "session/step.h"
+
+/* Idle for longer than this and it is looked at before it is used: whoever
+ * was there a moment ago is told of an end by epoll soon enough. */
+#define PEEK_AFTER_US 2000u
+#define SHARD_KEEP_US 10000000u
+
+/* ---- letters ---- */
+
+enum ask { ASK_SPARE, ASK_TOKENS, ASK_EVICT };
+
+struct ask_letter {
+	struct letter l;
+	enum ask what;
+	unsigned from;
+	const void *key;       /* struct hub or hub_db: compared, never followed */
+};
+
+static struct shard *shard_of(struct hall *h, const void *hub)
+{
+	struct shard *sh;
+
+	for (sh = h->shards; sh; sh = sh->next)
+		if (sh->pool.hub == hub)
+			return sh;
+	return NULL;
+}
+
+static void post_server(struct server *s, unsigned to);
+
+static bool evict_one(struct hall *h, const void *db, const struct hub *not_of)
+{
+	struct shard *sh;
+
+	for (sh = h->shards; sh; sh = sh->next) {
+		struct pool_server *ps = pool_oldest_idle(&sh->pool);
+
+		if (sh->pool.hub->in != db || sh->pool.hub == not_of || !ps)
+			continue;
+		server_close(server_of(ps), "makes room for another pool of its database", true);
+		return true;
+	}
+	return false;
+}
+
+static void on_ask(struct worker *w, struct letter *l)
+{
+	struct ask_letter *a = (struct ask_letter *)(void *)l;
+	struct hall *h = hall_of(w);
+	struct pool_server *ps;
+	struct shard *sh;
+
+	switch (a->what) {
+	case ASK_SPARE:
+		sh = shard_of(h, a->key);
+		ps = sh ? pool_spare(&sh->pool, a->from) : NULL;
+		if (ps)
+			post_server(server_of(ps), a->from);
+		break;
+	case ASK_TOKENS:
+		link_look(h);
+		break;
+	case ASK_EVICT:
+		(void)evict_one(h, a->key, NULL);
+		break;
+	}
+	free(a);
+}
+
+static void ask(struct hall *h, unsigned to, enum ask what, const void *key)
+{
+	struct ask_letter *a = calloc(1, sizeof(*a));
+
+	if (!a)
+		return; /* the upkeep looks again */
+	a->l.deliver = on_ask;
+	a->what = what;
+	a->from = h->w.id;
+	a->key = key;
+	worker_post(&h->sh->halls[to].w, &a->l);
+}
+
+static void on_server(struct worker *w, struct letter *l)
+{
+	struct server *s = LIST_ENTRY(l, struct server, letter);
+	struct hall *h = hall_of(w);
+	struct hub *hub = s->shard->pool.hub;
+	struct shard *sh = shard_of(h, hub);
+
+	/* The shard stays while hub->moving counts this server. */
+	server_join(s, h, sh);
+	pool_adopt(&sh->pool, &s->ps);
+	STAT_INC(&h->stats, server_handovers);
+	link_put(s);
+}
+
+static void post_server(struct server *s, unsigned to)
+{
+	struct hall *h = s->h;
+
+	server_leave(s);
+	s->letter.deliver = on_server;
+	worker_post(&h->sh->halls[to].w, &s->letter);
+}
+
+void link_tokens(struct hall *h)
+{
+	unsigned i;
+
+	for (i = 0; i < h->sh->hall_n; i++)
+		ask(h, i, ASK_TOKENS, NULL);
+}
+
+/* ---- shards ---- */
+
+enum session_attrs shard_attrs(const struct shard *sh)
+{
+	return (enum session_attrs)CONF_PICK(CONF_UNSET, sh->db->conf->k.target_session_attrs,
+					     sh->snap->conf->g.target_session_attrs);
+}
+
+static int pool_size(const struct snapshot *snap, const struct snapshot_db *db,
+		     const struct conf_user *u)
+{
+	return (int)CONF_PICK(u ? u->k.pool_size : CONF_UNSET, db->conf->k.pool_size,
+			      snap->conf->g.default_pool_size);
+}
+
+static int db_max(const struct snapshot *snap, const struct snapshot_db *db)
+{
+	return (int)CONF_PICK(CONF_UNSET, db->conf->k.max_db_connections,
+			      snap->conf->g.max_db_connections);
+}
+
+static void on_dial_again(struct deadline *d)
+{
+	link_dial(LIST_ENTRY(d, struct shard, dial_dl));
+}
+
+/* What a shard takes from its entries: names and the way to log in. */
+static int shard_login(struct shard *sh, const char *db_name, const char *user)
+{
+	const struct conf_db_keys *k = &sh->db->conf->k;
+	const char *pw = k->user && *k->user ? k->password : NULL;
+
+	sh->secret_kind = pw ? SECRET_PLAIN : SECRET_NONE;
+	if (!pw && sh->user_conf && !(k->user && *k->user)) {
+		pw = sh->user_conf->secret;
+		sh->secret_kind = sh->user_conf->secret_kind;
+	}
+	free(sh->server_db);
+	free(sh->server_user);
+	free(sh->password);
+	sh->server_db = strdup(k->dbname && *k->dbname ? k->dbname : db_name);
+	sh->server_user = strdup(user);
+	sh->password = pw ? strdup(pw) : NULL;
+	return sh->server_db && sh->server_user && (!pw || sh->password) ? 0 : -1;
+}
+
+static void shard_free(struct shard *sh)
+{
+	deadline_clear(&sh->dial_dl);
+	if (sh->pool.hub)
+		hubs_put(&sh->h->sh->hubs, sh->pool.hub);
+	if (sh->password)
+		explicit_bzero(sh->password, strlen(sh->password));
+	explicit_bzero(&sh->salted, sizeof(sh->salted));
+	free(sh->password);
+	free(sh->server_db);
+	free(sh->server_user);
+	snapshot_drop(sh->snap);
+	free(sh);
+}
+
+struct shard *shard_get(struct hall *h, const struct snapshot_db *db, const char *db_name,
+			const char *user)
+{
+	struct shard *sh;
+	struct hub *hub;
+
+	for (sh = h->shards; sh; sh = sh->next)
+		if (!sh->gone && strcmp(sh->pool.hub->db, db_name) == 0 &&
+		    strcmp(sh->pool.hub->user, user) == 0)
+			return sh;
+	sh = calloc(1, sizeof(*sh));
+	if (!sh)
+		return NULL;
+	sh->h = h;
+	sh->snap = snapshot_hold(h->snap);
+	sh->db = db;
+	sh->user_conf = conf_find_user(h->snap->conf, user);
+	deadline_init(&sh->dial_dl, on_dial_again);
+	sh->log.log = &h->w.log;
+	hub = hubs_get(&h->sh->hubs, db_name, user, pool_size(h->snap, db, sh->user_conf),
+		       db_max(h->snap, db));
+	if (!hub || shard_login(sh, db_name, user)) {
+		sh->pool.hub = hub;
+		shard_free(sh);
+		return NULL;
+	}
+	pool_init(&sh->pool, hub, h->w.id, h->snap->conf->g.server_round_robin != 0);
+	sh->rr = worker_random(&h->w);
+	sh->next = h->shards;
+	h->shards = sh;
+	return sh;
+}
+
+void shard_reconf(struct shard *sh, struct snapshot *snap)
+{
+	const struct snapshot_db *db = snapshot_db(snap, sh->pool.hub->db);
+	struct hub *hub = sh->pool.hub;
+	const char *forced = db ? db->conf->k.user : NULL;
+
+	if (!db || (forced && *forced && strcmp(forced, hub->user) != 0)) {
+		sh->gone = true;
+		return;
+	}
+	snapshot_drop(sh->snap);
+	sh->snap = snapshot_hold(snap);
+	sh->db = db;
+	sh->user_conf = conf_find_user(snap->conf, hub->user);
+	sh->pool.round_robin = snap->conf->g.server_round_robin != 0;
+	atomic_store(&hub->limit.max, pool_size(snap, db, sh->user_conf));
+	atomic_store(&hub->in->limit.max, db_max(snap, db));
+	sh->tried = sh->dial_after_us = 0;
+	if (shard_login(sh, hub->db, hub->user))
+		sh->gone = true;
+}
+
+void shards_sweep(struct hall *h, bool all)
+{
+	struct shard **p = &h->shards, *sh;
+	uint64_t now = h->w.now_us;
+
+	while ((sh = *p)) {
+		bool empty = !sh->clients && !sh->servers && !atomic_load(&sh->pool.hub->moving);
+
+		if (!empty)
+			sh->idle_us = 0;
+		else if (!sh->idle_us)
+			sh->idle_us = now;
+		if (empty && (all || sh->gone || now - sh->idle_us > SHARD_KEEP_US)) {
+			*p = sh->next;
+			shard_free(sh);
+		} else {
+			p = &sh->next;
+		}
+	}
+}
+
+/* ---- linking ---- */
+
+static void linked(struct client *c)
+{
+	c->at_start = true;
+	if (c->state != CL_WELCOME)
+		client_step(c, CE_LINK);
+	STAT_INC(&c->h->stats, assignments);
+}
+
+/* Is the server that was taken still there? */
+static bool fresh(struct server *s)
+{
+	return s->h->w.now_us - s->idle_us < PEEK_AFTER_US || stream_quiet(&s->s);
+}
+
+bool link_need(struct client *c)
+{
+	struct hall *h = c->h;
+	struct shard *sh = c->shard;
+	uint64_t limit = c->wait_timeout_us ? (uint64_t)c->wait_timeout_us : 0;
+	struct pool_server *ps;
+
+	while ((ps = pool_take(&sh->pool, &c->pc))) {
+		if (fresh(server_of(ps))) {
+			linked(c);
+			return true;
+		}
+		pool_part(ps);
+		server_close(server_of(ps), "closed while idle", false);
+	}
+	c->wait_since = h->w.now_us;
+	STAT_INC(&h->stats, waits);
+	pool_wait(&sh->pool, &c->pc, h->w.now_us);
+	if (c->state != CL_WELCOME)
+		client_step(c, CE_WAIT);
+	if (limit && (c->state != CL_WELCOME || !deadline_is_set(&c->dl) ||
+		      c->dl.at_us > h->w.now_us + limit))
+		deadline_set(&h->w, DL_WAIT, &c->dl, h->w.now_us + limit);
+	sh->asked = false;
+	link_dial(sh);
+	return false;
+}
+
+void link_unwait(struct client *c)
+{
+	if (c->pc.ticket)
+		pool_unwait(&c->pc);
+}
+
+static void ask_others(struct shard *sh)
+{
+	unsigned i;
+
+	if (sh->asked)
+		return;
+	sh->asked = true;
+	for (i = 0; i < sh->pool.hub->worker_n; i++)
+		if (pool_asks(&sh->pool, i))
+			ask(sh->h, i, ASK_SPARE, sh->pool.hub);
+}
+
+static void ask_evict(struct shard *sh)
+{
+	struct hall *h = sh->h;
+	unsigned i;
+
+	if (evict_one(h, sh->pool.hub->in, sh->pool.hub) || sh->asked)
+		return;
+	sh->asked = true;
+	for (i = 0; i < h->sh->hall_n; i++)
+		if (i != h->w.id)
+			ask(h, i, ASK_EVICT, sh->pool.hub->in);
+}
+
+static void dial_later(struct shard *sh)
+{
+	deadline_set(&sh->h->w, DL_DIAL, &sh->dial_dl, sh->dial_after_us);
+}
+
+/* Every suitable host has failed: a pause, so that a cluster that comes back
+ * is not met by a stampede. */
+static void back_off(struct shard *sh)
+{
+	uint64_t pause = (uint64_t)sh->snap->conf->g.server_login_retry;
+
+	sh->tried = 0;
+	pause = pause / 2 + worker_random(&sh->h->w) % (pause / 2 + 1);
+	sh->dial_after_us = sh->h->w.now_us + pause;
+	if (sh->pool.waiting_n)
+		dial_later(sh);
+}
+
+/* One more server for this shard. false: not now. */
+static bool dial_one(struct shard *sh)
+{
+	enum balance how = (enum balance)CONF_PICK(CONF_UNSET, sh->db->conf->k.load_balance_hosts,
+						   sh->snap->conf->g.load_balance_hosts);
+	int i;
+
+	if (sh->h->w.now_us < sh->dial_after_us) {
+		dial_later(sh);
+		return false;
+	}
+	i = pick_target(sh->db->targets, sh->db->target_n, shard_attrs(sh), how, sh->tried,
+			worker_random(&sh->h->w), &sh->rr);
+	sh->no_node = i == PICK_NONE && !sh->tried;
+	if (i == PICK_NONE) {
+		if (sh->tried && !sh->pool.n[SEAT_DIALLING])
+			back_off(sh);
+		return false;
+	}
+	switch (server_dial(sh, sh->db->targets[i])) {
+	case POOL_OK:
+		return true;
+	case POOL_FULL:
+		ask_others(sh);
+		return false;
+	case POOL_DB_FULL:
+	default:
+		ask_others(sh);
+		ask_evict(sh);
+		return false;
+	}
+}
+
+void link_dial(struct shard *sh)
+{
+	while (!sh->gone && pool_wants_dial(&sh->pool))
+		if (!dial_one(sh))
+			return;
+}
+
+void link_look(struct hall *h)
+{
+	struct shard *sh;
+
+	for (sh = h->shards; sh; sh = sh->next)
+		if (sh->pool.waiting_n) {
+			sh->asked = false;
+			link_dial(sh);
+		}
+}
+
+static bool outlived(const struct server *s)
+{
+	const struct shard *sh = s->shard;
+
+	return s->close_needed || s->owed.unsure || sh->gone ||
+	       s->h->w.now_us >= s->expires_us || limit_over(&sh->pool.hub->limit) ||
+	       limit_over(&sh->pool.hub->in->limit) ||
+	       !target_role_suits(s->target, shard_attrs(sh));
+}
+
+void link_put(struct server *s)
+{
+	struct shard *sh = s->shard;
+	struct hall *h = s->h;
+	unsigned worker;
+
+	if (s->cancels) {
+		pool_clean(&s->ps); /* a cancel on its way would hit the next client */
+		return;
+	}
+	if (outlived(s)) {
+		server_close(s, "lifetime, limit or configuration", true);
+		link_dial(sh);
+		return;
+	}
+	switch (pool_put(&sh->pool, &s->ps, &worker)) {
+	case POOL_MARRIED: {
+		struct client *c = client_for(s);
+
+		deadline_clear(&c->dl);
+		STAT_ADD(&h->stats, wait_us, h->w.now_us - c->wait_since);
+		linked(c);
+		if (!list_on(&c->ready))
+			list_push_back(&h->ready, &c->ready);
+		break;
+	}
+	case POOL_ELSEWHERE:
+		post_server(s, worker);
+		/* it may have come for a waiter here */
+		if (sh->pool.waiting_n) {
+			sh->asked = false;
+			link_dial(sh);
+		}
+		break;
+	case POOL_IDLE:
+	default:
+		s->idle_us = h->w.now_us;
+	}
+}
+
+/* ---- trouble ---- */
+
+static void mark_tried(struct shard *sh, const struct target *t)
+{
+	size_t i;
+
+	for (i = 0; i < sh->db->target_n && i < 64; i++)
+		if (sh->db->targets[i] == t)
+			sh->tried |= (uint64_t)1 << i;
+}
+
+/* Trouble of the node, not of the login. */
+static bool is_node_trouble(const char *sqlstate)
+{
+	return strncmp(sqlstate, "08", 2) == 0 || strncmp(sqlstate, "57P", 3) == 0;
+}
+
+bool link_failed(struct shard *sh, struct target *t, const char *sqlstate, const char *message,
+		 bool hard)
+{
+	sh->fails++;
+	(void)snprintf(sh->last_sqlstate, sizeof(sh->last_sqlstate), "%s", sqlstate);
+	(void)snprintf(sh->last_error, sizeof(sh->last_error), "%s: %s", t->addr.name, message);
+	if (is_node_trouble(sqlstate)) {
+		sh->h->sh->target_bad(sh->h->sh, t, hard || strcmp(sqlstate, "57P03") == 0);
+		mark_tried(sh, t);
+		link_dial(sh);
+		return false;
+	}
+	if (strcmp(sqlstate, "53300") == 0 || atomic_load(&sh->pool.hub->limit.used) > 0) {
+		/* full, or refused though others of the pool were let in */
+		mark_tried(sh, t);
+		link_dial(sh);
+		return false;
+	}
+	back_off(sh);
+	return true;
+}
+
+void link_targets_changed(struct hall *h)
+{
+	struct link *l, *tmp;
+	struct shard *sh;
+
+	for (sh = h->shards; sh; sh = sh->next)
+		sh->tried = sh->dial_after_us = 0;
+	LIST_EACH(l, tmp, &h->servers) {
+		struct server *s = LIST_ENTRY(l, struct server, all);
+
+		if (s->state != SV_LIVE || target_role_suits(s->target, shard_attrs(s->shard)))
+			continue;
+		if (s->ps.seat == SEAT_IDLE)
+			server_close(s, "its node has another role now", true);
+		else
+			s->close_needed = true;
+	}
+	link_look(h);
+}
+
+/* ---- upkeep ---- */
+
+static void trim_idle(struct shard *sh, uint64_t now)
+{
+	uint64_t idle_max = (uint64_t)sh->snap->conf->g.server_idle_timeout;
+	int64_t keep = CONF_PICK(CONF_UNSET, sh->db->conf->k.min_pool_size,
+				 sh->snap->conf->g.min_pool_size);
+	struct link *l, *tmp;
+
+	LIST_EACH(l, tmp, &sh->pool.seats[SEAT_IDLE]) {
+		struct server *s = server_of(LIST_ENTRY(l, struct pool_server, link));
+		bool extra = atomic_load(&sh->pool.hub->limit.used) > keep || !sh->clients;
+
+		if (outlived(s))
+			server_close(s, "lifetime, limit or configuration", true);
+		else if (idle_max && extra && now - s->idle_us > idle_max)
+			server_close(s, "server_idle_timeout", true);
+	}
+	while (sh->clients && !sh->gone && keep > atomic_load(&sh->pool.hub->limit.used) &&
+	       now >= sh->dial_after_us)
+		if (!dial_one(sh))
+			break;
+}
+
+void link_tick(struct hall *h)
+{
+	struct shard *sh;
+
+	for (sh = h->shards; sh; sh = sh->next)
+		trim_idle(sh, h->w.now_us);
+	link_look(h);
+	shards_sweep(h, false);
+}

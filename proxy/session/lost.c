@@ -1,0 +1,299 @@
+/* proxy/session/lost.c - see lost.h
+ *
+ * SPDX-License-Identifier: ISC
+ */
+#include "session/lost.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "session/names.h"
+#include "session/server.h"
+#include "session/step.h"
+#include "wire/lexer.h"
+#include "wire/wire.h"
+
+struct verdict {
+	const char *sqlstate, *message, *detail, *hint;
+	char status;             /* of the ReadyForQuery */
+};
+
+static void judge(const struct client *c, const struct server *s, struct verdict *v)
+{
+	bool block = s->tx != 'I';
+
+	if (block && !c->commit_sent) {
+		v->sqlstate = "40001";
+		v->message = "the connection to the server was lost inside a transaction";
+		v->hint = "Nothing of it was committed: roll back and run the transaction again.";
+		v->status = 'E';
+		return;
+	}
+	v->sqlstate = "40003";
+	v->message = block ? "the connection to the server was lost while COMMIT was in flight" :
+			     "the connection to the server was lost while a statement was in flight";
+	v->hint = "It is not known whether it took effect: look before you run it again.";
+	v->status = 'I';
+}
+
+static void say_verdict(struct client *c, const struct verdict *v)
+{
+	say_error(c, "ERROR", v->sqlstate, v->message, v->detail, v->hint);
+}
+
+/* Walks what was owed: an error and a ReadyForQuery for each unit. Returns
+ * whether anything of the client's was in flight. */
+static bool answer_owed(struct client *c, struct server *s, const struct verdict *v)
+{
+	struct owed *o = &s->owed;
+	bool any = false, open = false, told = false;
+	uint32_t i;
+
+	for (i = 0; i < o->n; i++) {
+		const struct owed_entry *e = &o->q[(o->head + i) & (o->cap - 1)];
+
+		if (e->swallow || e->kind == OWED_COPY_END)
+			continue;
+		if (e->kind != OWED_SYNC && e->kind != OWED_QUERY && e->kind != OWED_FCALL) {
+			open = true;
+			continue;
+		}
+		say_verdict(c, v);
+		say_ready(c, v->status);
+		any = told = true;
+		open = false;
+	}
+	if (open) {
+		say_verdict(c, v);
+		any = told = true;
+	}
+	c->skip_to_sync = open || o->skipping;
+	c->limbo_told = told;
+	return any || o->skipping;
+}
+
+bool lost_server(struct client *c, struct server *s, const struct down_why *w)
+{
+	bool cut = s->body_left && !s->body_swallow, block = s->tx != 'I', in_flight;
+	struct verdict v = { 0 };
+	char detail[320];
+
+	if (cut) {
+		client_step(c, CE_UNLINK);
+		server_close(s, w->why, false);
+		return false;
+	}
+	judge(c, s, &v);
+	(void)snprintf(detail, sizeof(detail), "Node %s: %s%s%s.", s->target->addr.name, w->why,
+		       *w->message ? ": " : "", w->message);
+	v.detail = detail;
+	unit_end(c);
+	names_clear(c);
+	deadline_clear(&c->idle_dl);
+	in_flight = answer_owed(c, s, &v);
+	c->limbo = block && v.status == 'E';
+	c->limbo_exit = false;
+	c->commit_sent = false;
+	c->at_start = true;
+	if (c->body_left)
+		c->body_drop = true;
+	if (in_flight || block)
+		LOG(&c->log, LOG_LEVEL_WARN, "server_lost", "sqlstate=%s why=\"%s\"", v.sqlstate,
+		    w->why);
+	client_step(c, CE_UNLINK);
+	server_close(s, w->why, false);
+	return true;
+}
+
+/* ---- refusing ---- */
+
+void refuse_unit(struct client *c, const char *sqlstate, const char *message, const char *detail,
+		 const char *hint)
+{
+	uint8_t type = 0, *msg = stream_have(&c->s) ? stream_data(&c->s) : NULL;
+	size_t have = stream_have(&c->s);
+	uint32_t len = 0;
+
+	say_error(c, "ERROR", sqlstate, message, detail, hint);
+	if (!msg || wire_header(msg, have, &type, &len) != WIRE_OK) {
+		c->skip_to_sync = true;
+		return;
+	}
+	if (have > len)
+		have = len;
+	stream_consume(&c->s, have);
+	c->body_left = len - (uint32_t)have;
+	c->body_drop = true;
+	if (type == 'Q' || type == 'F')
+		say_ready(c, 'I');
+	else
+		c->skip_to_sync = true;
+}
+
+/* ---- limbo ---- */
+
+static bool is_exit(const struct lex_class *k)
+{
+	return k->sure && !k->chain && (k->first == VERB_ROLLBACK || k->first == VERB_COMMIT);
+}
+
+static void limbo_error(struct client *c)
+{
+	if (c->limbo_told)
+		say_error(c, "ERROR", "25P02",
+			  "current transaction is aborted, commands ignored until end of "
+			  "transaction block",
+			  NULL, NULL);
+	else
+		say_error(c, "ERROR", "40001",
+			  "the connection to the server was lost inside a transaction", NULL,
+			  "Nothing of it was committed: roll back and run the transaction again.");
+	c->limbo_told = true;
+}
+
+static void leave_limbo(struct client *c)
+{
+	uint8_t b[32];
+	struct wire_put w = wire_put_to(b, sizeof(b));
+
+	wire_put_msg_str(&w, 'C', "ROLLBACK");
+	say(c, b, w.len);
+	c->limbo = false;
+	c->limbo_exit = false;
+}
+
+/* true: the message is dealt with; false: what is left of it is a Query for a
+ * server, at the head of the buffer. */
+static bool limbo_query(struct client *c, uint8_t *msg, uint32_t len)
+{
+	const char *sql = (const char *)msg + WIRE_HEADER;
+	struct lex_class k;
+	size_t n = len - WIRE_HEADER - 1, rest;
+	uint8_t *head;
+
+	lex_classify(sql, n, NULL, &k);
+	if (!is_exit(&k)) {
+		limbo_error(c);
+		say_ready(c, 'E');
+		stream_consume(&c->s, len);
+		return true;
+	}
+	leave_limbo(c);
+	if (k.statements <= 1) {
+		say_ready(c, 'I');
+		stream_consume(&c->s, len);
+		return true;
+	}
+	/* "ROLLBACK; and more": the rest becomes the message. */
+	rest = n - k.second_at;
+	head = msg + k.second_at;
+	head[0] = 'Q';
+	wire_set_u32(head + 1, (uint32_t)(4 + rest + 1));
+	stream_consume(&c->s, k.second_at);
+	return false;
+}
+
+static const uint8_t parse_complete[] = { '1', 0, 0, 0, 4 };
+static const uint8_t bind_complete[] = { '2', 0, 0, 0, 4 };
+static const uint8_t close_complete[] = { '3', 0, 0, 0, 4 };
+static const uint8_t no_params[] = { 't', 0, 0, 0, 6, 0, 0 };
+static const uint8_t no_data[] = { 'n', 0, 0, 0, 4 };
+
+static bool stmt_is_exit(const struct stmt *st)
+{
+	struct lex_class k;
+
+	if (!st)
+		return false;
+	lex_classify((const char *)st->body, strnlen((const char *)st->body, st->len), NULL, &k);
+	return is_exit(&k) && k.statements == 1;
+}
+
+static bool limbo_parse(struct client *c, struct wire_get g)
+{
+	const char *name = wire_get_str(&g, NULL);
+	bool fresh;
+	struct stmt *st = g.bad ? NULL :
+				  stmts_get(&c->h->stmts, g.p, (uint32_t)wire_left(&g), &fresh);
+
+	if (!st || !stmt_is_exit(st) || (*name && stmt_names_add(&c->names, name, st))) {
+		stmts_put(&c->h->stmts, st);
+		return false;
+	}
+	st->may_commit = true;
+	if (!*name) {
+		stmts_put(&c->h->stmts, c->unnamed);
+		c->unnamed = st;
+		c->unnamed_serial = ++c->h->serial;
+	}
+	say(c, parse_complete, sizeof(parse_complete));
+	return true;
+}
+
+/* One message of the extended protocol. false: it is an error here. */
+static bool limbo_extended(struct client *c, uint8_t type, struct wire_get g)
+{
+	const char *name;
+	char what;
+
+	switch (type) {
+	case 'P':
+		return limbo_parse(c, g);
+	case 'B':
+		(void)wire_get_str(&g, NULL);
+		name = wire_get_str(&g, NULL);
+		c->limbo_exit = !g.bad && stmt_is_exit(*name ? stmt_names_get(&c->names, name) :
+							       c->unnamed);
+		if (c->limbo_exit)
+			say(c, bind_complete, sizeof(bind_complete));
+		return c->limbo_exit;
+	case 'D':
+		what = (char)wire_get_u8(&g);
+		name = wire_get_str(&g, NULL);
+		if (what == 'P' ? !c->limbo_exit :
+				  !stmt_is_exit(*name ? stmt_names_get(&c->names, name) : c->unnamed))
+			return false;
+		if (what == 'S')
+			say(c, no_params, sizeof(no_params));
+		say(c, no_data, sizeof(no_data));
+		return true;
+	case 'C':
+		say(c, close_complete, sizeof(close_complete));
+		return true;
+	case 'E':
+		if (!c->limbo_exit)
+			return false;
+		leave_limbo(c);
+		return true;
+	default:
+		return false;
+	}
+}
+
+bool limbo_message(struct client *c)
+{
+	uint8_t type = 0, *msg = stream_data(&c->s);
+	size_t have = stream_have(&c->s);
+	uint32_t len = 0;
+
+	if (wire_header(msg, have, &type, &len) != WIRE_OK)
+		return true; /* relay_up has looked at it before */
+	if (type == 'Q' && have >= len && len > WIRE_HEADER)
+		return limbo_query(c, msg, len);
+	if (type == 'Q' || type == 'F' || have < len) {
+		limbo_error(c);
+		if (type == 'Q' || type == 'F')
+			say_ready(c, 'E');
+		else
+			c->skip_to_sync = true;
+	} else if (!limbo_extended(c, type, wire_body(msg, len))) {
+		limbo_error(c);
+		c->skip_to_sync = true;
+	}
+	if (have > len)
+		have = len;
+	stream_consume(&c->s, have);
+	c->body_left = len - (uint32_t)have;
+	c->body_drop = true;
+	return true;
+}

@@ -1,0 +1,177 @@
+/* proxy/session/names.c - see names.h and relay_up.h
+ *
+ * SPDX-License-Identifier: ISC
+ */
+#include "session/names.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "session/relay_up.h"
+#include "session/retry.h"
+#include "session/server.h"
+#include "session/step.h"
+#include "wire/wire.h"
+
+int names_pending(struct client *c, const char *name)
+{
+	size_t n = strlen(name) + 1;
+	struct pending_name *p = malloc(sizeof(*p) + n);
+
+	if (!p)
+		return -1;
+	p->next = NULL;
+	memcpy(p->name, name, n);
+	if (!c->pending)
+		c->pending_end = &c->pending;
+	*c->pending_end = p;
+	c->pending_end = &p->next;
+	return 0;
+}
+
+/* The oldest awaited name is settled; keep: the statement is there. */
+static void settle_name(struct client *c, bool keep)
+{
+	struct pending_name *p = c->pending;
+
+	if (!p)
+		return;
+	c->pending = p->next;
+	if (!keep)
+		stmts_put(&c->h->stmts, stmt_names_del(&c->names, p->name));
+	free(p);
+}
+
+void names_clear(struct client *c)
+{
+	while (c->pending)
+		settle_name(c, false);
+}
+
+/* Is this the client's own Parse of a name? A repeated name has ref 0. */
+static bool is_named_parse(const struct owed_entry *e)
+{
+	if (e->kind == OWED_LOCAL)
+		return e->ref == LOCAL_PARSE_COMPLETE;
+	return e->kind == OWED_PARSE && !e->swallow && e->ref && e->ref != REF_UNNAMED;
+}
+
+void up_settled(struct server *s, const struct owed_entry *e)
+{
+	struct client *c = client_for(s);
+
+	if (c && is_named_parse(e))
+		settle_name(c, true);
+}
+
+void up_dropped(void *server, const struct owed_entry *e, bool failed)
+{
+	struct server *s = server;
+	struct client *c = client_for(s);
+
+	(void)failed;
+	if (c && is_named_parse(e)) {
+		settle_name(c, false);
+		c->unit.names_lost = true;
+	}
+	if (e->kind != OWED_PARSE)
+		return;
+	if (e->ref == REF_UNNAMED) {
+		s->unnamed_serial = 0;
+		if (c && !e->swallow) {
+			stmts_put(&c->h->stmts, c->unnamed);
+			c->unnamed = NULL;
+			c->unnamed_serial = 0;
+		}
+	} else if (e->ref) {
+		stmt_cache_del(&s->cache, e->ref);
+	}
+}
+
+size_t up_local_reply(struct server *s, uint64_t ref, uint8_t out[5])
+{
+	struct owed_entry e = { OWED_LOCAL, false, ref };
+
+	up_settled(s, &e);
+	out[0] = ref == LOCAL_PARSE_COMPLETE ? '1' : '3';
+	wire_set_u32(out + 1, 4);
+	return 5;
+}
+
+/* The id in one of our own statement names. */
+static uint64_t id_of(const char *name)
+{
+	return strncmp(name, "pgweir_", 7) == 0 ? strtoull(name + 7, NULL, 16) : 0;
+}
+
+static bool close_first(struct server *s, const char *name)
+{
+	uint8_t b[64];
+	struct wire_put w = wire_put_to(b, sizeof(b));
+
+	wire_begin(&w, 'C');
+	wire_put_u8(&w, 'S');
+	wire_put_str(&w, name);
+	wire_end(&w);
+	return !w.bad && !owed_sent(&s->owed, 'C', 0, true, 0, NULL) &&
+	       stream_send(&s->s, b, w.len) != IO_FAIL;
+}
+
+bool names_resend(struct client *c, struct server *s, const uint8_t *msg, uint32_t len,
+		  bool swallow)
+{
+	struct wire_get g = wire_body(msg, len);
+	char what = 0;
+	uint64_t ref = 0;
+
+	if (msg[0] == 'P') {
+		const char *name = wire_get_str(&g, NULL);
+
+		ref = *name ? id_of(name) : REF_UNNAMED;
+		if (*name && stmt_cache_use(&s->cache, ref) && !close_first(s, name))
+			return false;
+		if (*name && stmt_cache_add(&s->cache, ref))
+			return false;
+		if (!*name)
+			s->unnamed_serial = c->unnamed_serial;
+		/* The name itself was settled by the first attempt, or undone
+		 * with it; its registration is the client's and stays. */
+		if (*name && !swallow)
+			ref = 0;
+	} else if (msg[0] == 'D' || msg[0] == 'C') {
+		what = (char)wire_get_u8(&g);
+	}
+	if (owed_sent(&s->owed, (char)msg[0], what, swallow, ref, NULL))
+		return false;
+	return stream_send(&s->s, msg, len) != IO_FAIL;
+}
+
+static bool all_local(const struct owed *o)
+{
+	uint32_t i;
+
+	for (i = 0; i < o->n; i++)
+		if (o->q[(o->head + i) & (o->cap - 1)].kind != OWED_LOCAL)
+			return false;
+	return true;
+}
+
+void names_emit_due(struct client *c, struct server *s)
+{
+	const struct conf_global *g = &c->h->snap->conf->g;
+	uint8_t b[5];
+	uint64_t ref;
+
+	if (!s->owed.n || !all_local(&s->owed))
+		return;
+	while (owed_local_due(&s->owed, &ref)) {
+		size_t n = up_local_reply(s, ref, b);
+
+		if (c->unit.state == UNIT_ARMED &&
+		    !hold_add(&c->unit.back, b, n, (size_t)g->retry_hold_max, &c->h->sh->held_bytes,
+			      g->retry_mem_total))
+			continue;
+		unit_pass(c, RV_MEMORY);
+		say(c, b, n);
+	}
+}

@@ -1,0 +1,463 @@
+/* proxy/session/relay_down.c - see relay_down.h
+ *
+ * SPDX-License-Identifier: ISC
+ */
+#include "session/relay_down.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "session/gather.h"
+#include "session/names.h"
+#include "session/retry.h"
+#include "session/server.h"
+#include "session/step.h"
+#include "wire/wire.h"
+
+/* One pass over the server's buffer. */
+struct down {
+	struct server *s;
+	struct client *c;        /* NULL: being cleaned, or idle */
+	struct gather g;
+	size_t at;               /* bytes of the buffer dealt with */
+	size_t want;             /* the next message needs that many */
+	struct down_why *why;
+	bool backed_up;
+	bool retry;              /* the unit is to be run again */
+};
+
+enum step { STEP_ON = 0, STEP_MORE, STEP_PAUSE, STEP_SERVER };
+
+static enum step gone(struct down *d, const char *why)
+{
+	d->why->why = why;
+	return STEP_SERVER;
+}
+
+/* ---- passing on ---- */
+
+static void count_out(struct client *c, size_t n)
+{
+	c->out_bytes += n;
+	STAT_ADD(&c->h->stats, sent_bytes, n);
+}
+
+/* Keeps what is gathered until the outcome is known. */
+static bool keep(struct down *d)
+{
+	const struct conf_global *g = &d->c->h->snap->conf->g;
+	struct hold *back = &d->c->unit.back;
+	bool first = back->len == 0;
+	int i;
+
+	if (hold_room(back, d->g.bytes, (size_t)g->retry_hold_max, &d->c->h->sh->held_bytes,
+		      g->retry_mem_total))
+		return false;
+	for (i = 0; i < d->g.n; i++) {
+		memcpy(back->p + back->len, d->g.v[i].iov_base, d->g.v[i].iov_len);
+		back->len += d->g.v[i].iov_len;
+	}
+	if (first && g->retry_hold_time)
+		deadline_set(&d->c->h->w, DL_HOLD, &d->c->idle_dl,
+			     d->c->h->w.now_us + (uint64_t)g->retry_hold_time);
+	return true;
+}
+
+/* What is held, then what is gathered, in one call. */
+static void send_all(struct down *d)
+{
+	struct client *c = d->c;
+	struct hold *back = &c->unit.back;
+	struct iovec v[GATHER_IOV + 1];
+	int n = 0, i;
+
+	if (back->len)
+		v[n++] = (struct iovec){ back->p, back->len };
+	for (i = 0; i < d->g.n; i++)
+		v[n++] = d->g.v[i];
+	if (!n)
+		return;
+	count_out(c, back->len + d->g.bytes);
+	if (stream_sendv(&c->s, v, n) != IO_OK)
+		d->backed_up = true;
+	if (back->len)
+		hold_clear(back, &c->h->sh->held_bytes);
+}
+
+/* Everything gathered goes where it belongs; the buffer moves on. */
+static void flush(struct down *d)
+{
+	if (d->c && d->g.n) {
+		if (d->c->unit.state != UNIT_ARMED) {
+			send_all(d);
+		} else if (!keep(d)) {
+			unit_pass(d->c, RV_STARTED);
+			send_all(d);
+		}
+	}
+	gather_init(&d->g);
+	stream_consume(&d->s->s, d->at);
+	d->at = 0;
+}
+
+static void forward(struct down *d, const uint8_t *p, size_t n)
+{
+	if (!d->c)
+		return;
+	if (!gather_room(&d->g, 2, 8))
+		flush(d);
+	gather_range(&d->g, p, n);
+}
+
+static void local_due(struct down *d)
+{
+	uint8_t b[5];
+	uint64_t ref;
+
+	while (owed_local_due(&d->s->owed, &ref)) {
+		size_t n = up_local_reply(d->s, ref, b);
+
+		if (!d->c)
+			continue;
+		if (!gather_room(&d->g, 1, sizeof(b)))
+			flush(d);
+		gather_copy(&d->g, b, n);
+	}
+}
+
+/* ---- what a message means ---- */
+
+static void count_verdict(struct hall *h, enum retry_verdict v)
+{
+	switch (v) {
+#define X(id, word, counter)                                                   \
+	case id:                                                               \
+		STAT_INC(&h->stats, counter);                                  \
+		break;
+		RETRY_VERDICTS(X)
+#undef X
+	case RV_N:
+	default:
+		break;
+	}
+}
+
+static enum retry_verdict decide(struct down *d, char status)
+{
+	struct client *c = d->c;
+	const struct conf_global *g = &c->h->snap->conf->g;
+	struct unit *u = &c->unit;
+	uint64_t now = c->h->w.now_us;
+	struct retry_facts f = { u->fatal_seen, u->commit_seen, u->complete_seen,
+				 d->s->crdb,	status,		u->attempts,
+				 u->first_fail_us ? now - u->first_fail_us : 0 };
+	struct retry_bounds b = { (unsigned)g->retry_max_attempts, (uint64_t)g->retry_max_time };
+
+	if (u->state == UNIT_PASS && u->refused != RV_RETRY)
+		return (enum retry_verdict)u->refused;
+	if (u->names_lost || d->s->owed.unsure)
+		return RV_CLASS;
+	return retry_decide(&f, &b);
+}
+
+/* The unit's ReadyForQuery has come. */
+static void unit_answered(struct down *d, char status)
+{
+	struct client *c = d->c;
+	struct hall *h = c->h;
+	struct unit *u = &c->unit;
+	enum retry_verdict v;
+
+	if (u->statements && u->completes > u->statements) {
+		/* The lexer believed in fewer statements than there were. */
+		c->retry_off = true;
+		LOG(&c->log, LOG_LEVEL_WARN, "lexer_disagrees", "believed=%u completed=%u",
+		    u->statements, u->completes);
+	}
+	if (u->failed) {
+		v = decide(d, status);
+		count_verdict(h, v);
+		if (v == RV_RETRY && u->state == UNIT_ARMED && keep(d)) {
+			u->answered = true;
+			u->status = status;
+			d->retry = true;
+			gather_init(&d->g);
+			return;
+		}
+		if (v == RV_EXHAUSTED)
+			LOG(&c->log, LOG_LEVEL_INFO, "retry_gave_up", "attempts=%u time_us=%llu",
+			    u->attempts,
+			    (unsigned long long)(h->w.now_us - u->first_fail_us));
+	} else if (u->attempts) {
+		STAT_INC(&h->stats, retry_ok);
+		STAT_ADD(&h->stats, retry_time_us, h->w.now_us - u->first_fail_us);
+	}
+	send_all(d);
+	gather_init(&d->g);
+	unit_end(c);
+	deadline_clear(&c->idle_dl);
+}
+
+static void got_ready(struct down *d, bool mine, char status)
+{
+	struct client *c = d->c;
+
+	d->s->tx = status;
+	if (!c || !mine)
+		return;
+	c->queries++;
+	STAT_INC(&c->h->stats, queries);
+	if (!owed_nothing(&d->s->owed))
+		return;
+	c->commit_sent = false;
+	c->at_start = true;
+	if (status == 'I')
+		STAT_INC(&c->h->stats, xacts);
+	if (c->unit.state != UNIT_NONE)
+		unit_answered(d, status);
+}
+
+static void got_complete(struct down *d, bool mine, const char *tag)
+{
+	struct client *c = d->c;
+
+	if (c && mine) {
+		c->unit.complete_seen = true;
+		c->unit.completes++;
+	}
+	switch (tag[0]) {
+	case 'C':
+		if (c && mine && strcmp(tag, "COMMIT") == 0)
+			c->unit.commit_seen = true;
+		return;
+	case 'D':
+		if (strcmp(tag, "DISCARD ALL") != 0 && strcmp(tag, "DEALLOCATE ALL") != 0 &&
+		    strcmp(tag, "DISCARD") != 0)
+			return;
+		server_forget_statements(d->s);
+		if (c && mine)
+			stmt_names_clear(&c->names, &c->h->stmts);
+		if (strncmp(tag, "DISCARD", 7) == 0) {
+			params_clear(&d->s->params);
+			if (c && mine)
+				params_clear(&c->params);
+		}
+		return;
+	default:
+		return;
+	}
+}
+
+static bool leaving(const struct wire_fields *f)
+{
+	return strcmp(f->severity, "FATAL") == 0 || strcmp(f->severity, "PANIC") == 0 ||
+	       strcmp(f->sqlstate, "57P01") == 0;
+}
+
+static void last_words(struct down *d, const struct wire_fields *f)
+{
+	(void)snprintf(d->why->sqlstate, sizeof(d->why->sqlstate), "%s", f->sqlstate);
+	(void)snprintf(d->why->message, sizeof(d->why->message), "%s", f->message);
+}
+
+/* An ErrorResponse. STEP_SERVER: the connection ends with it. */
+static enum step got_error(struct down *d, enum owed_verdict v, const struct wire_get body)
+{
+	struct server *s = d->s;
+	struct client *c = d->c;
+	struct wire_fields f;
+
+	wire_get_fields(body, &f);
+	if (c && v == OWED_FORWARD && snapshot_is_retry_code(c->h->snap, f.sqlstate)) {
+		STAT_INC(&c->h->stats, retry_seen);
+		c->unit.failed = true;
+		if (!c->unit.first_fail_us)
+			c->unit.first_fail_us = c->h->w.now_us;
+	}
+	if (leaving(&f)) {
+		last_words(d, &f);
+		if (c && c->unit.failed)
+			count_verdict(c->h, RV_SEVERITY);
+		return gone(d, "server ended the session");
+	}
+	if (v == OWED_ASYNC)
+		s->close_needed = true; /* said without being asked: it is leaving */
+	if (v == OWED_SWALLOW) {
+		s->sync_failed = true;
+		(void)snprintf(s->sync_error, sizeof(s->sync_error), "%s", f.sqlstate);
+		(void)snprintf(s->sync_message, sizeof(s->sync_message), "%s", f.message);
+	}
+	return STEP_ON;
+}
+
+static enum step interpret(struct down *d, uint8_t type, enum owed_verdict v, const uint8_t *msg,
+			   size_t have)
+{
+	struct wire_get g = { msg + WIRE_HEADER, msg + have, false };
+	bool mine = v == OWED_FORWARD;
+	const char *name, *value;
+
+	switch (type) {
+	case 'C':
+		name = wire_get_str(&g, NULL);
+		got_complete(d, mine, name);
+		return STEP_ON;
+	case 's':
+		if (d->c && mine)
+			d->c->unit.complete_seen = true;
+		return STEP_ON;
+	case 'S':
+		name = wire_get_str(&g, NULL);
+		value = wire_get_str(&g, NULL);
+		if (!g.bad)
+			server_param(d->s, d->c, name, value);
+		return STEP_ON;
+	case 'E':
+		return got_error(d, v, g);
+	default:
+		return STEP_ON;
+	}
+}
+
+static enum step one_message(struct down *d)
+{
+	struct server *s = d->s;
+	uint8_t type = 0, *msg = stream_data(&s->s) + d->at;
+	size_t have = stream_have(&s->s) - d->at, need;
+	struct owed_entry settled;
+	enum owed_verdict v;
+	uint32_t len = 0;
+
+	switch (wire_header(msg, have, &type, &len)) {
+	case WIRE_BAD:
+		return gone(d, "server sent a malformed message");
+	case WIRE_MORE:
+		d->want = WIRE_HEADER;
+		return STEP_MORE;
+	case WIRE_OK:
+	default:
+		break;
+	}
+	need = len <= BUF_CAP ? len : BUF_CAP;
+	if (have < need) {
+		d->want = need;
+		return STEP_MORE;
+	}
+	if (have > len)
+		have = len;
+	if (type == 'Z' && (len != 6 || !strchr("ITE", msg[5])))
+		return gone(d, "server sent a malformed message");
+	local_due(d);
+	v = owed_got(&s->owed, (char)type, &settled, up_dropped, s);
+	if (v == OWED_BROKEN)
+		return gone(d, "server is out of step");
+	if (settled.kind != OWED_KIND_N && type != 'E')
+		up_settled(s, &settled);
+	if (interpret(d, type, v, msg, have) == STEP_SERVER)
+		return STEP_SERVER;
+	if (v == OWED_FORWARD || type == 'A' || (v == OWED_ASYNC && type != 'E'))
+		forward(d, msg, have);
+	d->at += have;
+	s->body_left = len - (uint32_t)have;
+	s->body_swallow = v == OWED_SWALLOW || !d->c;
+	local_due(d);
+	if (type == 'Z')
+		got_ready(d, v == OWED_FORWARD, (char)msg[5]);
+	return STEP_ON;
+}
+
+/* The next stretch of a message longer than the buffer. */
+static void body(struct down *d)
+{
+	struct server *s = d->s;
+	size_t have = stream_have(&s->s) - d->at;
+	size_t n = have < s->body_left ? have : s->body_left;
+
+	if (!s->body_swallow)
+		forward(d, stream_data(&s->s) + d->at, n);
+	d->at += n;
+	s->body_left -= (uint32_t)n;
+}
+
+static enum step pass_over(struct down *d)
+{
+	struct server *s = d->s;
+	enum step r = STEP_ON;
+
+	while (r == STEP_ON && !d->retry && stream_have(&s->s) > d->at) {
+		if (d->backed_up && d->at == 0)
+			r = STEP_PAUSE;
+		else if (s->body_left)
+			body(d);
+		else
+			r = one_message(d);
+	}
+	flush(d);
+	return r == STEP_ON && d->backed_up ? STEP_PAUSE : r;
+}
+
+static bool is_free(const struct server *s)
+{
+	return owed_nothing(&s->owed) && s->tx == 'I' && !s->body_left && !stream_have(&s->s);
+}
+
+enum relay relay_down(struct server *s, bool readable, struct down_why *why)
+{
+	struct down d;
+	int fills;
+
+	d.s = s;
+	d.c = client_for(s);
+	gather_init(&d.g);
+	d.at = 0;
+	d.why = why;
+	d.retry = false;
+	d.backed_up = d.c && stream_backed_up(&d.c->s);
+	*why = (struct down_why){ .why = "server closed the connection" };
+	for (fills = 0;; fills++) {
+		size_t had;
+		enum io io;
+
+		d.want = 0;
+		switch (pass_over(&d)) {
+		case STEP_SERVER:
+			return RELAY_SERVER_GONE;
+		case STEP_PAUSE:
+			return RELAY_PAUSE;
+		case STEP_ON:
+		case STEP_MORE:
+		default:
+			break;
+		}
+		if (d.retry)
+			return RELAY_RETRY;
+		if (fills && is_free(s))
+			return RELAY_TX_DONE;
+		if (!readable || fills == 4)
+			return is_free(s) ? RELAY_TX_DONE : RELAY_ON;
+		had = stream_have(&s->s);
+		io = stream_fill(&s->s, d.want);
+		if (io == IO_AGAIN)
+			return RELAY_ON;
+		if (io != IO_OK) {
+			if (io == IO_FAIL)
+				why->why = "server connection lost";
+			return RELAY_SERVER_GONE;
+		}
+		/* A read that did not fill the buffer was the last there is. */
+		if (stream_have(&s->s) - had < BUF_CAP / 2 && s->s.in->end < s->s.in->cap)
+			readable = false;
+	}
+}
+
+void relay_give_up(struct client *c)
+{
+	struct unit *u = &c->unit;
+
+	if (u->back.len) {
+		count_out(c, u->back.len);
+		(void)!stream_send(&c->s, u->back.p, u->back.len);
+	}
+	u->answered = false;
+	unit_end(c);
+}

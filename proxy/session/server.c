@@ -1,0 +1,253 @@
+/* proxy/session/server.c - see server.h; the login is in login.c
+ *
+ * SPDX-License-Identifier: ISC
+ */
+#include "session/server.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "session/login.h"
+#include "session/step.h"
+
+static void on_readable(struct stream *st)
+{
+	struct server *s = LIST_ENTRY(st, struct server, s);
+
+	if (s->state == SV_LOGIN)
+		login_readable(s);
+	else
+		s->h->up->readable(s);
+}
+
+static void on_drained(struct stream *st)
+{
+	struct server *s = LIST_ENTRY(st, struct server, s);
+
+	if (s->state != SV_LOGIN)
+		s->h->up->drained(s);
+}
+
+static void on_connected(struct stream *st, int error)
+{
+	struct server *s = LIST_ENTRY(st, struct server, s);
+	const struct conf_global *g = &s->shard->snap->conf->g;
+	struct stream_tcp tcp = { g->tcp_keepalive != 0, (int)g->tcp_keepidle,
+				  (int)g->tcp_keepintvl, (int)g->tcp_keepcnt,
+				  (int)g->tcp_user_timeout };
+
+	if (error) {
+		login_failed(s, "08001", strerror(error), error != ETIMEDOUT);
+		return;
+	}
+	if (s->target->addr.sock.sa.sa_family != AF_UNIX)
+		stream_tcp_options(st->fd, &tcp);
+	server_step(s, SE_CONNECTED);
+	login_begin(s);
+}
+
+static const struct stream_ops server_stream = { on_readable, on_drained, on_connected };
+
+static void on_deadline(struct deadline *d)
+{
+	struct server *s = LIST_ENTRY(d, struct server, dl);
+
+	if (s->state == SV_CONNECT || s->state == SV_LOGIN)
+		login_failed(s, "08001", "server_connect_timeout", false);
+	else
+		s->h->up->late(s);
+}
+
+static void name_server(struct server *s)
+{
+	char db[28], user[28], node[36];
+
+	s->log.log = &s->h->w.log;
+	(void)snprintf(s->log.who, sizeof(s->log.who), "who=s@%u db=%s user=%s node=%s",
+		       s->h->w.id % 1000, log_quote(db, sizeof(db), s->shard->pool.hub->db),
+		       log_quote(user, sizeof(user), s->shard->pool.hub->user),
+		       log_quote(node, sizeof(node), s->target->addr.name));
+}
+
+static void bury(struct corpse *corpse)
+{
+	struct server *s = LIST_ENTRY(corpse, struct server, corpse);
+
+	owed_free(&s->owed);
+	params_clear(&s->params);
+	params_clear(&s->base);
+	stmt_cache_clear(&s->cache);
+	free(s);
+}
+
+enum pool_grant server_dial(struct shard *sh, struct target *t)
+{
+	struct hall *h = sh->h;
+	struct server *s = calloc(1, sizeof(*s));
+	enum pool_grant grant;
+	int64_t limit;
+
+	if (!s)
+		return POOL_FULL;
+	grant = pool_seat_new(&sh->pool, &s->ps);
+	if (grant != POOL_OK) {
+		free(s);
+		return grant;
+	}
+	s->h = h;
+	s->shard = sh;
+	s->target = t;
+	s->s.fd = -1;
+	s->tx = 'I';
+	list_init(&s->all);
+	deadline_init(&s->dl, on_deadline);
+	s->born_us = h->w.now_us;
+	name_server(s);
+	if (stream_connect(&s->s, &h->w, &t->addr.sock.sa, t->addr.sock_len, &server_stream)) {
+		LOG(&s->log, LOG_LEVEL_ERROR, "dial_failed", "reason=\"%s\"", strerror(errno));
+		(void)pool_drop(&s->ps);
+		free(s);
+		return POOL_FULL;
+	}
+	atomic_fetch_add(&t->conns, 1);
+	list_push_back(&h->servers, &s->all);
+	sh->servers++;
+	server_step(s, SE_DIAL);
+	limit = CONF_PICK(CONF_UNSET, sh->db->conf->k.connect_timeout,
+			  sh->snap->conf->g.server_connect_timeout);
+	deadline_set(&h->w, DL_CONNECT, &s->dl, h->w.now_us + (uint64_t)limit);
+	return POOL_OK;
+}
+
+void server_close(struct server *s, const char *why, bool polite)
+{
+	static const uint8_t terminate[5] = { 'X', 0, 0, 0, 4 };
+	struct hall *h = s->h;
+	bool hungry;
+
+	if (s->state == SV_CLOSED)
+		return;
+	if (polite && s->s.fd >= 0 && !s->s.connecting && !s->s.failed)
+		(void)!stream_send(&s->s, terminate, sizeof(terminate));
+	LOG(&s->log, s->h->snap->conf->g.verbose ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG,
+	    "server_closed", "why=\"%s\" state=%s seat=%d age_us=%llu", why,
+	    server_state_name(s->state), (int)s->ps.seat,
+	    (unsigned long long)(h->w.now_us - s->born_us));
+	server_step(s, SE_FAIL);
+	deadline_clear(&s->dl);
+	list_del(&s->all);
+	stream_close(&s->s);
+	login_end(s);
+	atomic_fetch_sub(&s->target->conns, 1);
+	s->shard->servers--;
+	hungry = pool_drop(&s->ps);
+	STAT_INC(&h->stats, server_closed);
+	if (!s->cancels)
+		worker_bury(&h->w, &s->corpse, bury);
+	if (hungry)
+		h->up->tokens(h);
+}
+
+bool server_uncancel(struct server *s)
+{
+	if (--s->cancels)
+		return false;
+	if (s->state == SV_CLOSED)
+		worker_bury(&s->h->w, &s->corpse, bury);
+	return s->state != SV_CLOSED;
+}
+
+void server_forget_statements(struct server *s)
+{
+	stmt_cache_clear(&s->cache);
+	s->unnamed_serial = 0;
+}
+
+static int send_query(struct server *s, const char *sql)
+{
+	uint8_t b[1100];
+	struct wire_put w = wire_put_to(b, sizeof(b));
+
+	wire_put_msg_str(&w, 'Q', sql);
+	if (w.bad || owed_sent(&s->owed, 'Q', 0, true, 0, NULL))
+		return -1;
+	return stream_send(&s->s, b, w.len) == IO_FAIL ? -1 : 0;
+}
+
+bool server_clean(struct server *s, const char *reset)
+{
+	bool rollback = s->tx != 'I', any = rollback || (reset && *reset);
+
+	if (!any)
+		return false;
+	server_step(s, SE_DIRTY);
+	deadline_set(&s->h->w, DL_CLEAN, &s->dl, s->h->w.now_us + 5000000u);
+	if ((rollback && send_query(s, "ROLLBACK")) ||
+	    (reset && *reset && send_query(s, reset)))
+		s->close_needed = true;
+	return true;
+}
+
+void server_cleaned(struct server *s)
+{
+	deadline_clear(&s->dl);
+	server_step(s, SE_READY);
+}
+
+/* Settings that only the server sets: not part of what follows a client. */
+static bool is_fact(const char *name)
+{
+	static const char *const fact[] = { "in_hot_standby",	 "server_version",
+					    "server_encoding",	 "integer_datetimes",
+					    "is_superuser",	 "scram_iterations",
+					    "crdb_version",	 "default_transaction_read_only" };
+	size_t i;
+
+	for (i = 0; i < sizeof(fact) / sizeof(*fact); i++)
+		if (strcasecmp(name, fact[i]) == 0)
+			return true;
+	return false;
+}
+
+void server_param(struct server *s, struct client *c, const char *name, const char *value)
+{
+	const char *base = params_get(&s->base, name);
+	bool same = base && strcmp(base, value) == 0;
+
+	if (is_fact(name) || s->state == SV_LOGIN) {
+		if (params_set(&s->base, name, value))
+			s->close_needed = true;
+		return;
+	}
+	if (same)
+		params_unset(&s->params, name);
+	else if (params_set(&s->params, name, value))
+		s->close_needed = true;
+	if (!c)
+		return;
+	if (same)
+		params_unset(&c->params, name);
+	else if (params_set(&c->params, name, value))
+		s->close_needed = true;
+}
+
+void server_leave(struct server *s)
+{
+	deadline_clear(&s->dl);
+	list_del(&s->all);
+	s->shard->servers--;
+	stream_detach(&s->s);
+}
+
+void server_join(struct server *s, struct hall *h, struct shard *sh)
+{
+	s->h = h;
+	s->shard = sh;
+	sh->servers++;
+	list_push_back(&h->servers, &s->all);
+	name_server(s);
+	stream_attach(&s->s, &h->w);
+}

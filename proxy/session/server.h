@@ -1,0 +1,45 @@
+/* proxy/session/server.h - a connection to a server: dial, log in, clean, close.
+ *
+ * Owner:   the hall. Threads: its worker's.
+ * Our own login and not libpq's, because libpq hides the cancel key, gives
+ * ParameterStatus by name only, and its cancel blocks.
+ * Source:  PostgreSQL manual 55.2.1 (Start-up), 55.3 (SASL).
+ *
+ * SPDX-License-Identifier: ISC
+ */
+#ifndef PGWEIR_SESSION_SERVER_H
+#define PGWEIR_SESSION_SERVER_H
+
+#include "session/session.h"
+
+/* Takes a seat and dials t. POOL_OK: on its way, up->live or up->failed will
+ * tell, never from within this call. Otherwise nothing has happened. *oom: out
+ * of memory or sockets (the grant is then POOL_FULL). */
+enum pool_grant server_dial(struct shard *sh, struct target *t);
+
+/* Closes for good; idempotent. The caller has dealt with a linked client. why:
+ * a word for the log. polite: sends Terminate first. */
+void server_close(struct server *s, const char *why, bool polite);
+
+/* One cancel for s less. true: it was the last one and s is not closed. A
+ * closed server is freed with its last cancel. */
+bool server_uncancel(struct server *s);
+
+/* Sends ROLLBACK if it is in a transaction, then `reset` if not empty; state
+ * clean. false: nothing to do, it is clean. The seat must be free of a client. */
+bool server_clean(struct server *s, const char *reset);
+/* Cleaned: back to live. */
+void server_cleaned(struct server *s);
+
+/* A ParameterStatus: keeps base, the server's own settings and, when c is
+ * given, the client's in step. */
+void server_param(struct server *s, struct client *c, const char *name, const char *value);
+
+/* Its statements and its settings are gone (DISCARD ALL, DEALLOCATE ALL). */
+void server_forget_statements(struct server *s);
+
+/* Letters: takes the server off this worker's loop, and puts it on h's. */
+void server_leave(struct server *s);
+void server_join(struct server *s, struct hall *h, struct shard *sh);
+
+#endif

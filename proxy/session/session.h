@@ -1,0 +1,264 @@
+/* proxy/session/session.h - types only: the two ends of a conversation, and
+ * what session/ keeps in one worker and in common.
+ *
+ * Owners:  struct shared: struct daemon. struct hall: one per worker, in
+ *          struct shared. struct client and struct server: their hall, from
+ *          accept or dial to the grave.
+ * Threads: a hall and all in it: its worker's. struct shared: as its fields say.
+ *
+ * SPDX-License-Identifier: ISC
+ */
+#ifndef PGWEIR_SESSION_SESSION_H
+#define PGWEIR_SESSION_SESSION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "conf/conf.h"
+#include "health/stats.h"
+#include "health/target.h"
+#include "io/stream.h"
+#include "io/worker.h"
+#include "pool/hub.h"
+#include "pool/limit.h"
+#include "pool/pool.h"
+#include "session/client_state.h"
+#include "session/hold.h"
+#include "session/server_state.h"
+#include "session/snapshot.h"
+#include "wire/owed.h"
+#include "wire/params.h"
+#include "wire/scram.h"
+#include "wire/stmt.h"
+
+/* Kinds of deadlines, one list each (io/worker.h). */
+enum {
+	DL_LOGIN,        /* client: client_login_timeout */
+	DL_WAIT,         /* client: query_wait_timeout */
+	DL_IDLE,         /* client: client_idle_timeout */
+	DL_IDLE_TX,      /* client: idle_transaction_timeout */
+	DL_BACKOFF,      /* client: before a retry */
+	DL_HOLD,         /* client: retry_hold_time */
+	DL_CONNECT,      /* server: server_connect_timeout */
+	DL_CLEAN,        /* server: rollback or reset under way */
+	DL_CANCEL,       /* cancel request */
+	DL_DIAL,         /* shard: server_login_retry */
+	DL_TICK,         /* hall: upkeep */
+	DL_LINGER,       /* client: closing after its last message */
+	DL_KINDS
+};
+_Static_assert(DL_KINDS <= DEADLINE_KINDS, "more kinds than lists");
+
+/* What of a client must be kept to run its unit again (retry.md). */
+enum unit_state {
+	UNIT_NONE = 0,   /* between units */
+	UNIT_ARMED,      /* all of it is in the log, nothing has been passed on */
+	UNIT_PASS        /* passes through: cannot be retried */
+};
+
+struct unit {
+	enum unit_state state;
+	bool closed;             /* its Query or Sync has been sent */
+	bool explicit_txn;       /* began inside a transaction block */
+	bool complete_seen;      /* a CommandComplete or PortalSuspended has come */
+	bool commit_seen;        /* ... with the tag COMMIT */
+	bool fatal_seen;
+	bool failed;             /* a retryable error has come */
+	bool names_lost;         /* the error undid a name that was given in the unit */
+	bool answered;           /* its ReadyForQuery is in `back`: a retry is due */
+	char status;             /* ... with this status */
+	uint8_t refused;         /* enum retry_verdict: why it is UNIT_PASS */
+	uint16_t attempts;
+	uint16_t statements;     /* believed by the lexer */
+	uint16_t completes;      /* CommandComplete messages */
+	uint64_t first_fail_us;
+	struct hold log;         /* frontend records, see relay_up.h */
+	struct hold back;        /* backend bytes held back */
+};
+
+struct client {
+	struct pool_client pc;
+	struct stream s;
+	struct hall *h;
+	struct shard *shard;
+	struct link all, ready;
+	struct corpse corpse;
+	struct deadline dl, idle_dl;
+	enum client_state state;
+	uint32_t key_pid, key_secret;
+	struct client *key_next;
+	/* stream position */
+	uint32_t body_left;      /* of a message that is longer than the buffer */
+	bool body_drop;          /* ... and goes nowhere */
+	/* what it expects */
+	bool skip_to_sync;       /* after an error of ours in the extended protocol */
+	bool limbo;              /* its transaction was lost: 25P02 until it ends it */
+	bool limbo_told;         /* ... and it knows */
+	bool limbo_exit;         /* ... and has bound a ROLLBACK or COMMIT */
+	bool commit_sent;        /* a COMMIT may be among what is in flight */
+	bool at_start;           /* the next message begins a unit */
+	bool unproven;           /* settings from startup that no server has accepted yet */
+	bool retry_off;          /* the lexer was wrong once: never again for this client */
+	bool console_admin;
+	bool counted;            /* holds a token of max_client_conn */
+	uint8_t negotiations;    /* SSLRequest and GSSENCRequest so far */
+	uint8_t pool_mode, retry;
+	int64_t wait_timeout_us, idle_timeout_us, idle_tx_timeout_us;
+	uint64_t wait_since;
+	uint64_t born_us;
+	struct params params;
+	struct stmt_names names;
+	struct stmt *unnamed;
+	uint64_t unnamed_serial;
+	struct pending_name *pending, **pending_end;
+	struct unit unit;
+	struct login *login;     /* until logged in */
+	char *user, *db;
+	uint64_t queries, in_bytes, out_bytes;
+	struct log_ctx log;
+};
+
+/* A name given by a Parse whose answer has not come. */
+struct pending_name {
+	struct pending_name *next;
+	char name[];
+};
+
+struct server {
+	struct pool_server ps;
+	struct stream s;
+	struct hall *h;
+	struct shard *shard;
+	struct link all;
+	struct corpse corpse;
+	struct deadline dl;
+	enum server_state state;
+	struct target *target;
+	char tx;                 /* status of the last ReadyForQuery */
+	bool close_needed;       /* not to be used again */
+	bool crdb;
+	bool syncing;            /* settings of the client are on their way, unproven */
+	bool sync_failed;
+	bool body_swallow;
+	uint32_t body_left;
+	uint32_t pid, secret;    /* for cancels, never shown */
+	unsigned cancels;        /* under way: not to be reused before they end */
+	struct owed owed;
+	struct params params;    /* what we or clients have set on it */
+	struct params base;      /* what it reported at login */
+	struct stmt_cache cache;
+	uint64_t unnamed_serial; /* whose unnamed statement it holds, 0: none */
+	uint64_t born_us, expires_us, idle_us;
+	char sync_error[6];
+	char sync_message[160];
+	struct server_login *login;
+	struct letter letter;    /* for a hand-over */
+	struct log_ctx log;
+};
+
+/* A shard and what session/ adds to it. */
+struct shard {
+	struct pool pool;
+	struct shard *next;
+	struct hall *h;
+	struct snapshot *snap;       /* one reference */
+	const struct snapshot_db *db;
+	const struct conf_user *user_conf;   /* may be NULL */
+	char *server_db;
+	char *server_user;
+	char *password;              /* NULL: none known */
+	enum secret_kind secret_kind;
+	struct scram_salted salted;  /* the expensive part of a login, kept */
+	unsigned clients;            /* clients that use it */
+	unsigned servers;
+	unsigned fails;              /* dials failed in a row */
+	uint64_t tried;              /* targets that failed since the last success, a bit each */
+	uint64_t dial_after_us;
+	struct deadline dial_dl;
+	uint64_t rr;
+	bool gone;                   /* its database left the configuration */
+	bool no_node;                /* the last look found no node to dial */
+	bool asked;                  /* the other workers have been asked for a spare server */
+	uint64_t idle_us;            /* since when it has had neither clients nor servers, 0: has */
+	char last_error[256];        /* of the last failed dial, for people */
+	char last_sqlstate[6];
+	struct log_ctx log;
+};
+
+/* What the lower modules of session/ tell the upper ones. */
+struct server_up {
+	void (*live)(struct server *s);          /* logged in, sits on no client's seat */
+	void (*readable)(struct server *s);      /* state live or clean */
+	void (*drained)(struct server *s);
+	/* Dial or login failed; s is closed already. refused: the server said
+	 * so itself (sqlstate), and another host would say the same. */
+	void (*failed)(struct shard *sh, struct target *t, const char *sqlstate,
+		       const char *message, bool hard);
+	void (*tokens)(struct hall *h);          /* somebody somewhere waits for a token */
+	void (*late)(struct server *s);          /* did not come clean in time */
+	void (*cancelled)(struct client *c);     /* in backoff or waiting: there is no query to cancel */
+};
+
+/* What session/ does not know: handed over at birth by who stands above. */
+struct hall_ops {
+	/* One simple query on the console; answers with rows and
+	 * ReadyForQuery. May close c. */
+	void (*console)(struct client *c, const char *sql, size_t len);
+};
+
+#define KEY_BUCKETS 1024u
+
+struct hall {
+	struct worker w;
+	struct shared *sh;
+	const struct hall_ops *ops;
+	const struct server_up *up;
+	struct snapshot *snap;
+	struct stats stats;
+	struct link clients, servers, ready, resume;
+	uint64_t client_ids;
+	struct shard *shards;
+	struct client *keys[KEY_BUCKETS];
+	struct cancel *cancels;
+	struct stmts stmts;
+	uint64_t serial;             /* of unnamed statements; worker in the high bits */
+	struct deadline tick;
+	bool draining, stopping;
+};
+
+struct shared {
+	struct hubs hubs;
+	struct hall *halls;
+	unsigned hall_n;
+	struct limit clients;
+	_Atomic int64_t held_bytes;
+	uint8_t mock_key[32];
+	struct worker *control;
+	/* Any thread: tells the control loop what a worker saw of a target. */
+	void (*target_bad)(struct shared *sh, struct target *t, bool hard);
+	/* Any thread: asks the control loop for something (console). */
+	void (*hall_stopped)(struct shared *sh, struct hall *h);
+};
+
+static inline struct client *client_of(struct pool_client *pc)
+{
+	return (struct client *)(void *)pc;
+}
+static inline struct server *server_of(struct pool_server *ps)
+{
+	return (struct server *)(void *)ps;
+}
+static inline struct server *server_for(const struct client *c)
+{
+	return (struct server *)(void *)c->pc.server;
+}
+static inline struct client *client_for(const struct server *s)
+{
+	return (struct client *)(void *)s->ps.client;
+}
+static inline struct hall *hall_of(struct worker *w)
+{
+	return w->owner;
+}
+
+#endif

@@ -1,0 +1,55 @@
+/* proxy/session/snapshot.h - one generation of the configuration, with the
+ * targets its hosts stand for and what is worked out once from its settings.
+ *
+ * Owner:   counted references; the daemon and every hall and shard hold one.
+ * Threads: immutable but for the count and the lazily made SCRAM secrets, which
+ *          are atomics.
+ *
+ * Targets are the registry's and live as long as the process.
+ *
+ * SPDX-License-Identifier: ISC
+ */
+#ifndef PGWEIR_SESSION_SNAPSHOT_H
+#define PGWEIR_SESSION_SNAPSHOT_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "conf/conf.h"
+#include "health/target.h"
+#include "wire/scram.h"
+
+#define SNAPSHOT_CODES 16u
+
+struct snapshot_db {
+	const struct conf_db *conf;
+	struct target **targets;       /* one for each of conf->hosts */
+	size_t target_n;
+};
+
+struct snapshot {
+	_Atomic unsigned refs;
+	struct conf *conf;
+	struct snapshot_db *dbs;       /* parallel to conf->dbs */
+	struct snapshot_db fallback;   /* conf NULL when there is none */
+	char **deny;                   /* retry_deny_functions, lower case, NULL at the end */
+	char codes[SNAPSHOT_CODES][6];
+	unsigned code_n;
+	_Atomic(struct scram_secret *) *secrets;  /* parallel to conf->users */
+};
+
+/* Takes over the caller's reference to conf, also when it fails. Control
+ * thread (it uses the registry). NULL: out of memory. */
+struct snapshot *snapshot_make(struct conf *conf, struct targets *ts);
+struct snapshot *snapshot_hold(struct snapshot *s);
+void snapshot_drop(struct snapshot *s);
+
+/* NULL when the name is not served. */
+const struct snapshot_db *snapshot_db(const struct snapshot *s, const char *name);
+bool snapshot_is_retry_code(const struct snapshot *s, const char *sqlstate);
+
+/* The secret to check a user against: parsed or made (about a millisecond, once
+ * per user and generation) and kept. NULL: the user has none. */
+const struct scram_secret *snapshot_secret(struct snapshot *s, const struct conf_user *u);
+
+#endif
