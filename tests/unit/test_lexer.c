@@ -515,6 +515,13 @@ static void test_verb_names(void **state)
 
 /* ---- every text, cut everywhere ---- */
 
+static bool same_class(const struct lex_class *a, const struct lex_class *b)
+{
+	return a->statements == b->statements && a->first == b->first && a->last == b->last &&
+	       a->sure == b->sure && a->txn_control == b->txn_control && a->listed == b->listed &&
+	       a->denied == b->denied && a->chain == b->chain && a->second_at == b->second_at;
+}
+
 static void check_prefixes(const char *text)
 {
 	size_t n, len = strlen(text);
@@ -537,7 +544,7 @@ static void check_prefixes(const char *text)
 		assert_true(c.second_at <= n);
 		assert_true(c.sure || !c.listed);
 		lex_classify(text, n, NULL, &whole);
-		assert_memory_equal(&c, &whole, sizeof(c));
+		assert_true(same_class(&c, &whole));
 		free(sql);
 	}
 }
