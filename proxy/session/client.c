@@ -178,6 +178,7 @@ static bool send_again(struct client *c)
 }
 
 static void lost(struct client *c, struct server *s, const struct down_why *w);
+static void say_goodbye(struct client *c);
 
 static void on_deadline(struct deadline *d)
 {
@@ -270,7 +271,10 @@ static void run_linked(struct client *c)
 			return;
 		}
 		client_step(c, CE_WELCOMED);
-		client_run(c, false);
+		if (c->h->draining)
+			say_goodbye(c);
+		else
+			client_run(c, false);
 		return;
 	}
 	if (dress(c))
@@ -587,11 +591,34 @@ static void dressed(struct client *c, struct server *s)
 		   "setting refused");
 }
 
+static void say_goodbye(struct client *c)
+{
+	client_end(c, "57P01", "terminating connection due to administrator command",
+		   "pgweir is shutting down.", "Connect again.", "shutting down");
+}
+
+void client_drain(struct client *c)
+{
+	struct server *s = server_for(c);
+	bool between = !s || (owed_nothing(&s->owed) && s->tx == 'I' && c->at_start);
+
+	if (c->state == CL_LINGER || c->state == CL_WAITING || c->state == CL_WELCOME)
+		return;
+	if (c->state == CL_STARTUP || c->state == CL_PASSWORD)
+		client_close(c, "shutting down");
+	else if (between && !c->body_left && c->state != CL_BACKOFF)
+		say_goodbye(c);
+}
+
 /* The server is free: the transaction is over. */
 static void tx_done(struct client *c, struct server *s)
 {
 	if (s->syncing) {
 		dressed(c, s);
+		return;
+	}
+	if (c->h->draining) {
+		say_goodbye(c);
 		return;
 	}
 	set_idle(c, 'I');

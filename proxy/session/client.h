@@ -31,6 +31,9 @@ void client_server_failed(struct shard *sh, struct target *t, const char *sqlsta
 void client_server_late(struct server *s);
 void client_cancelled(struct client *c);
 
+/* Shutting down: ends c now if it is between transactions, else when it is. */
+void client_drain(struct client *c);
+
 /* Clients that were given a server (h->ready). */
 void clients_run_ready(struct hall *h);
 

@@ -1,0 +1,141 @@
+/* proxy/main.c - options, configuration, daemon; nothing else.
+ *
+ * SPDX-License-Identifier: ISC
+ */
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "conf/conf.h"
+#include "daemon.h"
+#include "version.h"
+
+static const char usage[] =
+	"pgweir: a pooling, failing-over, retrying PostgreSQL endpoint\n"
+	"\n"
+	"Usage: pgweir [OPTION]... FILE.ini\n"
+	"       pgweir [OPTION]... 'postgresql://USER@HOST1:PORT,HOST2:PORT/DB'\n"
+	"\n"
+	"  -p, --port=PORT      TCP port to listen on (0: a free one)\n"
+	"  -l, --listen=ADDRS   addresses to listen on, comma separated\n"
+	"  -d, --daemon         go into the background (needs pidfile and logfile)\n"
+	"  -q, --quiet          no line on standard output, warnings only in the log\n"
+	"  -v, --verbose        say more; may be repeated\n"
+	"  -u, --user=USER      become this user after start\n"
+	"      --check          check the configuration and exit\n"
+	"      --manual         write the manual page pgweir.ini(5) and exit\n"
+	"  -V, --version        show the version\n"
+	"  -h, --help           show this\n";
+
+enum { OPT_CHECK = 256, OPT_MANUAL };
+
+static const struct option options[] = {
+	{ "port", required_argument, NULL, 'p' },   { "listen", required_argument, NULL, 'l' },
+	{ "daemon", no_argument, NULL, 'd' },	    { "quiet", no_argument, NULL, 'q' },
+	{ "verbose", no_argument, NULL, 'v' },	    { "user", required_argument, NULL, 'u' },
+	{ "check", no_argument, NULL, OPT_CHECK },  { "manual", no_argument, NULL, OPT_MANUAL },
+	{ "version", no_argument, NULL, 'V' },	    { "help", no_argument, NULL, 'h' },
+	{ NULL, 0, NULL, 0 },
+};
+
+static int bad(const char *what, const char *value)
+{
+	fprintf(stderr, "pgweir: %s%s%s\nTry 'pgweir --help'.\n", what, value ? ": " : "",
+		value ? value : "");
+	return 1;
+}
+
+static int take_port(const char *s, int *out)
+{
+	char *end;
+	long v = strtol(s, &end, 10);
+
+	if (!*s || *end || v < 0 || v > 65535)
+		return bad("a port is a number from 0 to 65535, not", s);
+	*out = (int)v;
+	return 0;
+}
+
+struct choice {
+	struct daemon_args args;
+	bool check, done;
+};
+
+/* Exit status when there is nothing more to do (c->done), or 0. */
+static int parse(int argc, char **argv, struct choice *c)
+{
+	int o;
+
+	while ((o = getopt_long(argc, argv, "p:l:dqvu:Vh", options, NULL)) != -1) {
+		switch (o) {
+		case 'p':
+			if (take_port(optarg, &c->args.over.listen_port))
+				return 1;
+			break;
+		case 'l':
+			c->args.over.listen_addr = optarg;
+			break;
+		case 'd':
+			c->args.background = true;
+			break;
+		case 'q':
+			c->args.quiet = true;
+			break;
+		case 'v':
+			c->args.over.verbose++;
+			break;
+		case 'u':
+			c->args.over.user = optarg;
+			break;
+		case OPT_CHECK:
+			c->check = true;
+			break;
+		case OPT_MANUAL:
+			conf_manual(stdout);
+			c->done = true;
+			return 0;
+		case 'V':
+			puts("pgweir " PGWEIR_VERSION);
+			c->done = true;
+			return 0;
+		case 'h':
+			fputs(usage, stdout);
+			c->done = true;
+			return 0;
+		default:
+			fputs("Try 'pgweir --help'.\n", stderr);
+			return 1;
+		}
+	}
+	if (optind != argc - 1)
+		return bad(optind == argc ? "no configuration given: a file or a URI" :
+					    "more than one configuration given",
+			   NULL);
+	c->args.source = argv[optind];
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	struct choice c = { .args = { .over = { .listen_port = -1 } } };
+	struct conf *conf = NULL;
+	struct err e = { "" };
+	int rc = parse(argc, argv, &c);
+
+	if (rc || c.done)
+		return rc;
+	if (daemon_load(&c.args, &conf, &e)) {
+		fprintf(stderr, "pgweir: %s\n", e.text);
+		return 1;
+	}
+	if (c.check) {
+		conf_drop(conf);
+		puts("pgweir: the configuration is fine");
+		return 0;
+	}
+	rc = daemon_run(&c.args, conf, &e);
+	if (rc)
+		fprintf(stderr, "pgweir: %s\n", e.text);
+	return rc;
+}

@@ -1,0 +1,33 @@
+/* proxy/session/hall.h - one worker's sessions: birth, letters from the control
+ * loop, draining, end.
+ *
+ * Threads: hall_init and hall_free the control thread's, before and after the
+ * worker's own; hall_tell_* any thread; the rest the worker's.
+ *
+ * SPDX-License-Identifier: ISC
+ */
+#ifndef PGWEIR_SESSION_HALL_H
+#define PGWEIR_SESSION_HALL_H
+
+#include "session/session.h"
+
+/* snap: one reference, taken over. */
+MUST_CHECK int hall_init(struct hall *h, unsigned id, struct shared *sh, const struct log *log,
+			 struct snapshot *snap, const struct hall_ops *ops, struct err *e);
+void hall_free(struct hall *h);
+/* The worker's thread: runs until it is told to stop and its clients are gone. */
+void hall_run(struct hall *h);
+
+/* ---- any thread ---- */
+
+/* A fresh client (fd owned from now on, closed if there is no memory). */
+void hall_tell_client(struct hall *h, int fd);
+/* A new configuration; takes over one reference. */
+void hall_tell_conf(struct hall *h, struct snapshot *snap);
+void hall_tell_targets(struct hall *h);
+/* No more work: clients go when their transaction ends, idle ones at once. */
+void hall_tell_drain(struct hall *h);
+/* Everything ends now. */
+void hall_tell_stop(struct hall *h);
+
+#endif

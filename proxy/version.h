@@ -1,0 +1,10 @@
+/* proxy/version.h - the one place of the version.
+ *
+ * SPDX-License-Identifier: ISC
+ */
+#ifndef PGWEIR_VERSION_H
+#define PGWEIR_VERSION_H
+
+#define PGWEIR_VERSION "0.1.0"
+
+#endif
