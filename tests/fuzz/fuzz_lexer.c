@@ -1,0 +1,104 @@
+/* tests/fuzz/fuzz_lexer.c - any bytes as SQL: tokens stay in the text and in
+ * order, the class does not depend on where the text stands, and a text that is
+ * sure cannot swallow or change what stands beside it.
+ *
+ * SPDX-License-Identifier: ISC
+ */
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proxy/wire/lexer.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void must(bool ok)
+{
+	if (!ok)
+		abort();
+}
+
+static enum lex_kind walk(const char *sql, size_t len)
+{
+	const char *last = sql;
+	struct lex_token t;
+	struct lex l;
+
+	lex_init(&l, sql, len);
+	for (t = lex_next(&l); t.kind != LEX_END && t.kind != LEX_BAD; t = lex_next(&l)) {
+		must(t.text >= last && t.len <= (size_t)(sql + len - t.text));
+		must(t.len > 0 || t.kind == LEX_STRING);
+		must(l.at > last || l.at == sql + len);
+		must(memchr(t.text, 0, t.len) == NULL);
+		must((t.quote != 0) == (t.kind == LEX_STRING || t.kind == LEX_QUOTED));
+		last = t.text + t.len;
+	}
+	must(t.text >= last && t.text + t.len <= sql + len);
+	must(lex_next(&l).kind == t.kind); /* it stays there */
+	return t.kind;
+}
+
+static bool same(const struct lex_class *a, const struct lex_class *b)
+{
+	return a->statements == b->statements && a->first == b->first && a->last == b->last &&
+	       a->sure == b->sure && a->txn_control == b->txn_control && a->listed == b->listed &&
+	       a->denied == b->denied && a->chain == b->chain;
+}
+
+/* before + sql + after, in an allocation of its own. */
+static void classify_between(const char *before, const char *sql, size_t len, const char *after,
+			     struct lex_class *out)
+{
+	size_t b = strlen(before), a = strlen(after);
+	char *p = malloc(b + len + a + 1);
+
+	must(p != NULL);
+	memcpy(p, before, b);
+	if (len > 0)
+		memcpy(p + b, sql, len);
+	memcpy(p + b + len, after, a);
+	lex_classify(p, b + len + a, NULL, out);
+	free(p);
+}
+
+static void check_neighbours(const char *sql, size_t len, const struct lex_class *c)
+{
+	struct lex_class n;
+
+	classify_between("", sql, len, "\n;", &n);
+	must(same(c, &n));
+	classify_between("", sql, len, "\n;commit", &n);
+	must(n.statements == c->statements + 1 && n.txn_control && n.last == VERB_COMMIT);
+	must(n.sure && n.denied == c->denied && !lex_retryable(&n));
+	classify_between("select 1;", sql, len, "", &n);
+	must(n.statements == c->statements + 1 && n.sure && n.listed == c->listed);
+	must(n.txn_control == c->txn_control && n.denied == c->denied && n.chain == c->chain);
+	must(n.first == VERB_SELECT && (c->statements == 0 || n.last == c->last));
+	classify_between("select setval(1);", sql, len, "", &n);
+	must(n.denied);
+	/* not the statement it looks like */
+	classify_between("x ", sql, len, "", &n);
+	must(!n.listed);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	const char *sql = (const char *)data;
+	struct lex_class c, copy;
+
+	if (size == 0)
+		sql = "";
+	enum lex_kind end = walk(sql, size);
+
+	lex_classify(sql, size, NULL, &c);
+	classify_between("", sql, size, "", &copy);
+	must(same(&c, &copy) && c.second_at == copy.second_at);
+	must(c.sure || (!c.listed && !lex_retryable(&c)));
+	must(!(c.sure && end == LEX_BAD));
+	must(c.second_at <= size && (c.statements > 1 || c.second_at == size));
+	must((c.statements == 0) == (c.first == VERB_EMPTY));
+	must(c.first < VERB_N && c.last < VERB_N && (!c.chain || c.txn_control));
+	if (c.sure)
+		check_neighbours(sql, size, &c);
+	return 0;
+}
