@@ -440,6 +440,7 @@ static void on_punct(struct walk *w, const struct lex_token *t)
 {
 	enum before before = w->before;
 
+	w->inner = false;
 	w->before = BEFORE_OTHER;
 	switch (*t->text) {
 	case '(':
@@ -480,24 +481,20 @@ static void on_first(struct walk *w, const struct lex_token *t)
 		begin_statement(w, t);
 }
 
-static inline void on_token(struct walk *w, const struct lex_token *t)
+static inline void on_word(struct walk *w, const struct lex_token *t)
 {
-	if (!w->counted)
-		on_first(w, t);
-	if (t->kind == LEX_WORD) {
-		if (w->inner) {
-			w->out->listed = false;
-			w->inner = false;
-		}
-		on_name(w, t);
-		w->before = word_before(t);
-		return;
+	if (w->inner) {
+		w->out->listed = false;
+		w->inner = false;
 	}
+	on_name(w, t);
+	w->before = word_before(t);
+}
+
+/* Neither a word nor punctuation. */
+static void on_other(struct walk *w, const struct lex_token *t)
+{
 	w->inner = false;
-	if (t->kind == LEX_PUNCT) {
-		on_punct(w, t);
-		return;
-	}
 	if (t->kind != LEX_QUOTED) {
 		w->before = BEFORE_OTHER;
 		return;
@@ -517,16 +514,21 @@ void lex_classify(const char *sql, size_t len, const char *const *deny, struct l
 	lex_init(&w.lex, sql, len);
 	for (;;) {
 		lex_read(&w.lex, &t);
-		if (t.kind == LEX_BAD) {
-			out->sure = false;
+		if (t.kind == LEX_END || t.kind == LEX_BAD)
 			break;
-		}
-		if (t.kind == LEX_END) {
-			end_statement(&w, &t);
-			break;
-		}
-		on_token(&w, &t);
+		if (!w.counted)
+			on_first(&w, &t);
+		if (t.kind == LEX_WORD)
+			on_word(&w, &t);
+		else if (t.kind == LEX_PUNCT)
+			on_punct(&w, &t);
+		else
+			on_other(&w, &t);
 	}
+	if (t.kind == LEX_END)
+		end_statement(&w, &t);
+	else
+		out->sure = false;
 	if (!out->sure)
 		out->listed = false;
 }

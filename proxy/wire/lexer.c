@@ -541,7 +541,7 @@ void lex_read(struct lex *l, struct lex_token *t)
 	if (l->cont == 0) {
 		if (p < end && *p == ' ')
 			p++;
-		/* the byte behind decides for a prefix or a dot, so there must be one */
+		/* the byte behind may decide, so there must be one */
 		if (end - p >= 2) {
 			enum start start = (enum start)start_of[(uint8_t)*p];
 
@@ -551,6 +551,10 @@ void lex_read(struct lex *l, struct lex_token *t)
 			}
 			if (start == S_PUNCT || (start == S_DOT && is(p[1], C_ID0))) {
 				token(l, t, LEX_PUNCT, p, p + 1);
+				return;
+			}
+			if (start == S_OP && !is(p[1], C_OP)) {
+				token(l, t, LEX_OP, p, p + 1);
 				return;
 			}
 		}
