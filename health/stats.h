@@ -36,7 +36,7 @@
 	X(binds, "Bind messages")                                              \
 	X(retry_seen, "retryable errors seen")                                 \
 	X(retry_eligible, "of those: could have been retried")                 \
-	X(retry_attempts, "units sent again")                                  \
+	X(retried, "units sent again")                                  \
 	X(retry_ok, "units that succeeded after a retry")                      \
 	X(retry_exhausted, "units given up after the last attempt or time")    \
 	X(retry_cancelled, "units given up because the client cancelled")      \

@@ -173,7 +173,7 @@ static bool send_again(struct client *c)
 	client_step(c, CE_AGAIN);
 	c->unit.attempts++;
 	c->unit.answered = false;
-	STAT_INC(&c->h->stats, retry_attempts);
+	STAT_INC(&c->h->stats, retried);
 	return up_resend(c, s);
 }
 
@@ -186,7 +186,9 @@ static void on_deadline(struct deadline *d)
 	struct down_why w = { .why = "server connection lost" };
 
 	switch (c->state) {
-	case CL_STARTUP:
+	case CL_STARTUP: /* nothing is known of who that is: no word, as PostgreSQL */
+		client_close(c, "client_login_timeout");
+		break;
 	case CL_PASSWORD:
 		client_end(c, "08P01", "client_login_timeout", NULL, NULL, "client_login_timeout");
 		break;
@@ -254,7 +256,8 @@ static bool dress(struct client *c)
 		return false;
 	}
 	s->syncing = sent;
-	return !sent || !c->unproven;
+	c->dressing = sent && c->unproven;
+	return !c->dressing;
 }
 
 /* A client that was waiting has a server. */
@@ -317,6 +320,18 @@ static void gone(struct client *c, const struct up_why *why)
 		client_close(c, why->why);
 }
 
+static void tx_done(struct client *c, struct server *s);
+
+/* The answer came before the end of a long message (COPY that failed): the
+ * server was kept for the rest of it, which has gone now. */
+static bool overdue(const struct client *c)
+{
+	const struct server *s = server_for(c);
+
+	return s && c->state == CL_LINKED && c->at_start && !c->dressing && !c->body_left &&
+	       owed_nothing(&s->owed) && s->tx == 'I' && c->pool_mode != POOL_SESSION;
+}
+
 /* Messages of a client that has logged in. */
 static void relay(struct client *c, bool readable)
 {
@@ -349,6 +364,8 @@ static void relay(struct client *c, bool readable)
 		case RELAY_RETRY:
 		default:
 			stream_want(&c->s, true);
+			if (overdue(c))
+				tx_done(c, server_for(c));
 			return;
 		}
 	}
@@ -357,11 +374,6 @@ static void relay(struct client *c, bool readable)
 static void log_in(struct client *c)
 {
 	struct hall *h = c->h;
-	char db[28], user[28];
-	size_t n = strlen(c->log.who);
-
-	(void)snprintf(c->log.who + n, sizeof(c->log.who) - n, " db=%s user=%s",
-		       log_quote(db, sizeof(db), c->db), log_quote(user, sizeof(user), c->user));
 	LOG(&c->log, h->snap->conf->g.log_connections ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG,
 	    "client_login", NULL);
 	STAT_INC(&h->stats, client_logins);
@@ -579,7 +591,7 @@ static void dressed(struct client *c, struct server *s)
 	char code[6], text[160];
 
 	s->syncing = false;
-	c->unproven = false;
+	c->unproven = c->dressing = false;
 	if (!s->sync_failed) {
 		client_run(c, false);
 		return;
@@ -613,10 +625,13 @@ void client_drain(struct client *c)
 /* The server is free: the transaction is over. */
 static void tx_done(struct client *c, struct server *s)
 {
-	if (s->syncing) {
+	if (c->dressing) {
 		dressed(c, s);
 		return;
 	}
+	s->syncing = false;
+	if (c->body_left && !c->body_drop)
+		return; /* the server waits for the rest of a message */
 	if (c->h->draining) {
 		say_goodbye(c);
 		return;
@@ -699,7 +714,7 @@ void client_server_readable(struct server *s)
 		if (c->at_start && s->tx != 'I')
 			set_idle(c, s->tx);
 		/* it may have stopped because too much was owed */
-		if (!c->s.wants && !s->syncing && !stream_backed_up(&s->s))
+		if (!c->s.wants && !c->dressing && !stream_backed_up(&s->s))
 			client_run(c, false);
 	}
 }

@@ -18,10 +18,25 @@ struct verdict {
 	char status;             /* of the ReadyForQuery */
 };
 
-static void judge(const struct client *c, const struct server *s, struct verdict *v)
+/* The server said why, and it was not that it is going away: its own reason
+ * (a timeout, say) is worth more than ours. */
+static bool has_reason(const struct down_why *w)
+{
+	return *w->sqlstate && strncmp(w->sqlstate, "57P0", 4) != 0 &&
+	       strncmp(w->sqlstate, "08", 2) != 0;
+}
+
+static void judge(const struct client *c, const struct server *s, const struct down_why *w,
+		  struct verdict *v)
 {
 	bool block = s->tx != 'I';
 
+	if (has_reason(w)) {
+		v->sqlstate = w->sqlstate;
+		v->message = w->message;
+		v->status = block ? 'E' : 'I';
+		return;
+	}
 	if (block && !c->commit_sent) {
 		v->sqlstate = "40001";
 		v->message = "the connection to the server was lost inside a transaction";
@@ -83,12 +98,13 @@ bool lost_server(struct client *c, struct server *s, const struct down_why *w)
 		server_close(s, w->why, false);
 		return false;
 	}
-	judge(c, s, &v);
+	judge(c, s, w, &v);
 	(void)snprintf(detail, sizeof(detail), "Node %s: %s%s%s.", s->target->addr.name, w->why,
 		       *w->message ? ": " : "", w->message);
 	v.detail = detail;
 	unit_end(c);
 	names_clear(c);
+	c->dressing = false;
 	deadline_clear(&c->idle_dl);
 	in_flight = answer_owed(c, s, &v);
 	c->limbo = block && v.status == 'E';

@@ -148,14 +148,16 @@ static enum retry_verdict decide(struct down *d, char status)
 	const struct conf_global *g = &c->h->snap->conf->g;
 	struct unit *u = &c->unit;
 	uint64_t now = c->h->w.now_us;
-	struct retry_facts f = { u->fatal_seen, u->commit_seen, u->complete_seen,
-				 d->s->crdb,	status,		u->attempts,
+	struct retry_facts f = { u->commit_seen, u->complete_seen, d->s->crdb,
+				 status,	 u->attempts,
 				 u->first_fail_us ? now - u->first_fail_us : 0 };
 	struct retry_bounds b = { (unsigned)g->retry_max_attempts, (uint64_t)g->retry_max_time };
 
 	if (u->state == UNIT_PASS && u->refused != RV_RETRY)
 		return (enum retry_verdict)u->refused;
-	if (u->names_lost || d->s->owed.unsure)
+	if (c->retry_off)
+		return RV_SESSION;
+	if (u->names_lost || u->other_error || d->s->owed.unsure)
 		return RV_CLASS;
 	return retry_decide(&f, &b);
 }
@@ -268,11 +270,15 @@ static enum step got_error(struct down *d, enum owed_verdict v, const struct wir
 	struct wire_fields f;
 
 	wire_get_fields(body, &f);
-	if (c && v == OWED_FORWARD && snapshot_is_retry_code(c->h->snap, f.sqlstate)) {
-		STAT_INC(&c->h->stats, retry_seen);
-		c->unit.failed = true;
-		if (!c->unit.first_fail_us)
-			c->unit.first_fail_us = c->h->w.now_us;
+	if (c && v == OWED_FORWARD) {
+		if (snapshot_is_retry_code(c->h->snap, f.sqlstate)) {
+			STAT_INC(&c->h->stats, retry_seen);
+			c->unit.failed = true;
+			if (!c->unit.first_fail_us)
+				c->unit.first_fail_us = c->h->w.now_us;
+		} else {
+			c->unit.other_error = true;
+		}
 	}
 	if (leaving(&f)) {
 		last_words(d, &f);
@@ -309,8 +315,9 @@ static enum step interpret(struct down *d, uint8_t type, enum owed_verdict v, co
 	case 'S':
 		name = wire_get_str(&g, NULL);
 		value = wire_get_str(&g, NULL);
-		if (!g.bad)
-			server_param(d->s, d->c, name, value);
+		if (g.bad)
+			return gone(d, "server sent a malformed message");
+		server_param(d->s, d->c, name, value);
 		return STEP_ON;
 	case 'E':
 		return got_error(d, v, g);

@@ -58,6 +58,7 @@ void unit_pass(struct client *c, unsigned reason)
 		return;
 	u->state = UNIT_PASS;
 	u->refused = (uint8_t)reason;
+	deadline_clear(&c->idle_dl); /* retry_hold_time */
 	if (u->back.len) {
 		STAT_ADD(&c->h->stats, sent_bytes, u->back.len);
 		(void)!stream_send(&c->s, u->back.p, u->back.len);
@@ -578,8 +579,6 @@ static size_t needed(uint8_t type, uint32_t len)
 	case 'Q':
 	case 'P':
 		return len <= UP_WHOLE_MAX || type == 'P' ? len : BUF_CAP;
-	case 'd':
-		return WIRE_HEADER;
 	default:
 		return len <= BUF_CAP ? len : BUF_CAP;
 	}
@@ -728,7 +727,7 @@ enum relay relay_up(struct client *c, bool readable, struct up_why *why)
 	u.at = 0;
 	u.why = why;
 	u.backed_up = u.s && stream_backed_up(&u.s->s);
-	*why = (struct up_why){ "connection lost", NULL, NULL };
+	*why = (struct up_why){ "client connection lost", NULL, NULL };
 	for (fills = 0;; fills++) {
 		size_t had;
 
@@ -754,7 +753,10 @@ enum relay relay_up(struct client *c, bool readable, struct up_why *why)
 		case IO_AGAIN:
 			return RELAY_ON;
 		case IO_EOF:
+			why->why = "client closed the connection";
+			return RELAY_CLIENT_GONE;
 		case IO_FAIL:
+			why->why = "client connection lost";
 			return RELAY_CLIENT_GONE;
 		case IO_OK:
 		default:
@@ -806,7 +808,8 @@ bool up_resend(struct client *c, struct server *s)
 	size_t at = 0;
 
 	hold_clear(&c->unit.back, &c->h->sh->held_bytes);
-	c->unit.failed = c->unit.complete_seen = c->unit.commit_seen = c->unit.fatal_seen = false;
+	c->unit.failed = c->unit.other_error = false;
+	c->unit.complete_seen = c->unit.commit_seen = false;
 	c->unit.completes = 0;
 	while (at < log->len) {
 		uint8_t kind = log->p[at++], type = 0;

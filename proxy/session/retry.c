@@ -6,8 +6,6 @@
 
 enum retry_verdict retry_decide(const struct retry_facts *f, const struct retry_bounds *b)
 {
-	if (f->fatal)
-		return RV_SEVERITY;
 	if (f->commit_seen || f->status != 'I')
 		return RV_STATUS;
 	if (f->crdb && f->complete_seen)

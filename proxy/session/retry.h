@@ -45,7 +45,6 @@ enum retry_verdict {
 };
 
 struct retry_facts {
-	bool fatal;              /* the error ended the session */
 	bool commit_seen;        /* CommandComplete COMMIT in the unit */
 	bool complete_seen;      /* any CommandComplete or PortalSuspended in it */
 	bool crdb;

@@ -62,7 +62,7 @@ struct unit {
 	bool explicit_txn;       /* began inside a transaction block */
 	bool complete_seen;      /* a CommandComplete or PortalSuspended has come */
 	bool commit_seen;        /* ... with the tag COMMIT */
-	bool fatal_seen;
+	bool other_error;        /* another error besides a retryable one */
 	bool failed;             /* a retryable error has come */
 	bool names_lost;         /* the error undid a name that was given in the unit */
 	bool answered;           /* its ReadyForQuery is in `back`: a retry is due */
@@ -97,6 +97,7 @@ struct client {
 	bool limbo_exit;         /* ... and has bound a ROLLBACK or COMMIT */
 	bool commit_sent;        /* a COMMIT may be among what is in flight */
 	bool at_start;           /* the next message begins a unit */
+	bool dressing;           /* waits for the server to accept its settings */
 	bool unproven;           /* settings from startup that no server has accepted yet */
 	bool retry_off;          /* the lexer was wrong once: never again for this client */
 	bool console_admin;

@@ -185,6 +185,15 @@ static void ask_scram(struct client *c)
 	client_step(c, CE_ASK);
 }
 
+static void name_it(struct client *c)
+{
+	char db[28], user[28];
+	size_t n = strlen(c->log.who);
+
+	(void)snprintf(c->log.who + n, sizeof(c->log.who) - n, " db=%s user=%s",
+		       log_quote(db, sizeof(db), c->db), log_quote(user, sizeof(user), c->user));
+}
+
 static enum startup who(struct client *c, struct startup_no *no)
 {
 	const struct conf *conf = c->h->snap->conf;
@@ -202,6 +211,7 @@ static enum startup who(struct client *c, struct startup_no *no)
 			return refuse(no, "53200", "out of memory", NULL);
 		}
 	}
+	name_it(c);
 	if (!limit_take(&c->h->sh->clients)) {
 		(void)snprintf(no->message, sizeof(no->message), "sorry, too many clients already");
 		return refuse(no, "53300", "max_client_conn",
@@ -320,7 +330,7 @@ static enum startup scram_first(struct client *c, struct wire_get g, struct star
 static enum startup scram_final(struct client *c, struct wire_get g, struct startup_no *no)
 {
 	char out[SCRAM_MSG_MAX];
-	const char *why = "wrong password";
+	const char *why = "password mismatch";
 	int n = scram_server_final(&c->login->scram, (const char *)g.p, wire_left(&g), out,
 				   sizeof(out), &why);
 

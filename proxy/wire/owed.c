@@ -90,6 +90,10 @@ int owed_sent(struct owed *o, char type, char what, bool swallow, uint64_t ref, 
 		return 0;
 	if (kind == OWED_COPY_END && o->n == 0)
 		return 0; /* outside COPY the server ignores it */
+	/* Until the Sync the server may not be given to anybody else, even with
+	 * every answer here: its transaction is open. */
+	if (kind != OWED_COPY_END)
+		o->open = kind <= OWED_EXECUTE;
 	return push(o, kind, swallow, ref, live);
 }
 
@@ -208,11 +212,23 @@ static enum owed_verdict settle(struct owed *o, bool fits, bool done, struct owe
 	return front.swallow ? OWED_SWALLOW : OWED_FORWARD;
 }
 
+/* Syncs that a failed COPY may have eaten stand in front of an answer that is
+ * not theirs: they were eaten. */
+static void drop_eaten(struct owed *o, char type)
+{
+	if (!o->unsure || type == 'Z' || type == 'E' || type == 'N' || type == 'S' || type == 'A')
+		return;
+	while (o->n && (at(o, 0)->kind == OWED_SYNC || at(o, 0)->kind == OWED_COPY_END))
+		(void)pop(o);
+}
+
 enum owed_verdict owed_got(struct owed *o, char type, struct owed_entry *settled,
 			   owed_drop_fn *drop, void *arg)
 {
-	uint8_t k = o->n ? at(o, 0)->kind : OWED_KIND_N;
+	uint8_t k;
 
+	drop_eaten(o, type);
+	k = o->n ? at(o, 0)->kind : OWED_KIND_N;
 	if (settled)
 		settled->kind = OWED_KIND_N;
 	switch (type) {
@@ -267,7 +283,7 @@ enum owed_verdict owed_got(struct owed *o, char type, struct owed_entry *settled
 void owed_reset(struct owed *o)
 {
 	o->head = o->n = o->ready_n = 0;
-	o->skipping = o->copy_in = o->unsure = false;
+	o->open = o->skipping = o->copy_in = o->unsure = false;
 }
 
 void owed_free(struct owed *o)

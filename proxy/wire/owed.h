@@ -61,6 +61,7 @@ struct owed {
 	struct owed_entry *q; /* ring, NULL until first used */
 	uint32_t head, n, cap;/* cap is a power of two */
 	uint32_t ready_n;     /* entries that owe a ReadyForQuery */
+	bool open;            /* extended messages were sent and no Sync after them */
 	bool skipping;        /* after an extended error, before the next Sync */
 	bool copy_in;         /* between CopyInResponse and its end */
 	bool unsure;          /* see above; never cleared */
@@ -81,7 +82,7 @@ typedef void owed_drop_fn(void *arg, const struct owed_entry *e, bool failed);
 
 static inline bool owed_nothing(const struct owed *o)
 {
-	return o->n == 0 && !o->skipping;
+	return o->n == 0 && !o->skipping && !o->open;
 }
 
 static inline bool owed_room(const struct owed *o, uint32_t n)

@@ -401,7 +401,7 @@ int scram_server_final(struct scram_server *s, const char *msg, size_t len, char
 		return fail(why, why_crypto);
 	s->server_first[0] = 0; /* one try */
 	if (right != 0 || s->doomed)
-		return fail(why, "wrong password");
+		return fail(why, "password mismatch");
 	memcpy(out, "v=", 2);
 	return 2 + b64_encode(signature, sizeof(signature), out + 2, cap - 2);
 }

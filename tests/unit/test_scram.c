@@ -305,7 +305,7 @@ static void test_login(void **state)
 	assert_int_equal(talk_end(&t), 0);
 	talk_start(&t, "secret", "Secret");
 	assert_int_equal(talk_end(&t), -1);
-	assert_string_equal(t.why, "wrong password");
+	assert_string_equal(t.why, "password mismatch");
 	talk_start(&t, "", "");
 	assert_int_equal(talk_end(&t), 0);
 	talk_start(&t, "", "x");
@@ -327,7 +327,7 @@ static void test_doomed(void **state)
 	talk_start(&t, "secret", "secret");
 	t.s.doomed = true;
 	assert_int_equal(talk_end(&t), -1);
-	assert_string_equal(t.why, "wrong password");
+	assert_string_equal(t.why, "password mismatch");
 }
 
 /* One try per challenge, and none without one. */
@@ -367,7 +367,7 @@ static void test_y_header(void **state)
 	/* c=eSws is signed, so that the proof for c=biws is wrong under it */
 	memcpy(t.final, "c=eSws", 6);
 	assert_int_equal(talk_end(&t), -1);
-	assert_string_equal(t.why, "wrong password");
+	assert_string_equal(t.why, "password mismatch");
 	talk_start(&t, "secret", "secret");
 	memcpy(t.final, "c=eSws", 6);
 	assert_int_equal(talk_end(&t), -1);
