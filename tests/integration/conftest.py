@@ -254,14 +254,18 @@ class Weir:
             return out
 
     def retries(self):
-        """SHOW RETRIES as one dictionary of sums, whatever its layout."""
-        return sums(self.console('SHOW RETRIES'))
+        """SHOW RETRIES: the counters by name."""
+        return {r['name']: int(r['value']) for r in self.console('SHOW RETRIES')}
 
     def pool(self, database='app', user=None):
         for row in self.console('SHOW POOLS'):
             if row.get('database') == database and (user is None or row.get('user') == user):
                 return row
         return None
+
+    def pool_waiting(self):
+        """Clients that wait for a server, by SHOW POOLS."""
+        return sum(int(r.get('cl_waiting') or 0) for r in self.console('SHOW POOLS'))
 
     def status(self, key):
         with open('/proc/%d/status' % self.pid) as f:
@@ -370,21 +374,6 @@ def weir(base):
 def one(weir, pg):
     """The usual: one server, one worker, a pool of 20."""
     return weir(ini({'app': db(pg, dbname='app'), 'app2': db(pg, dbname='app2')}))
-
-
-def sums(rows):
-    """Adds up a console table into one dictionary: numbers by column, and for
-    tables of (name, value) pairs by name."""
-    out = {}
-    for r in rows:
-        vals = list(r.items())
-        if len(vals) == 2 and str(vals[1][1]).isdigit() and not str(vals[0][1]).isdigit():
-            out[vals[0][1]] = out.get(vals[0][1], 0) + int(vals[1][1])
-            continue
-        for k, v in vals:
-            if v is not None and re.fullmatch(r'\d+', v):
-                out[k] = out.get(k, 0) + int(v)
-    return out
 
 
 # ---- how failures are told ----------------------------------------------------------

@@ -13,10 +13,14 @@ def w(request, weir, pg):
     return weir(ini({'app': db(pg)}, default_pool_size=10, workers=request.param))
 
 
-def test_cancel_running_query(w):
+def running(pg):
+    until(lambda: pg.backends("usename = 'app' AND state = 'active'") == 1, why='the query to run')
+
+
+def test_cancel_running_query(w, pg):
     with w.connect() as c:
         c.send(query('SELECT pg_sleep(20)'))
-        time.sleep(0.2)
+        running(pg)
         t = time.monotonic()
         cancel(w.port, c.key)
         msgs = c.until()
@@ -25,21 +29,21 @@ def test_cancel_running_query(w):
         assert c.one('SELECT 1') == '1'
 
 
-def test_cancel_in_a_transaction(w):
+def test_cancel_in_a_transaction(w, pg):
     with w.connect() as c:
         c.sql('BEGIN')
         c.send(query('SELECT pg_sleep(20)'))
-        time.sleep(0.2)
+        running(pg)
         cancel(w.port, c.key)
         msgs = c.until()
         assert [m[1]['C'] for m in msgs if m[0] == 'E'] == ['57014'] and msgs[-1] == ('Z', 'E')
         c.sql('ROLLBACK')
 
 
-def test_cancel_extended(w):
+def test_cancel_extended(w, pg):
     with w.connect() as c:
         c.send(wire.extended('SELECT pg_sleep(20)'), wire.sync())
-        time.sleep(0.2)
+        running(pg)
         cancel(w.port, c.key)
         msgs = c.until()
         assert [m[1]['C'] for m in msgs if m[0] == 'E'] == ['57014'] and msgs[-1] == ('Z', 'I')
@@ -78,12 +82,12 @@ def test_keys_differ(w):
         c.close()
 
 
-def test_cancel_of_an_idle_client_is_harmless(w):
+def test_cancel_of_an_idle_client_is_harmless(w, pg):
     """Also to whoever has the server now."""
     with w.connect() as a, w.connect() as b:
         a.sql('SELECT 1')
         b.send(query('SELECT pg_sleep(0.5)'))
-        time.sleep(0.1)
+        running(pg)
         for _ in range(5):
             cancel(w.port, a.key)
         assert not [m for m in b.until() if m[0] == 'E']
@@ -98,7 +102,7 @@ def test_cancel_of_a_waiting_client(weir, pg, workers):
     with w.connect() as a, w.connect() as b:
         a.sql('BEGIN')
         b.send(query('SELECT 1'))
-        time.sleep(0.2)
+        until(lambda: w.pool_waiting() >= 1, why='it to wait')
         cancel(w.port, b.key)
         msgs = b.until()
         assert wire.shape(msgs) == 'E:57014 Z:I'
@@ -130,10 +134,9 @@ def test_late_cancels_never_hit_another(weir, pg, workers):
         n = 0
         while time.monotonic() < end:
             n += 1
-            a.send(query('SELECT pg_sleep(0.001)'))
+            a.send(query('SELECT pg_sleep(0.004)'))
+            time.sleep(n % 12 * 0.001)
             t = Spawned(cancel, w.port, a.key)
-            if n % 3 == 0:
-                time.sleep(0.001)
             msgs = a.until()
             cancelled += any(m[0] == 'E' and m[1]['C'] == '57014' for m in msgs)
             t.result()
@@ -157,7 +160,7 @@ def test_cancel_while_clients_pass_servers_on(weir, pg):
         wrong = got = 0
         with w.connect() as c:
             while time.monotonic() < end:
-                c.send(query('SELECT pg_sleep(0.003)'))
+                c.send(query('SELECT pg_sleep(0.02)'))
                 if asks:
                     cancel(w.port, c.key)
                 err = [m for m in c.until() if m[0] == 'E']

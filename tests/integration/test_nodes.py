@@ -32,18 +32,18 @@ def port_of(w, **kw):
 def node(w, port):
     """The row of SHOW NODES for this port."""
     for r in w.console('SHOW NODES'):
-        if any(str(v).endswith(str(port)) for v in r.values() if v):
+        if r['node'].endswith(':%d' % port):
             return r
     return {}
 
 
-def node_is(w, port, *words):
-    return any(v in words for v in node(w, port).values())
+def node_is(w, port, word):
+    r = node(w, port)
+    return word in (r.get('state'), r.get('role'))
 
 
-def wait_node(w, port, *words, timeout=15):
-    return until(lambda: node_is(w, port, *words), timeout,
-                 why='node %d to be %s; SHOW NODES: %s' % (port, words, w.console('SHOW NODES')))
+def wait_node(w, port, word, timeout=15):
+    return until(lambda: node_is(w, port, word), timeout, why='node %d to be %s' % (port, word))
 
 
 # ---- spreading -------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 import wire
-from conftest import PGWEIR, ROOT, SLOW, db, free_port, ini
+from conftest import PGWEIR, ROOT, SLOW, alive, db, free_port, ini, until
 
 pytestmark = pytest.mark.weir_only
 
@@ -92,12 +92,12 @@ def test_uri_with_password(weir, scram_pg):
 
 
 @pytest.mark.parametrize('bad, say', [
-    ('postgresql://h:notaport/x', 'port'),
-    ('postgresql://h:5432/x?nosuch=1', 'nosuch'),
-    ('postgresql://h/x?target_session_attrs=sometimes', 'target_session_attrs'),
-    ('postgresql://a,b:1,c:2,d:3:4/x', ''),
+    ('postgresql://u@h:notaport/x', 'port'),
+    ('postgresql://u@h:5432/x?nosuch=1', 'nosuch'),
+    ('postgresql://u@127.0.0.1/x?target_session_attrs=sometimes', 'target_session_attrs'),
+    ('postgresql://u@a,b:1,c:2,d:3:4/x', ''),
     ('postgresql://%zz@h/x', ''),
-    ('postgresql://no-such-host.invalid/x', 'no-such-host.invalid'),
+    ('postgresql://u@no-such-host.invalid/x', 'no-such-host.invalid'),
 ])
 def test_bad_uri(bad, say):
     r = run(bad, '-p', '0')
@@ -319,10 +319,10 @@ def test_nothing_half_started(tmp_path):
 
 
 @pytest.mark.parametrize('args', [
-    (), ('/nonexistent/pgweir.ini',), ('/',), ('a.ini', 'b.ini'), ('-p',), ('-p', 'x', 'postgresql://h/x'),
-    ('-p', '65536', 'postgresql://127.0.0.1/x'), ('-p', '-1', 'postgresql://127.0.0.1/x'),
-    ('--nosuch', 'postgresql://127.0.0.1/x'), ('-l', 'not an address', 'postgresql://127.0.0.1/x'),
-    ('-u', 'no-such-user', 'postgresql://127.0.0.1/x', '-p', '0'),
+    (), ('/nonexistent/pgweir.ini',), ('/',), ('a.ini', 'b.ini'), ('-p',), ('-p', 'x', 'postgresql://u@h/x'),
+    ('-p', '65536', 'postgresql://u@127.0.0.1/x'), ('-p', '-1', 'postgresql://127.0.0.1/x'),
+    ('--nosuch', 'postgresql://u@127.0.0.1/x'), ('-l', 'not an address', 'postgresql://127.0.0.1/x'),
+    ('-u', 'no-such-user', 'postgresql://u@127.0.0.1/x', '-p', '0'),
 ])
 def test_bad_command_line(args):
     r = run(*args)
@@ -387,13 +387,28 @@ def test_port_option_wins_over_the_file(weir, pg):
     assert w.port == b
 
 
-def test_quiet_and_verbose(weir, pg):
-    quiet = weir(uri(pg), args=['-q'])
-    loud = weir(uri(pg), args=['-v', '-v'])
-    for w in (quiet, loud):
-        assert w.one('SELECT 1') == '1'
-    loud.wait_log('level=debug')
-    assert not quiet.log_lines('level=debug')
+def test_quiet(weir, pg):
+    """No line on standard output, warnings only in the log."""
+    port = free_port()
+    w = weir(uri(pg), args=['-q', '-p', str(port)], wait=False)
+    w.port = port
+
+    def served():
+        try:
+            return w.one('SELECT 1') == '1'
+        except OSError:
+            return False
+    until(served, why='it to listen')
+    assert not w.log_lines('level=info') and not w.log_lines('level=debug')
+    w.term()
+    assert w.wait() == 0
+    assert w.proc.stdout.read() == b''
+
+
+def test_verbose(weir, pg):
+    w = weir(uri(pg), args=['-v', '-v'])
+    assert w.one('SELECT 1') == '1'
+    w.wait_log('level=debug')
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason='only root can become somebody else')
@@ -419,7 +434,6 @@ def test_daemon_mode(tmp_path, pg):
         assert 'event=' in log.read_text()
     finally:
         os.kill(pid, signal.SIGQUIT)
-    from conftest import alive, until
     until(lambda: not alive(pid), why='the daemon to end')
     assert not pidfile.exists()
 
