@@ -191,7 +191,11 @@ class Weir:
         self.banner = ''
         LIVE.append(('pgweir %s' % ' '.join(argv[len(wrap):]), self.logfile, 0))
         if wait:
-            self.wait_ready()
+            try:
+                self.wait_ready()
+            except BaseException:
+                self.stop()
+                raise
 
     pid = property(lambda self: self.proc.pid)
 
@@ -354,8 +358,11 @@ def weir(base):
     def make(conf, **kw):
         if DIRECT:
             return Direct(conf)
-        w = Weir(base, conf, **kw)
-        started.append(w)
+        wait = kw.pop('wait', True)
+        w = Weir(base, conf, wait=False, **kw)
+        started.append(w)      # before anything can fail: it must be ended
+        if wait:
+            w.wait_ready()
         return w
     try:
         yield make

@@ -428,8 +428,10 @@ def test_daemon_mode(tmp_path, pg):
     p.write_text(ini({'app': db(pg)}, listen_port=port, pidfile=pidfile, logfile=log))
     r = run('-d', str(p))
     assert r.returncode == 0, r.stderr
-    pid = int(pidfile.read_text())
+    there = pidfile.exists()
+    pid = int(until(lambda: pidfile.exists() and pidfile.read_text(), why='the pidfile'))
     try:
+        assert there, 'the parent ended before the pidfile was written'
         assert wire.Conn(port).one('SELECT 1') == '1'
         assert 'event=' in log.read_text()
     finally:
