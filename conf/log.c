@@ -21,6 +21,16 @@ struct line {
 	size_t len;                    /* never more than sizeof(text) - 1 */
 };
 
+const char *log_token(char *out, size_t cap, const char *words)
+{
+	size_t i;
+
+	for (i = 0; words[i] && i + 1 < cap; i++)
+		out[i] = words[i] == ' ' ? '_' : words[i];
+	out[i] = 0;
+	return out;
+}
+
 const char *log_level_name(enum log_level level)
 {
 	static const char *const names[LOG_LEVEL_N] = {

@@ -76,6 +76,9 @@ void log_line(const struct log_ctx *ctx, enum log_level level, const char *event
  * when plain, else in double quotes with \" \\ and \xHH. Returns out. */
 const char *log_quote(char *out, size_t cap, const char *s);
 
+/* A reason in words as one token: blanks become _. Returns out. */
+const char *log_token(char *out, size_t cap, const char *words);
+
 const char *log_level_name(enum log_level level);
 
 #endif

@@ -374,13 +374,11 @@ static int open_listeners(struct daemon *d, struct err *e)
 		    g->auth_type == AUTH_TRUST && !addr_is_loopback((struct sockaddr *)&sa))
 			return err_set(e, "a socket from the service manager listens beyond "
 					  "loopback, and auth_type is trust: set auth_type");
-		if (listen_inherit(&d->listener, first + (int)i, e))
+		if (listen_inherit(&d->listener, first + (int)i, &d->port, e))
 			return -1;
 	}
-	if (given) {
-		d->port = (int)g->listen_port;
+	if (given)
 		return 0;
-	}
 	if (addr_listen_list(g->listen_addr, (int)g->listen_port, &a, &n, e))
 		return -1;
 	for (i = 0; i < n; i++) {

@@ -83,16 +83,6 @@ void listen_init(struct listener *l, struct worker *w, void (*accepted)(void *ar
 	evtimer_assign(&l->resume, w->base, on_resume, l);
 }
 
-static int add(struct listener *l, int fd, struct err *e)
-{
-	if (l->n == LISTEN_MAX)
-		return err_set(e, "more than %d listening sockets", LISTEN_MAX);
-	l->fd[l->n] = fd;
-	event_assign(&l->evs[l->n], l->w->base, fd, EV_READ | EV_PERSIST, on_accept, l);
-	l->n++;
-	return 0;
-}
-
 static int bound_port(int fd)
 {
 	struct sockaddr_storage a;
@@ -104,6 +94,16 @@ static int bound_port(int fd)
 		return ntohs(((struct sockaddr_in *)&a)->sin_port);
 	if (a.ss_family == AF_INET6)
 		return ntohs(((struct sockaddr_in6 *)&a)->sin6_port);
+	return 0;
+}
+
+static int add(struct listener *l, int fd, struct err *e)
+{
+	if (l->n == LISTEN_MAX)
+		return err_set(e, "more than %d listening sockets", LISTEN_MAX);
+	l->fd[l->n] = fd;
+	event_assign(&l->evs[l->n], l->w->base, fd, EV_READ | EV_PERSIST, on_accept, l);
+	l->n++;
 	return 0;
 }
 
@@ -130,12 +130,14 @@ int listen_on(struct listener *l, const struct addr *a, int backlog, int *port, 
 	return 0;
 }
 
-int listen_inherit(struct listener *l, int fd, struct err *e)
+int listen_inherit(struct listener *l, int fd, int *port, struct err *e)
 {
 	int flags = fcntl(fd, F_GETFL);
 
 	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
 		return err_set(e, "inherited socket %d: %s", fd, strerror(errno));
+	if (bound_port(fd))
+		*port = bound_port(fd);
 	return add(l, fd, e);
 }
 

@@ -30,7 +30,7 @@ void listen_init(struct listener *l, struct worker *w, void (*accepted)(void *ar
 MUST_CHECK int listen_on(struct listener *l, const struct addr *a, int backlog, int *port,
 			 struct err *e);
 /* Takes over a socket that listens already. */
-MUST_CHECK int listen_inherit(struct listener *l, int fd, struct err *e);
+MUST_CHECK int listen_inherit(struct listener *l, int fd, int *port, struct err *e);
 void listen_start(struct listener *l);
 /* Closes them all. */
 void listen_close(struct listener *l);

@@ -71,6 +71,18 @@ static void forget(struct client *c)
 	}
 }
 
+/* The one line at a client's end. */
+static void log_end(struct client *c, const char *why, const char *sqlstate)
+{
+	char token[64];
+
+	LOG(&c->log, c->h->snap->conf->g.log_disconnections ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG,
+	    "client_closed", "why=%s sqlstate=%s state=%s age_us=%llu queries=%llu in=%llu out=%llu",
+	    log_token(token, sizeof(token), why), sqlstate, client_state_name(c->state),
+	    (unsigned long long)(c->h->w.now_us - c->born_us), (unsigned long long)c->queries,
+	    (unsigned long long)c->in_bytes, (unsigned long long)c->out_bytes);
+}
+
 void client_close(struct client *c, const char *why)
 {
 	struct hall *h = c->h;
@@ -78,11 +90,8 @@ void client_close(struct client *c, const char *why)
 
 	if (c->state == CL_CLOSED)
 		return;
-	LOG(&c->log, h->snap->conf->g.log_disconnections ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG,
-	    "client_closed", "why=\"%s\" state=%s age_us=%llu queries=%llu in=%llu out=%llu", why,
-	    client_state_name(c->state), (unsigned long long)(h->w.now_us - c->born_us),
-	    (unsigned long long)c->queries, (unsigned long long)c->in_bytes,
-	    (unsigned long long)c->out_bytes);
+	if (c->state != CL_LINGER)
+		log_end(c, why, "-");
 	link_unwait(c);
 	client_step(c, CE_CLOSE);
 	s = server_for(c);
@@ -114,7 +123,7 @@ void client_end(struct client *c, const char *sqlstate, const char *message, con
 		unit_pass(c, RV_STARTED);
 		say_error(c, "FATAL", sqlstate, message, detail, hint);
 	}
-	LOG(&c->log, LOG_LEVEL_INFO, "client_ending", "sqlstate=%s why=\"%s\"", sqlstate, why);
+	log_end(c, why, sqlstate);
 	link_unwait(c);
 	client_step(c, CE_LAST);
 	if (s)

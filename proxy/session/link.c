@@ -10,6 +10,7 @@
 #include <strings.h>
 
 #include "pool/pick.h"
+#include "session/login.h"
 #include "session/server.h"
 #include "session/step.h"
 
@@ -218,6 +219,48 @@ struct shard *shard_get(struct hall *h, const struct snapshot_db *db, const char
 	return sh;
 }
 
+static bool same_text(const char *a, const char *b)
+{
+	return strcmp(a ? a : "", b ? b : "") == 0;
+}
+
+/* Would a server logged in by the old entry be wrong by the new one, whatever
+ * its host? */
+static bool retargeted(const struct snapshot_db *old, const struct snapshot_db *new)
+{
+	const struct conf_db_keys *a = &old->conf->k, *b = &new->conf->k;
+
+	return !same_text(a->dbname, b->dbname) || !same_text(a->options, b->options) ||
+	       !same_text(a->application_name, b->application_name);
+}
+
+static bool listed(const struct snapshot_db *db, const struct target *t)
+{
+	size_t i;
+
+	for (i = 0; i < db->target_n; i++)
+		if (db->targets[i] == t)
+			return true;
+	return false;
+}
+
+/* Servers that the new configuration would not have: idle ones go now, the
+ * others at the end of their transaction. Those of unchanged hosts stay. */
+static void retire_servers(struct shard *sh, const struct snapshot_db *db, bool all)
+{
+	struct link *l, *tmp;
+
+	LIST_EACH(l, tmp, &sh->h->servers) {
+		struct server *s = LIST_ENTRY(l, struct server, all);
+
+		if (s->shard != sh || (!all && listed(db, s->target)))
+			continue;
+		s->close_needed = true;
+		if (s->ps.seat == SEAT_IDLE)
+			server_close(s, "configuration changed", true);
+	}
+}
+
 void shard_reconf(struct shard *sh, struct snapshot *snap)
 {
 	const struct snapshot_db *db = snapshot_db(snap, sh->pool.hub->db);
@@ -228,6 +271,7 @@ void shard_reconf(struct shard *sh, struct snapshot *snap)
 		sh->gone = true;
 		return;
 	}
+	retire_servers(sh, db, retargeted(sh->db, db));
 	snapshot_drop(sh->snap);
 	sh->snap = snapshot_hold(snap);
 	sh->db = db;
@@ -266,8 +310,10 @@ void shards_sweep(struct hall *h, bool all)
 static void linked(struct client *c)
 {
 	c->at_start = true;
-	if (c->state != CL_WELCOME)
+	if (c->state != CL_WELCOME) {
 		client_step(c, CE_LINK);
+		server_for(c)->used = true;
+	}
 	STAT_INC(&c->h->stats, assignments);
 }
 
@@ -389,7 +435,9 @@ static bool dial_one(struct shard *sh)
 
 void link_dial(struct shard *sh)
 {
-	while (!sh->gone && pool_wants_dial(&sh->pool))
+	/* After a failure one at a time, until one gets through. */
+	while (!sh->gone && pool_wants_dial(&sh->pool) &&
+	       !(sh->fails && sh->pool.n[SEAT_DIALLING]))
 		if (!dial_one(sh))
 			return;
 }
@@ -409,7 +457,7 @@ static bool outlived(const struct server *s)
 {
 	const struct shard *sh = s->shard;
 
-	return s->close_needed || s->owed.unsure || sh->gone ||
+	return s->close_needed || s->owed.unsure || sh->gone || (s->once && s->used) ||
 	       s->h->w.now_us >= s->expires_us || limit_over(&sh->pool.hub->limit) ||
 	       limit_over(&sh->pool.hub->in->limit) ||
 	       !target_role_suits(s->target, shard_attrs(sh));
@@ -504,6 +552,11 @@ void link_targets_changed(struct hall *h)
 	LIST_EACH(l, tmp, &h->servers) {
 		struct server *s = LIST_ENTRY(l, struct server, all);
 
+		if (s->state == SV_CONNECT || s->state == SV_LOGIN) {
+			if (!target_suits(s->target, shard_attrs(s->shard)))
+				login_failed(s, "08001", "its node is down", false);
+			continue;
+		}
 		if (s->state != SV_LIVE || target_role_suits(s->target, shard_attrs(s->shard)))
 			continue;
 		if (s->ps.seat == SEAT_IDLE)

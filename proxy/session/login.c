@@ -251,7 +251,8 @@ static void done(struct server *s)
 	if (life == CONF_UNSET)
 		life = snap->conf->g.server_lifetime;
 	/* A random tenth less, so that a pool does not die all at once. */
-	s->expires_us = h->w.now_us + (uint64_t)life;
+	s->once = life == 0;
+	s->expires_us = life ? h->w.now_us + (uint64_t)life : UINT64_MAX;
 	if (life >= 10)
 		s->expires_us -= worker_random(&h->w) % ((uint64_t)life / 10);
 	if (hub_welcome_set(&h->sh->hubs, s->shard->pool.hub, s->login->welcome,

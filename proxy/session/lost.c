@@ -91,7 +91,7 @@ bool lost_server(struct client *c, struct server *s, const struct down_why *w)
 {
 	bool cut = s->body_left && !s->body_swallow, block = s->tx != 'I', in_flight;
 	struct verdict v = { 0 };
-	char detail[320];
+	char detail[320], token[64];
 
 	if (cut) {
 		client_step(c, CE_UNLINK);
@@ -114,8 +114,8 @@ bool lost_server(struct client *c, struct server *s, const struct down_why *w)
 	if (c->body_left)
 		c->body_drop = true;
 	if (in_flight || block)
-		LOG(&c->log, LOG_LEVEL_WARN, "server_lost", "sqlstate=%s why=\"%s\"", v.sqlstate,
-		    w->why);
+		LOG(&c->log, LOG_LEVEL_WARN, "server_lost", "sqlstate=%s why=%s", v.sqlstate,
+		    log_token(token, sizeof(token), w->why));
 	client_step(c, CE_UNLINK);
 	server_close(s, w->why, false);
 	return true;

@@ -11,6 +11,7 @@
 #include "session/retry.h"
 #include "session/server.h"
 #include "session/step.h"
+#include "wire/lexer.h"
 #include "wire/wire.h"
 
 int names_pending(struct client *c, const char *name)
@@ -69,7 +70,12 @@ void up_dropped(void *server, const struct owed_entry *e, bool failed)
 	struct server *s = server;
 	struct client *c = client_for(s);
 
-	(void)failed;
+	/* "cached plan must not change result type": whoever prepares the same
+	 * text again is to get a new plan, not this one. */
+	if (failed && s->plan_stale && e->ref && (e->kind == OWED_BIND || e->kind == OWED_EXECUTE)) {
+		stmts_retire(&s->h->stmts, e->ref);
+		s->plan_stale = false;
+	}
 	if (c && is_named_parse(e)) {
 		settle_name(c, false);
 		c->unit.names_lost = true;
@@ -174,4 +180,44 @@ void names_emit_due(struct client *c, struct server *s)
 		unit_pass(c, RV_MEMORY);
 		say(c, b, n);
 	}
+}
+
+/* An identifier as the server reads it: folded, or with its quotes undone. */
+static bool identifier(const struct lex_token *t, char *out, size_t cap)
+{
+	size_t i, n = 0;
+
+	if ((t->kind != LEX_WORD && (t->kind != LEX_QUOTED || t->quote != '"')) || t->len >= cap)
+		return false;
+	for (i = 0; i < t->len; i++) {
+		char ch = t->text[i];
+
+		if (t->kind == LEX_WORD && ch >= 'A' && ch <= 'Z')
+			ch = (char)(ch + 32);
+		if (t->kind == LEX_QUOTED && ch == '"')
+			i++;
+		out[n++] = ch;
+	}
+	out[n] = 0;
+	return true;
+}
+
+bool names_deallocated(const char *sql, size_t n, char *out, size_t cap)
+{
+	struct lex_token t;
+	struct lex l;
+
+	lex_init(&l, sql, n);
+	t = lex_next(&l);
+	if (!lex_is(&t, "deallocate"))
+		return false;
+	t = lex_next(&l);
+	if (lex_is(&t, "prepare"))
+		t = lex_next(&l);
+	if (lex_is(&t, "all") || !identifier(&t, out, cap))
+		return false;
+	do {
+		t = lex_next(&l);
+	} while (t.kind == LEX_PUNCT && t.len == 1 && *t.text == ';');
+	return t.kind == LEX_END;
 }

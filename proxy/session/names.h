@@ -23,4 +23,8 @@ bool names_resend(struct client *c, struct server *s, const uint8_t *msg, uint32
  * carry along: to the client, or to what is held for it. */
 void names_emit_due(struct client *c, struct server *s);
 
+/* Is this text DEALLOCATE [PREPARE] name, and nothing else? out: the name, as
+ * the server would fold it. */
+bool names_deallocated(const char *sql, size_t n, char *out, size_t cap);
+
 #endif

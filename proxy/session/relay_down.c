@@ -326,6 +326,15 @@ static enum step interpret(struct down *d, uint8_t type, enum owed_verdict v, co
 	}
 }
 
+static bool is_stale_plan(const uint8_t *msg, size_t have)
+{
+	struct wire_get g = { msg + WIRE_HEADER, msg + have, false };
+	struct wire_fields f;
+
+	wire_get_fields(g, &f);
+	return strcmp(f.sqlstate, "0A000") == 0;
+}
+
 static enum step one_message(struct down *d)
 {
 	struct server *s = d->s;
@@ -355,6 +364,8 @@ static enum step one_message(struct down *d)
 	if (type == 'Z' && (len != 6 || !strchr("ITE", msg[5])))
 		return gone(d, "server sent a malformed message");
 	local_due(d);
+	if (type == 'E')
+		s->plan_stale = is_stale_plan(msg, have);
 	v = owed_got(&s->owed, (char)type, &settled, up_dropped, s);
 	if (v == OWED_BROKEN)
 		return gone(d, "server is out of step");

@@ -4,6 +4,7 @@
  */
 #include "session/relay_up.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -289,23 +290,64 @@ static enum step settle_gather(struct up *u)
 	return u->g.n ? flush(u) : STEP_ON;
 }
 
-/* ---- one message each ---- */
-
-static enum step up_query(struct up *u, const uint8_t *msg, uint32_t len, bool whole)
+/* DEALLOCATE of a statement that was prepared by protocol: the server knows it
+ * under our name. Sends the Query with that name; *done says so. */
+static enum step up_deallocate(struct up *u, const char *sql, size_t n, bool *done)
 {
 	struct client *c = u->c;
-	struct lex_class k = { 0 };
-	enum step r = room(u, 1, 0);
+	char name[256], sname[STMT_NAME_CAP], text[64];
+	uint8_t b[80];
+	struct wire_put w = wire_put_to(b, sizeof(b));
+	struct stmt *st = NULL;
+	enum step r;
 
-	if (whole && (len < 6 || msg[len - 1] != 0))
-		return refuse(u, "protocol violation", "08P01", "invalid string in message");
+	*done = false;
+	if (c->names.n && names_deallocated(sql, n, name, sizeof(name)))
+		st = stmt_names_get(&c->names, name);
+	if (!st || u->s->tx == 'E')
+		return STEP_ON;
+	r = need_stmt(u, st);
+	if (r == STEP_ON)
+		r = room(u, 1, sizeof(b));
 	if (r == STEP_ON)
 		r = owe(u, 'Q', 0, false, 0, NULL);
 	if (r != STEP_ON)
 		return r;
+	stmt_name(st->id, sname);
+	(void)snprintf(text, sizeof(text), "DEALLOCATE %s", sname);
+	wire_put_msg_str(&w, 'Q', text);
+	gather_copy(&u->g, b, w.len);
+	unit_pass(c, RV_CLASS);
+	c->unit.closed = true;
+	stmt_cache_del(&u->s->cache, st->id);
+	r = settle_gather(u);
+	stmts_put(&c->h->stmts, stmt_names_del(&c->names, name));
+	*done = true;
+	return r;
+}
+
+/* ---- one message each ---- */
+
+static enum step up_query(struct up *u, const uint8_t *msg, uint32_t len, size_t have)
+{
+	struct client *c = u->c;
+	const char *sql = (const char *)msg + WIRE_HEADER;
+	bool whole = have == len, done = false;
+	struct lex_class k = { 0 };
+	enum step r = STEP_ON;
+
+	if (whole && (len < 6 || msg[len - 1] != 0))
+		return refuse(u, "protocol violation", "08P01", "invalid string in message");
 	if (whole)
-		lex_classify((const char *)msg + WIRE_HEADER, len - WIRE_HEADER - 1,
-			     (const char *const *)c->h->snap->deny, &k);
+		lex_classify(sql, len - WIRE_HEADER - 1, (const char *const *)c->h->snap->deny, &k);
+	if (k.first == VERB_DEALLOCATE && k.statements == 1)
+		r = up_deallocate(u, sql, len - WIRE_HEADER - 1, &done);
+	if (r == STEP_ON && !done)
+		r = room(u, 1, 0);
+	if (r == STEP_ON && !done)
+		r = owe(u, 'Q', 0, false, 0, NULL);
+	if (r != STEP_ON || done)
+		return r;
 	if (!whole || !k.sure || k.txn_control)
 		c->commit_sent = true;
 	c->unit.statements = (uint16_t)(k.statements > 60000 ? 60000 : k.statements);
@@ -317,6 +359,8 @@ static enum step up_query(struct up *u, const uint8_t *msg, uint32_t len, bool w
 		drop_unnamed(c);
 		u->s->unnamed_serial = 0;
 	}
+	c->unit.closed = true;
+	pass_whole(u, msg, (uint32_t)have);
 	return r;
 }
 
@@ -461,7 +505,7 @@ static enum step up_bind(struct up *u, const uint8_t *msg, uint32_t len, size_t 
 	if (r == STEP_ON)
 		r = room(u, 5, 64);
 	if (r == STEP_ON)
-		r = owe(u, 'B', 0, false, 0, NULL);
+		r = owe(u, 'B', 0, false, u->s->bound = st ? st->id : 0, NULL);
 	if (r != STEP_ON)
 		return r;
 	STAT_INC(&u->c->h->stats, binds);
@@ -536,7 +580,7 @@ static enum step up_plain(struct up *u, uint8_t type, const uint8_t *msg, uint32
 	enum step r = room(u, 1, 0);
 
 	if (r == STEP_ON)
-		r = owe(u, (char)type, 0, false, 0, NULL);
+		r = owe(u, (char)type, 0, false, type == 'E' ? u->s->bound : 0, NULL);
 	if (r != STEP_ON)
 		return r;
 	switch (type) {
@@ -586,18 +630,9 @@ static size_t needed(uint8_t type, uint32_t len)
 
 static enum step dispatch(struct up *u, uint8_t type, const uint8_t *msg, uint32_t len, size_t have)
 {
-	bool whole = have == len;
-	enum step r;
-
 	switch (type) {
 	case 'Q':
-		r = up_query(u, msg, len, whole);
-		if (r == STEP_ON) {
-			/* up_query may have flushed, never consumed msg itself */
-			u->c->unit.closed = true;
-			pass_whole(u, msg, (uint32_t)have);
-		}
-		return r;
+		return up_query(u, msg, len, have);
 	case 'P':
 		return up_parse(u, msg, len);
 	case 'B':

@@ -126,6 +126,7 @@ void server_close(struct server *s, const char *why, bool polite)
 {
 	static const uint8_t terminate[5] = { 'X', 0, 0, 0, 4 };
 	struct hall *h = s->h;
+	char token[64];
 	bool hungry;
 
 	if (s->state == SV_CLOSED)
@@ -133,7 +134,8 @@ void server_close(struct server *s, const char *why, bool polite)
 	if (polite && s->s.fd >= 0 && !s->s.connecting && !s->s.failed)
 		(void)!stream_send(&s->s, terminate, sizeof(terminate));
 	LOG(&s->log, s->h->snap->conf->g.verbose ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG,
-	    "server_closed", "why=\"%s\" state=%s seat=%d age_us=%llu", why,
+	    "server_closed", "why=%s state=%s seat=%d age_us=%llu",
+	    log_token(token, sizeof(token), why),
 	    server_state_name(s->state), (int)s->ps.seat,
 	    (unsigned long long)(h->w.now_us - s->born_us));
 	server_step(s, SE_FAIL);

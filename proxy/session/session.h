@@ -137,6 +137,8 @@ struct server {
 	struct target *target;
 	char tx;                 /* status of the last ReadyForQuery */
 	bool close_needed;       /* not to be used again */
+	bool plan_stale;         /* the error being handled is 0A000 */
+	bool once, used;         /* server_lifetime = 0: good for one use; has been used */
 	bool crdb;
 	bool syncing;            /* settings of the client are on their way, unproven */
 	bool sync_failed;
@@ -148,6 +150,7 @@ struct server {
 	struct params params;    /* what we or clients have set on it */
 	struct params base;      /* what it reported at login */
 	struct stmt_cache cache;
+	uint64_t bound;          /* statement of the last Bind */
 	uint64_t unnamed_serial; /* whose unnamed statement it holds, 0: none */
 	uint64_t born_us, expires_us, idle_us;
 	char sync_error[6];

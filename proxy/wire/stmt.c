@@ -58,7 +58,7 @@ struct stmt *stmts_get(struct stmts *t, const uint8_t *body, uint32_t len, bool 
 	*fresh = false;
 	if (t->cap)
 		for (s = t->bucket[h & (t->cap - 1)]; s; s = s->next)
-			if (s->hash == h && s->len == len && memcmp(s->body, body, len) == 0) {
+			if (s->hash == h && s->len == len && !s->retired && memcmp(s->body, body, len) == 0) {
 				s->refs++;
 				return s;
 			}
@@ -92,6 +92,17 @@ void stmts_put(struct stmts *t, struct stmt *s)
 	t->n--;
 	t->bytes -= sizeof(*s) + s->len;
 	free(s);
+}
+
+void stmts_retire(struct stmts *t, uint64_t id)
+{
+	uint32_t i;
+	struct stmt *s;
+
+	for (i = 0; i < t->cap; i++)
+		for (s = t->bucket[i]; s; s = s->next)
+			if (s->id == id)
+				s->retired = true;
 }
 
 void stmts_free(struct stmts *t)

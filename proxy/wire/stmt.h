@@ -26,6 +26,7 @@
 struct stmt {
 	unsigned refs;
 	bool retryable;                /* by its text, see wire/lexer.h */
+	bool retired;                  /* not to be shared any more: its plan is stale */
 	bool may_commit;               /* transaction control, or not understood */
 	uint32_t len;
 	uint64_t id;
@@ -48,6 +49,8 @@ void stmts_init(struct stmts *t, unsigned worker, uint64_t seed);
  * NULL when out of memory. */
 struct stmt *stmts_get(struct stmts *t, const uint8_t *body, uint32_t len, bool *fresh);
 void stmts_put(struct stmts *t, struct stmt *s);       /* NULL is fine */
+/* Whoever prepares the text again gets a fresh number, and so a fresh plan. */
+void stmts_retire(struct stmts *t, uint64_t id);
 void stmts_free(struct stmts *t);
 
 /* What a server calls it. */
