@@ -205,7 +205,8 @@ def test_death_inside_a_transaction(weir, cluster, how):
         msgs = c.ask(query('SELECT 1'))
         errs = [m[1] for m in msgs if m[0] == 'E']
         assert len(errs) == 1, msgs
-        assert is_loss(errs[0]['C']), errs
+        # 40001 is true as well: nothing was committed, run it again
+        assert is_loss(errs[0]['C']) or errs[0]['C'] == '40001', errs
         assert errs[0]['S'] == 'ERROR'
         # idle, or failed until the client ends the transaction it believes in
         assert msgs[-1][1] in 'IE'

@@ -73,7 +73,7 @@ def test_hot_counter(weir, pg, how):
 
 def retried(counters):
     """Retries that were made, from SHOW RETRIES."""
-    return counters['retry_attempts']
+    return counters['retried']
 
 
 def seen(counters):
@@ -241,7 +241,7 @@ def test_gives_up_after_max_attempts(weir, pg, calls):
         assert calls() == 4
         assert c.one('SELECT 1') == '1'
     got = w.retries()
-    assert got['retry_exhausted'] == 1 and got['retry_attempts'] == 3 and got['retry_seen'] >= 4, got
+    assert got['retry_exhausted'] == 1 and got['retried'] == 3 and got['retry_seen'] >= 4, got
 
 
 def test_gives_up_after_max_time(weir, pg, calls):
