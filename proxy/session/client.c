@@ -571,6 +571,7 @@ void client_accept(struct hall *h, int fd)
 	name_client(c, fd, ++h->client_ids);
 	stream_open(&c->s, &h->w, fd, &client_stream);
 	atomic_fetch_add_explicit(&h->w.load, 1, memory_order_relaxed);
+	LOG(&c->log, LOG_LEVEL_DEBUG, "client_accepted", "fd=%d", fd);
 	if (key_make(c)) {
 		client_close(c, "the system has no randomness");
 		return;

@@ -291,49 +291,52 @@ static enum step settle_gather(struct up *u)
 }
 
 /* DEALLOCATE of a statement that was prepared by protocol: the server knows it
- * under our name. Sends the Query with that name; *done says so. */
-static enum step up_deallocate(struct up *u, const char *sql, size_t n, bool *done)
+ * under our name. Writes the text with that name to out and takes the client's
+ * name away; *len is 0 when the text is something else. */
+static enum step up_deallocate(struct up *u, const char *sql, size_t n, char out[64], size_t *len)
 {
 	struct client *c = u->c;
-	char name[256], sname[STMT_NAME_CAP], text[64];
-	uint8_t b[80];
-	struct wire_put w = wire_put_to(b, sizeof(b));
+	char name[256], sname[STMT_NAME_CAP];
 	struct stmt *st = NULL;
 	enum step r;
 
-	*done = false;
-	if (c->names.n && names_deallocated(sql, n, name, sizeof(name)))
+	*len = 0;
+	if (c->names.n && u->s->tx != 'E' && names_deallocated(sql, n, name, sizeof(name)))
 		st = stmt_names_get(&c->names, name);
-	if (!st || u->s->tx == 'E')
+	if (!st)
 		return STEP_ON;
 	r = need_stmt(u, st);
 	if (r == STEP_ON)
-		r = room(u, 1, sizeof(b));
-	if (r == STEP_ON)
-		r = owe(u, 'Q', 0, false, 0, NULL);
+		r = settle_gather(u);
 	if (r != STEP_ON)
 		return r;
-	stmt_name(st->id, sname);
-	(void)snprintf(text, sizeof(text), "DEALLOCATE %s", sname);
-	wire_put_msg_str(&w, 'Q', text);
-	gather_copy(&u->g, b, w.len);
 	unit_pass(c, RV_CLASS);
-	c->unit.closed = true;
+	stmt_name(st->id, sname);
+	*len = (size_t)snprintf(out, 64, "DEALLOCATE %s", sname);
 	stmt_cache_del(&u->s->cache, st->id);
-	r = settle_gather(u);
 	stmts_put(&c->h->stmts, stmt_names_del(&c->names, name));
-	*done = true;
-	return r;
+	return STEP_ON;
 }
 
 /* ---- one message each ---- */
+
+static void own_query(struct up *u, const char *text)
+{
+	uint8_t b[80];
+	struct wire_put w = wire_put_to(b, sizeof(b));
+
+	wire_put_msg_str(&w, 'Q', text);
+	gather_copy(&u->g, b, w.len);
+}
 
 static enum step up_query(struct up *u, const uint8_t *msg, uint32_t len, size_t have)
 {
 	struct client *c = u->c;
 	const char *sql = (const char *)msg + WIRE_HEADER;
-	bool whole = have == len, done = false;
+	bool whole = have == len;
 	struct lex_class k = { 0 };
+	char dealloc[64];
+	size_t dealloc_len = 0;
 	enum step r = STEP_ON;
 
 	if (whole && (len < 6 || msg[len - 1] != 0))
@@ -341,12 +344,12 @@ static enum step up_query(struct up *u, const uint8_t *msg, uint32_t len, size_t
 	if (whole)
 		lex_classify(sql, len - WIRE_HEADER - 1, (const char *const *)c->h->snap->deny, &k);
 	if (k.first == VERB_DEALLOCATE && k.statements == 1)
-		r = up_deallocate(u, sql, len - WIRE_HEADER - 1, &done);
-	if (r == STEP_ON && !done)
-		r = room(u, 1, 0);
-	if (r == STEP_ON && !done)
+		r = up_deallocate(u, sql, len - WIRE_HEADER - 1, dealloc, &dealloc_len);
+	if (r == STEP_ON)
+		r = room(u, 1, 80);
+	if (r == STEP_ON)
 		r = owe(u, 'Q', 0, false, 0, NULL);
-	if (r != STEP_ON || done)
+	if (r != STEP_ON)
 		return r;
 	if (!whole || !k.sure || k.txn_control)
 		c->commit_sent = true;
@@ -360,7 +363,10 @@ static enum step up_query(struct up *u, const uint8_t *msg, uint32_t len, size_t
 		u->s->unnamed_serial = 0;
 	}
 	c->unit.closed = true;
-	pass_whole(u, msg, (uint32_t)have);
+	if (dealloc_len)
+		own_query(u, dealloc);
+	else
+		pass_whole(u, msg, (uint32_t)have);
 	return r;
 }
 
@@ -410,14 +416,24 @@ static enum step up_parse(struct up *u, const uint8_t *msg, uint32_t len)
 	struct wire_get g = wire_body(msg, len);
 	const char *name = wire_get_str(&g, NULL);
 	const uint8_t *body = g.p;
+	size_t sql_len, dealloc_len, body_len = wire_left(&g);
+	char dealloc[64] = { 0 };
 	bool fresh, live;
 	struct stmt *st;
-	enum step r;
+	enum step r = STEP_ON;
 
-	(void)wire_get_str(&g, NULL);
+	(void)wire_get_str(&g, &sql_len);
 	if (g.bad)
 		return refuse(u, "protocol violation", "08P01", "malformed Parse message");
-	st = stmts_get(&c->h->stmts, body, (uint32_t)(g.end - body), &fresh);
+	if (!*name)
+		r = up_deallocate(u, (const char *)body, sql_len, dealloc, &dealloc_len);
+	if (r != STEP_ON)
+		return r;
+	if (!*name && dealloc_len) {
+		body = (const uint8_t *)dealloc; /* text, zero, no parameter types */
+		body_len = dealloc_len + 3;
+	}
+	st = stmts_get(&c->h->stmts, body, (uint32_t)body_len, &fresh);
 	if (!st)
 		return refuse(u, "out of memory", "53200", "out of memory");
 	if (fresh)
