@@ -33,7 +33,7 @@ sys.dont_write_bytecode = True
 import psycopg2  # noqa: E402
 
 import wire  # noqa: E402
-from cluster import BIN, SETUP, Cluster, Postgres, alive, make_base, until  # noqa: E402
+from cluster import BIN, SETUP, Cluster, Postgres, alive, make_base, tail, until  # noqa: E402
 
 PGWEIR = os.environ.get('PGWEIR') or os.path.join(ROOT, 'build', 'pgweir')
 KEEP = os.environ.get('DEMO_KEEP', '') not in ('', '0')
@@ -47,6 +47,7 @@ def say(text):
 
 class Pgweir:
     def __init__(self, uri, base, name):
+        self.name = name
         self.log = os.path.join(base, name + '.log')
         with open(self.log, 'wb') as err:
             self.proc = subprocess.Popen([PGWEIR, uri, '-p', '0'], stdin=subprocess.DEVNULL,
@@ -72,13 +73,8 @@ class Pgweir:
 
     def absorbed(self):
         """Retries that were made so far."""
-        n = 0
-        for row in self.console('SHOW RETRIES'):
-            vals = list(row.items())
-            if len(vals) == 2 and vals[0][1] == 'retried':
-                n += int(vals[1][1])
-            n += int(row.get('retried') or 0)
-        return n
+        rows = {r['name']: int(r['value']) for r in self.console('SHOW RETRIES')}
+        return rows['retried']
 
     def stop(self):
         if self.proc.poll() is None:
@@ -177,7 +173,7 @@ class Transactions(Load):
 class Reads(Load):
     def step(self, client, c):
         with c.cursor() as k:
-            k.execute('SELECT n FROM hot WHERE id = %d' % (client.done % 4))
+            k.execute('SELECT abalance FROM pgbench_accounts WHERE aid = %d' % (client.done % 1000 + 1))
             k.fetchone()
 
 
@@ -223,7 +219,19 @@ class Pgbench:
 class Demo:
     def __init__(self):
         self.base = make_base()
+        self.daemons = []
         self.cleanup = [lambda: shutil.rmtree(self.base, ignore_errors=True)]
+
+    def explain(self):
+        """What there is to see when something went wrong."""
+        for w in self.daemons:
+            print('---- end of the log of ' + w.name, file=sys.stderr)
+            print(tail(w.log, 25), file=sys.stderr)
+            for sql in ('SHOW POOLS', 'SHOW NODES', 'SHOW LISTS'):
+                try:
+                    print('%s: %s' % (sql, w.console(sql)), file=sys.stderr)
+                except Exception as e:  # pylint: disable=broad-except
+                    print('%s: %s' % (sql, e), file=sys.stderr)
 
     def close(self):
         for fn in reversed(self.cleanup):
@@ -264,6 +272,7 @@ class Demo:
 
     def pgweir(self, uri, name):
         w = Pgweir(uri, self.base, name)
+        self.daemons.append(w)
         self.cleanup.append(w.stop)
         return w
 
@@ -282,7 +291,7 @@ class Demo:
         ro = self.pgweir(cl.uri(target_session_attrs='prefer-standby'), 'pgweir-ro')
 
         hot, tx, reads = Hot('hot counter', 8, rw.port, 'hot'), Transactions('transactions', 4, rw.port, 'app'), \
-            Reads('reads', 4, ro.port, 'hot')
+            Reads('reads', 4, ro.port, 'app')
         loads = [hot, tx, reads]
         b1 = self.pgbench('read-write', rw.port, '-c', '4', '-T', str(STEADY - 1))
         b2 = self.pgbench('read-only', ro.port, '-S', '-c', '4', '-T', str(STEADY + AFTER))
@@ -362,6 +371,9 @@ def main():
     demo = Demo()
     try:
         status = demo.run()
+    except Exception:
+        demo.explain()
+        raise
     finally:
         # a second Ctrl-C must not leave half of it running
         for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

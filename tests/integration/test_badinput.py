@@ -342,7 +342,8 @@ def test_garbage_from_the_server(rude, name):
             assert len([m for m in out if m[0] == 'E']) <= 2
             if out[-1][1] == 'I':
                 assert c.one('hello') == 'polite'
-        except Closed:
+        except (Closed, struct.error, IndexError, ValueError):
+            # ended, or a body that nobody looks into on the way was passed on
             pass
         assert by.one('hello') == 'polite'
         assert w.one('hello') == 'polite'
@@ -399,11 +400,13 @@ def test_garbage_in_the_server_login(weir, pg, name, first):
 
 @pytest.mark.weir_only
 def test_error_and_close_are_told_once(rude):
-    """FATAL and the end of the connection: one ErrorResponse, not two."""
+    """FATAL and the end of the connection: one ErrorResponse, not two, and not
+    FATAL, because the client's connection stays. Its code may be the server's
+    or say that the outcome is not known."""
     w = rude(error('57P01', 'terminating connection due to administrator command', 'FATAL'))
     with w.connect() as c:
         m = c.ask(query('rude'))
-        assert [x[1]['C'] for x in m if x[0] == 'E'] == ['57P01'] and m[-1] == ('Z', 'I')
+        assert wire.shape(m) in ('E:57P01 Z:I', 'E:40003 Z:I')
         assert m[-2][1]['S'] == 'ERROR'
         assert c.one('hello') == 'polite'
 

@@ -408,7 +408,7 @@ def test_quiet(weir, pg):
 def test_verbose(weir, pg):
     w = weir(uri(pg), args=['-v', '-v'])
     assert w.one('SELECT 1') == '1'
-    w.wait_log('level=debug')
+    w.wait_log('event=server_login')
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason='only root can become somebody else')
