@@ -18,12 +18,12 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "conf/version.h"
 #include "console/admin.h"
 #include "health/probe.h"
 #include "io/listen.h"
 #include "notify.h"
 #include "session/hall.h"
-#include "version.h"
 
 /* Connections beyond max_client_conn that may be in their startup (and be told
  * that there are too many). */

@@ -8,8 +8,8 @@
 #include <string.h>
 
 #include "conf/conf.h"
+#include "conf/version.h"
 #include "daemon.h"
-#include "version.h"
 
 static const char usage[] =
 	"pgweir: a pooling, failing-over, retrying PostgreSQL endpoint\n"

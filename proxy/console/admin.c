@@ -8,9 +8,9 @@
 #include <string.h>
 #include <strings.h>
 
+#include "conf/version.h"
 #include "console/rows.h"
 #include "session/step.h"
-#include "version.h"
 
 typedef void show_fn(struct client *c, struct rows *r);
 

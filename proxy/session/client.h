@@ -16,12 +16,6 @@ void client_accept(struct hall *h, int fd);
 /* Handles what there is for c to do: its buffer (readable: and its socket). */
 void client_run(struct client *c, bool readable);
 
-/* Ends the session; idempotent. why: a word for the log. */
-void client_close(struct client *c, const char *why);
-/* Tells it (FATAL) and ends the session once that has gone. */
-void client_end(struct client *c, const char *sqlstate, const char *message, const char *detail,
-		const char *hint, const char *why);
-
 /* Upcalls of the server side (struct server_up). */
 void client_server_readable(struct server *s);
 void client_server_drained(struct server *s);

@@ -10,12 +10,15 @@
 
 #include "session/cancel.h"
 #include "session/client.h"
+#include "session/ending.h"
 #include "session/link.h"
+#include "session/login.h"
 #include "session/server.h"
 
 #define TICK_US 333000u
 
 static const struct server_up server_up = {
+	.connected = login_begin,
 	.live = client_server_live,
 	.readable = client_server_readable,
 	.drained = client_server_drained,

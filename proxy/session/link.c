@@ -42,14 +42,14 @@ static struct shard *shard_of(struct hall *h, const void *hub)
 
 static void post_server(struct server *s, unsigned to);
 
-static bool evict_one(struct hall *h, const void *db, const struct hub *not_of)
+static bool evict_one(struct hall *h, const void *db, const struct shard *not_of)
 {
 	struct shard *sh;
 
 	for (sh = h->shards; sh; sh = sh->next) {
 		struct pool_server *ps = pool_oldest_idle(&sh->pool);
 
-		if (sh->pool.hub->in != db || sh->pool.hub == not_of || !ps)
+		if (sh->pool.hub->in != db || sh == not_of || !ps)
 			continue;
 		server_close(server_of(ps), "makes room for another pool of its database", true);
 		return true;
@@ -374,7 +374,7 @@ static void ask_evict(struct shard *sh)
 	struct hall *h = sh->h;
 	unsigned i;
 
-	if (evict_one(h, sh->pool.hub->in, sh->pool.hub) || sh->asked)
+	if (evict_one(h, sh->pool.hub->in, sh) || sh->asked)
 		return;
 	sh->asked = true;
 	for (i = 0; i < h->sh->hall_n; i++)

@@ -4,6 +4,7 @@
  */
 #include "session/login.h"
 
+#include <errno.h>
 #include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,24 +13,6 @@
 #include "session/server.h"
 #include "session/step.h"
 #include "wire/wire.h"
-
-#define WELCOME_MAX 8192u
-
-struct server_login {
-	struct scram_client scram;
-	bool scram_begun, scram_done, ok;
-	uint8_t welcome[WELCOME_MAX];
-	size_t welcome_len;
-};
-
-void login_end(struct server *s)
-{
-	if (!s->login)
-		return;
-	scram_client_wipe(&s->login->scram);
-	free(s->login);
-	s->login = NULL;
-}
 
 void login_failed(struct server *s, const char *sqlstate, const char *message, bool hard)
 {
@@ -46,7 +29,7 @@ void login_failed(struct server *s, const char *sqlstate, const char *message, b
 	up->failed(sh, t, code, text, hard);
 }
 
-void login_begin(struct server *s)
+void login_begin(struct server *s, int error)
 {
 	const struct conf_db_keys *k = &s->shard->db->conf->k;
 	const char *app = k->application_name ? k->application_name :
@@ -54,6 +37,11 @@ void login_begin(struct server *s)
 	uint8_t b[4096];
 	struct wire_put w = wire_put_to(b, sizeof(b));
 
+	if (error) {
+		login_failed(s, "08001", strerror(error), error != ETIMEDOUT);
+		return;
+	}
+	server_step(s, SE_CONNECTED);
 	s->login = calloc(1, sizeof(*s->login));
 	if (!s->login) {
 		login_failed(s, "53200", "out of memory", false);
@@ -258,7 +246,7 @@ static void done(struct server *s)
 	if (hub_welcome_set(&h->sh->hubs, s->shard->pool.hub, s->login->welcome,
 			    s->login->welcome_len))
 		LOG(&s->log, LOG_LEVEL_WARN, "out_of_memory", NULL);
-	login_end(s);
+	server_login_end(s);
 	deadline_clear(&s->dl);
 	server_step(s, SE_READY);
 	s->idle_us = h->w.now_us;

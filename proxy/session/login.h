@@ -8,11 +8,10 @@
 
 #include "session/session.h"
 
-void login_begin(struct server *s);
+/* The TCP connection is there (error 0), or not. */
+void login_begin(struct server *s, int error);
 void login_readable(struct server *s);
 /* Closes s and tells up->failed. */
 void login_failed(struct server *s, const char *sqlstate, const char *message, bool hard);
-/* Frees what only the login needed. */
-void login_end(struct server *s);
 
 #endif

@@ -10,6 +10,7 @@
 #include "session/names.h"
 #include "session/server.h"
 #include "session/step.h"
+#include "session/unit.h"
 #include "wire/lexer.h"
 #include "wire/wire.h"
 

@@ -1,4 +1,4 @@
-/* proxy/session/names.c - see names.h and relay_up.h
+/* proxy/session/names.c - see names.h
  *
  * SPDX-License-Identifier: ISC
  */
@@ -7,10 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "session/relay_up.h"
 #include "session/retry.h"
 #include "session/server.h"
 #include "session/step.h"
+#include "session/unit.h"
 #include "wire/lexer.h"
 #include "wire/wire.h"
 
@@ -57,7 +57,7 @@ static bool is_named_parse(const struct owed_entry *e)
 	return e->kind == OWED_PARSE && !e->swallow && e->ref && e->ref != REF_UNNAMED;
 }
 
-void up_settled(struct server *s, const struct owed_entry *e)
+void names_settled(struct server *s, const struct owed_entry *e)
 {
 	struct client *c = client_for(s);
 
@@ -65,7 +65,7 @@ void up_settled(struct server *s, const struct owed_entry *e)
 		settle_name(c, true);
 }
 
-void up_dropped(void *server, const struct owed_entry *e, bool failed)
+void names_dropped(void *server, const struct owed_entry *e, bool failed)
 {
 	struct server *s = server;
 	struct client *c = client_for(s);
@@ -94,62 +94,14 @@ void up_dropped(void *server, const struct owed_entry *e, bool failed)
 	}
 }
 
-size_t up_local_reply(struct server *s, uint64_t ref, uint8_t out[5])
+size_t names_reply(struct server *s, uint64_t ref, uint8_t out[5])
 {
 	struct owed_entry e = { OWED_LOCAL, false, ref };
 
-	up_settled(s, &e);
+	names_settled(s, &e);
 	out[0] = ref == LOCAL_PARSE_COMPLETE ? '1' : '3';
 	wire_set_u32(out + 1, 4);
 	return 5;
-}
-
-/* The id in one of our own statement names. */
-static uint64_t id_of(const char *name)
-{
-	return strncmp(name, "pgweir_", 7) == 0 ? strtoull(name + 7, NULL, 16) : 0;
-}
-
-static bool close_first(struct server *s, const char *name)
-{
-	uint8_t b[64];
-	struct wire_put w = wire_put_to(b, sizeof(b));
-
-	wire_begin(&w, 'C');
-	wire_put_u8(&w, 'S');
-	wire_put_str(&w, name);
-	wire_end(&w);
-	return !w.bad && !owed_sent(&s->owed, 'C', 0, true, 0, NULL) &&
-	       stream_send(&s->s, b, w.len) != IO_FAIL;
-}
-
-bool names_resend(struct client *c, struct server *s, const uint8_t *msg, uint32_t len,
-		  bool swallow)
-{
-	struct wire_get g = wire_body(msg, len);
-	char what = 0;
-	uint64_t ref = 0;
-
-	if (msg[0] == 'P') {
-		const char *name = wire_get_str(&g, NULL);
-
-		ref = *name ? id_of(name) : REF_UNNAMED;
-		if (*name && stmt_cache_use(&s->cache, ref) && !close_first(s, name))
-			return false;
-		if (*name && stmt_cache_add(&s->cache, ref))
-			return false;
-		if (!*name)
-			s->unnamed_serial = c->unnamed_serial;
-		/* The name itself was settled by the first attempt, or undone
-		 * with it; its registration is the client's and stays. */
-		if (*name && !swallow)
-			ref = 0;
-	} else if (msg[0] == 'D' || msg[0] == 'C') {
-		what = (char)wire_get_u8(&g);
-	}
-	if (owed_sent(&s->owed, (char)msg[0], what, swallow, ref, NULL))
-		return false;
-	return stream_send(&s->s, msg, len) != IO_FAIL;
 }
 
 static bool all_local(const struct owed *o)
@@ -171,7 +123,7 @@ void names_emit_due(struct client *c, struct server *s)
 	if (!s->owed.n || !all_local(&s->owed))
 		return;
 	while (owed_local_due(&s->owed, &ref)) {
-		size_t n = up_local_reply(s, ref, b);
+		size_t n = names_reply(s, ref, b);
 
 		if (c->unit.state == UNIT_ARMED &&
 		    !hold_add(&c->unit.back, b, n, (size_t)g->retry_hold_max, &c->h->sh->held_bytes,

@@ -12,6 +12,7 @@
 #include "session/retry.h"
 #include "session/server.h"
 #include "session/step.h"
+#include "session/unit.h"
 #include "wire/wire.h"
 
 /* One pass over the server's buffer. */
@@ -115,7 +116,7 @@ static void local_due(struct down *d)
 	uint64_t ref;
 
 	while (owed_local_due(&d->s->owed, &ref)) {
-		size_t n = up_local_reply(d->s, ref, b);
+		size_t n = names_reply(d->s, ref, b);
 
 		if (!d->c)
 			continue;
@@ -366,11 +367,11 @@ static enum step one_message(struct down *d)
 	local_due(d);
 	if (type == 'E')
 		s->plan_stale = is_stale_plan(msg, have);
-	v = owed_got(&s->owed, (char)type, &settled, up_dropped, s);
+	v = owed_got(&s->owed, (char)type, &settled, names_dropped, s);
 	if (v == OWED_BROKEN)
 		return gone(d, "server is out of step");
 	if (settled.kind != OWED_KIND_N && type != 'E')
-		up_settled(s, &settled);
+		names_settled(s, &settled);
 	if (interpret(d, type, v, msg, have) == STEP_SERVER)
 		return STEP_SERVER;
 	if (v == OWED_FORWARD || type == 'A' || (v == OWED_ASYNC && type != 'E'))

@@ -13,6 +13,7 @@
 #include "session/retry.h"
 #include "session/server.h"
 #include "session/step.h"
+#include "session/unit.h"
 #include "wire/lexer.h"
 #include "wire/wire.h"
 
@@ -36,73 +37,6 @@ static enum step refuse(struct up *u, const char *why, const char *sqlstate, con
 	u->why->sqlstate = sqlstate;
 	u->why->message = message;
 	return STEP_CLIENT;
-}
-
-/* ---- the unit and its log ---- */
-
-void unit_end(struct client *c)
-{
-	_Atomic int64_t *held = &c->h->sh->held_bytes;
-
-	c->unit.state = UNIT_NONE;
-	hold_clear(&c->unit.log, held);
-	hold_clear(&c->unit.back, held);
-}
-
-void unit_pass(struct client *c, unsigned reason)
-{
-	struct unit *u = &c->unit;
-
-	if (u->state == UNIT_PASS && u->refused == RV_RETRY)
-		u->refused = (uint8_t)reason; /* observed only */
-	if (u->state != UNIT_ARMED)
-		return;
-	u->state = UNIT_PASS;
-	u->refused = (uint8_t)reason;
-	deadline_clear(&c->idle_dl); /* retry_hold_time */
-	if (u->back.len) {
-		STAT_ADD(&c->h->stats, sent_bytes, u->back.len);
-		(void)!stream_send(&c->s, u->back.p, u->back.len);
-	}
-	hold_clear(&u->log, &c->h->sh->held_bytes);
-	hold_clear(&u->back, &c->h->sh->held_bytes);
-}
-
-static void unit_begin(struct client *c, const struct server *s)
-{
-	struct unit *u = &c->unit;
-	struct hold log = u->log, back = u->back;
-
-	*u = (struct unit){ .log = log, .back = back };
-	u->explicit_txn = s->tx != 'I';
-	c->at_start = false;
-	u->state = UNIT_PASS;
-	if (u->explicit_txn)
-		u->refused = RV_TXN;
-	else if (c->retry == RETRY_OFF || c->retry_off)
-		u->refused = RV_SESSION;
-	else if (c->retry == RETRY_OBSERVE)
-		u->refused = RV_RETRY; /* would be, so far */
-	else
-		u->state = UNIT_ARMED;
-}
-
-static void log_bytes(struct client *c, const void *p, size_t n)
-{
-	const struct conf_global *g = &c->h->snap->conf->g;
-
-	if (c->unit.state != UNIT_ARMED)
-		return;
-	if (hold_add(&c->unit.log, p, n, (size_t)g->retry_hold_max, &c->h->sh->held_bytes,
-		     g->retry_mem_total))
-		unit_pass(c, RV_MEMORY);
-}
-
-static void log_begin(struct client *c, enum up_record kind)
-{
-	uint8_t k = (uint8_t)kind;
-
-	log_bytes(c, &k, 1);
 }
 
 /* ---- sending ---- */
@@ -138,15 +72,15 @@ static enum step owe(struct up *u, char type, char what, bool swallow, uint64_t 
 	return STEP_ON;
 }
 
-static enum step owe_local(struct up *u, enum up_local what, bool *live)
+static enum step owe_local(struct up *u, enum names_local what, bool *live)
 {
 	uint64_t ref = what;
 
 	if (owed_sent_local(&u->s->owed, ref, live))
 		return refuse(u, "out of memory", "53200", "out of memory");
 	if (*live) {
-		log_begin(u->c, UP_LOCAL);
-		log_bytes(u->c, &ref, sizeof(ref));
+		unit_record(u->c, UNIT_LOCAL);
+		unit_log(u->c, &ref, sizeof(ref));
 	}
 	return STEP_ON;
 }
@@ -154,8 +88,8 @@ static enum step owe_local(struct up *u, enum up_local what, bool *live)
 /* The message at `at`, as it is. */
 static void pass_whole(struct up *u, const uint8_t *msg, uint32_t len)
 {
-	log_begin(u->c, UP_FORWARD);
-	log_bytes(u->c, msg, len);
+	unit_record(u->c, UNIT_FORWARD);
+	unit_log(u->c, msg, len);
 	gather_range(&u->g, msg, len);
 }
 
@@ -195,8 +129,8 @@ static enum step evict(struct up *u)
 		wire_put_u8(&w, 'S');
 		wire_put_str(&w, name);
 		wire_end(&w);
-		log_begin(u->c, UP_SWALLOW);
-		log_bytes(u->c, b, w.len);
+		unit_record(u->c, UNIT_SWALLOW);
+		unit_log(u->c, b, w.len);
 		gather_copy(&u->g, b, w.len);
 		stmt_cache_del(&u->s->cache, id);
 	}
@@ -218,9 +152,9 @@ static enum step send_parse(struct up *u, const struct stmt *st, const char *nam
 	wire_put_u8(&w, 'P');
 	wire_put_u32(&w, (uint32_t)(4 + strlen(name) + 1 + st->len));
 	wire_put_str(&w, name);
-	log_begin(u->c, swallow ? UP_SWALLOW : UP_FORWARD);
-	log_bytes(u->c, head, w.len);
-	log_bytes(u->c, st->body, st->len);
+	unit_record(u->c, swallow ? UNIT_SWALLOW : UNIT_FORWARD);
+	unit_log(u->c, head, w.len);
+	unit_log(u->c, st->body, st->len);
 	gather_copy(&u->g, head, w.len);
 	gather_range(&u->g, st->body, st->len);
 	STAT_INC(&u->c->h->stats, server_parses);
@@ -269,8 +203,8 @@ static enum step need_unnamed(struct up *u)
 		r = owe(u, 'C', 0, true, 0, &live);
 	if (r != STEP_ON || !live)
 		return r;
-	log_begin(c, UP_SWALLOW);
-	log_bytes(c, close_unnamed, sizeof(close_unnamed));
+	unit_record(c, UNIT_SWALLOW);
+	unit_log(c, close_unnamed, sizeof(close_unnamed));
 	gather_copy(&u->g, close_unnamed, sizeof(close_unnamed));
 	s->unnamed_serial = 0;
 	return STEP_ON;
@@ -491,11 +425,11 @@ static enum step send_renamed(struct up *u, uint8_t type, const uint8_t *msg, si
 	stmt_name(st->id, name);
 	head[0] = type;
 	wire_set_u32(head + 1, (uint32_t)(len - 1 - strlen(old) + strlen(name)));
-	log_begin(u->c, UP_FORWARD);
-	log_bytes(u->c, head, sizeof(head));
-	log_bytes(u->c, msg + WIRE_HEADER, before);
-	log_bytes(u->c, name, strlen(name) + 1);
-	log_bytes(u->c, msg + tail, have - tail);
+	unit_record(u->c, UNIT_FORWARD);
+	unit_log(u->c, head, sizeof(head));
+	unit_log(u->c, msg + WIRE_HEADER, before);
+	unit_log(u->c, name, strlen(name) + 1);
+	unit_log(u->c, msg + tail, have - tail);
 	gather_copy(&u->g, head, sizeof(head));
 	gather_range(&u->g, msg + WIRE_HEADER, before);
 	gather_copy(&u->g, name, strlen(name) + 1);
@@ -817,68 +751,4 @@ enum relay relay_up(struct client *c, bool readable, struct up_why *why)
 		if (stream_have(&c->s) - had < BUF_CAP / 2 && c->s.in->end < c->s.in->cap)
 			readable = false;
 	}
-}
-
-/* ---- settings ---- */
-
-int up_sync_settings(struct client *c, struct server *s, bool *sent)
-{
-	uint8_t b[GATHER_OWN];
-	uint8_t *big = NULL;
-	struct wire_put w = wire_put_to(b, sizeof(b));
-	int n = params_diff(&c->params, &s->params, &w), rc = -1;
-
-	*sent = false;
-	if (n < 0) {
-		big = malloc(4 * PARAMS_BYTES_MAX + 16 * PARAMS_MAX * 8);
-		if (!big)
-			return -1;
-		w = wire_put_to(big, 4 * PARAMS_BYTES_MAX + 16 * PARAMS_MAX * 8);
-		n = params_diff(&c->params, &s->params, &w);
-	}
-	if (n == 0)
-		rc = 0;
-	*sent = n > 0;
-	while (n-- > 0)
-		if (owed_sent(&s->owed, 'Q', 0, true, 0, NULL))
-			goto out;
-	if (*sent && stream_send(&s->s, w.p, w.len) != IO_FAIL) {
-		s->unnamed_serial = 0;
-		rc = params_copy(&s->params, &c->params);
-	}
-out:
-	free(big);
-	return rc;
-}
-
-/* ---- running a unit again ---- */
-
-bool up_resend(struct client *c, struct server *s)
-{
-	struct hold *log = &c->unit.log;
-	size_t at = 0;
-
-	hold_clear(&c->unit.back, &c->h->sh->held_bytes);
-	c->unit.failed = c->unit.other_error = false;
-	c->unit.complete_seen = c->unit.commit_seen = false;
-	c->unit.completes = 0;
-	while (at < log->len) {
-		uint8_t kind = log->p[at++], type = 0;
-		uint32_t len = 0;
-
-		if (kind == UP_LOCAL) {
-			uint64_t ref;
-
-			memcpy(&ref, log->p + at, sizeof(ref));
-			at += sizeof(ref);
-			if (owed_sent_local(&s->owed, ref, NULL))
-				return false;
-			continue;
-		}
-		if (wire_header(log->p + at, log->len - at, &type, &len) != WIRE_OK ||
-		    len > log->len - at || !names_resend(c, s, log->p + at, len, kind == UP_SWALLOW))
-			return false;
-		at += len;
-	}
-	return true;
 }

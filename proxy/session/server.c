@@ -10,25 +10,20 @@
 #include <string.h>
 #include <strings.h>
 
-#include "session/login.h"
 #include "session/step.h"
 
 static void on_readable(struct stream *st)
 {
 	struct server *s = LIST_ENTRY(st, struct server, s);
 
-	if (s->state == SV_LOGIN)
-		login_readable(s);
-	else
-		s->h->up->readable(s);
+	s->h->up->readable(s);
 }
 
 static void on_drained(struct stream *st)
 {
 	struct server *s = LIST_ENTRY(st, struct server, s);
 
-	if (s->state != SV_LOGIN)
-		s->h->up->drained(s);
+	s->h->up->drained(s);
 }
 
 static void on_connected(struct stream *st, int error)
@@ -39,14 +34,9 @@ static void on_connected(struct stream *st, int error)
 				  (int)g->tcp_keepintvl, (int)g->tcp_keepcnt,
 				  (int)g->tcp_user_timeout };
 
-	if (error) {
-		login_failed(s, "08001", strerror(error), error != ETIMEDOUT);
-		return;
-	}
-	if (s->target->addr.sock.sa.sa_family != AF_UNIX)
+	if (!error && s->target->addr.sock.sa.sa_family != AF_UNIX)
 		stream_tcp_options(st->fd, &tcp);
-	server_step(s, SE_CONNECTED);
-	login_begin(s);
+	s->h->up->connected(s, error);
 }
 
 static const struct stream_ops server_stream = { on_readable, on_drained, on_connected };
@@ -55,10 +45,7 @@ static void on_deadline(struct deadline *d)
 {
 	struct server *s = LIST_ENTRY(d, struct server, dl);
 
-	if (s->state == SV_CONNECT || s->state == SV_LOGIN)
-		login_failed(s, "08001", "server_connect_timeout", false);
-	else
-		s->h->up->late(s);
+	s->h->up->late(s);
 }
 
 static void name_server(struct server *s)
@@ -122,6 +109,15 @@ enum pool_grant server_dial(struct shard *sh, struct target *t)
 	return POOL_OK;
 }
 
+void server_login_end(struct server *s)
+{
+	if (!s->login)
+		return;
+	scram_client_wipe(&s->login->scram);
+	free(s->login);
+	s->login = NULL;
+}
+
 void server_close(struct server *s, const char *why, bool polite)
 {
 	static const uint8_t terminate[5] = { 'X', 0, 0, 0, 4 };
@@ -142,7 +138,7 @@ void server_close(struct server *s, const char *why, bool polite)
 	deadline_clear(&s->dl);
 	list_del(&s->all);
 	stream_close(&s->s);
-	login_end(s);
+	server_login_end(s);
 	atomic_fetch_sub(&s->target->conns, 1);
 	s->shard->servers--;
 	hungry = pool_drop(&s->ps);

@@ -21,6 +21,9 @@ enum pool_grant server_dial(struct shard *sh, struct target *t);
  * a word for the log. polite: sends Terminate first. */
 void server_close(struct server *s, const char *why, bool polite);
 
+/* Frees what only the login needed. */
+void server_login_end(struct server *s);
+
 /* One cancel for s less. true: it was the last one and s is not closed. A
  * closed server is freed with its last cancel. */
 bool server_uncancel(struct server *s);

@@ -72,7 +72,7 @@ struct unit {
 	uint16_t statements;     /* believed by the lexer */
 	uint16_t completes;      /* CommandComplete messages */
 	uint64_t first_fail_us;
-	struct hold log;         /* frontend records, see relay_up.h */
+	struct hold log;         /* frontend records, see unit.h */
 	struct hold back;        /* backend bytes held back */
 };
 
@@ -123,6 +123,16 @@ struct client {
 struct pending_name {
 	struct pending_name *next;
 	char name[];
+};
+
+#define WELCOME_MAX 8192u
+
+/* What only a server login needs. */
+struct server_login {
+	struct scram_client scram;
+	bool scram_begun, scram_done, ok;
+	uint8_t welcome[WELCOME_MAX];  /* the ParameterStatus messages */
+	size_t welcome_len;
 };
 
 struct server {
@@ -191,15 +201,16 @@ struct shard {
 
 /* What the lower modules of session/ tell the upper ones. */
 struct server_up {
+	void (*connected)(struct server *s, int error);  /* errno or 0 */
 	void (*live)(struct server *s);          /* logged in, sits on no client's seat */
-	void (*readable)(struct server *s);      /* state live or clean */
+	void (*readable)(struct server *s);
 	void (*drained)(struct server *s);
 	/* Dial or login failed; s is closed already. refused: the server said
 	 * so itself (sqlstate), and another host would say the same. */
 	void (*failed)(struct shard *sh, struct target *t, const char *sqlstate,
 		       const char *message, bool hard);
 	void (*tokens)(struct hall *h);          /* somebody somewhere waits for a token */
-	void (*late)(struct server *s);          /* did not come clean in time */
+	void (*late)(struct server *s);          /* has not logged in or come clean in time */
 	void (*cancelled)(struct client *c);     /* in backoff or waiting: there is no query to cancel */
 };
 

@@ -14,8 +14,6 @@
 #include "session/step.h"
 #include "wire/wire.h"
 
-#define WELCOME_MAX 8192u
-
 static enum startup refuse(struct startup_no *no, const char *sqlstate, const char *why,
 			   const char *hint)
 {

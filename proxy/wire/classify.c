@@ -355,6 +355,8 @@ static bool is_denied(const struct name *n, const char *const *more)
 	char name[NAME_MAX_LEN];
 	size_t i, len = n->len < sizeof(name) ? n->len : sizeof(name);
 
+	if (len == 0) /* "" is no identifier anywhere */
+		return false;
 	for (i = 0; i < len; i++)
 		name[i] = lower(n->text[i]);
 	for (i = 0; more != NULL && more[i] != NULL; i++)

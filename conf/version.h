@@ -1,0 +1,10 @@
+/* conf/version.h - the one place of the version.
+ *
+ * SPDX-License-Identifier: ISC
+ */
+#ifndef PGWEIR_CONF_VERSION_H
+#define PGWEIR_CONF_VERSION_H
+
+#define PGWEIR_VERSION "0.1.0"
+
+#endif

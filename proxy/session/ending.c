@@ -1,0 +1,132 @@
+/* proxy/session/ending.c - see ending.h
+ *
+ * SPDX-License-Identifier: ISC
+ */
+#include "session/ending.h"
+
+#include <stdlib.h>
+
+#include "session/cancel.h"
+#include "session/link.h"
+#include "session/names.h"
+#include "session/retry.h"
+#include "session/server.h"
+#include "session/startup.h"
+#include "session/step.h"
+#include "session/unit.h"
+
+#define LINGER_US 2000000u
+
+static void bury(struct corpse *corpse)
+{
+	struct client *c = LIST_ENTRY(corpse, struct client, corpse);
+
+	free(c->user);
+	free(c->db);
+	free(c);
+}
+
+/* Its server, when the client goes: back to the pool if that is safe. */
+static void leave_server(struct client *c, struct server *s)
+{
+	bool busy = !owed_nothing(&s->owed) || s->body_left || c->body_left || s->owed.unsure;
+	bool session = c->pool_mode == POOL_SESSION;
+	struct shard *sh = s->shard;
+
+	pool_part(&s->ps);
+	stream_want(&s->s, true);
+	if (busy) {
+		/* What runs there is nobody's any more. */
+		cancel_server(s, -1);
+		server_close(s, "client left in the middle", false);
+		link_dial(sh);
+	} else if (!server_clean(s, session ? c->h->snap->conf->g.server_reset_query : NULL)) {
+		link_put(s);
+	}
+}
+
+static void forget(struct client *c)
+{
+	struct hall *h = c->h;
+
+	names_clear(c);
+	stmt_names_clear(&c->names, &h->stmts);
+	stmts_put(&h->stmts, c->unnamed);
+	c->unnamed = NULL;
+	params_clear(&c->params);
+	hold_free(&c->unit.log, &h->sh->held_bytes);
+	hold_free(&c->unit.back, &h->sh->held_bytes);
+	startup_end(c);
+	if (c->shard) {
+		c->shard->clients--;
+		atomic_fetch_sub(&c->shard->pool.side->clients, 1);
+		c->shard = NULL;
+	}
+}
+
+/* The one line at a client's end. */
+static void log_end(struct client *c, const char *why, const char *sqlstate)
+{
+	char token[64];
+
+	LOG(&c->log, c->h->snap->conf->g.log_disconnections ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG,
+	    "client_closed", "why=%s sqlstate=%s state=%s age_us=%llu queries=%llu in=%llu out=%llu",
+	    log_token(token, sizeof(token), why), sqlstate, client_state_name(c->state),
+	    (unsigned long long)(c->h->w.now_us - c->born_us), (unsigned long long)c->queries,
+	    (unsigned long long)c->in_bytes, (unsigned long long)c->out_bytes);
+}
+
+void client_close(struct client *c, const char *why)
+{
+	struct hall *h = c->h;
+	struct server *s;
+
+	if (c->state == CL_CLOSED)
+		return;
+	if (c->state != CL_LINGER)
+		log_end(c, why, "-");
+	link_unwait(c);
+	client_step(c, CE_CLOSE);
+	s = server_for(c);
+	if (s)
+		leave_server(c, s);
+	list_del(&c->all);
+	list_del(&c->ready);
+	deadline_clear(&c->dl);
+	deadline_clear(&c->idle_dl);
+	stream_close(&c->s);
+	key_forget(c);
+	forget(c);
+	if (c->counted)
+		limit_give(&h->sh->clients);
+	atomic_fetch_sub_explicit(&h->w.load, 1, memory_order_relaxed);
+	STAT_INC(&h->stats, client_closed);
+	worker_bury(&h->w, &c->corpse, bury);
+}
+
+void client_end(struct client *c, const char *sqlstate, const char *message, const char *detail,
+		const char *hint, const char *why)
+{
+	struct server *s = server_for(c);
+
+	if (c->state == CL_CLOSED || c->state == CL_LINGER)
+		return;
+	/* In the middle of a message an error would only corrupt it. */
+	if (!s || !s->body_left || s->body_swallow) {
+		unit_pass(c, RV_STARTED);
+		say_error(c, "FATAL", sqlstate, message, detail, hint);
+	}
+	log_end(c, why, sqlstate);
+	link_unwait(c);
+	client_step(c, CE_LAST);
+	if (s)
+		leave_server(c, s);
+	deadline_clear(&c->idle_dl);
+	deadline_set(&c->h->w, DL_LINGER, &c->dl, c->h->w.now_us + LINGER_US);
+	stream_consume(&c->s, stream_have(&c->s));
+	stream_want(&c->s, true);
+	/* Closing with bytes unread would make the kernel throw away what was
+	 * sent: say that nothing more comes, and wait for the other end. */
+	if (!stream_backed_up(&c->s))
+		stream_shut(&c->s);
+}

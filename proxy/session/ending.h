@@ -1,0 +1,18 @@
+/* proxy/session/ending.h - the end of a client, and what becomes of its server.
+ *
+ * Threads: the worker's.
+ *
+ * SPDX-License-Identifier: ISC
+ */
+#ifndef PGWEIR_SESSION_ENDING_H
+#define PGWEIR_SESSION_ENDING_H
+
+#include "session/session.h"
+
+/* Ends the session; idempotent. why: a word for the log. */
+void client_close(struct client *c, const char *why);
+/* Tells it (FATAL) and ends the session once that has gone. */
+void client_end(struct client *c, const char *sqlstate, const char *message, const char *detail,
+		const char *hint, const char *why);
+
+#endif

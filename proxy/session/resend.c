@@ -1,0 +1,90 @@
+/* proxy/session/resend.c - see resend.h
+ *
+ * SPDX-License-Identifier: ISC
+ */
+#include "session/resend.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "session/names.h"
+#include "session/unit.h"
+#include "wire/wire.h"
+
+/* The id in one of our own statement names. */
+static uint64_t id_of(const char *name)
+{
+	return strncmp(name, "pgweir_", 7) == 0 ? strtoull(name + 7, NULL, 16) : 0;
+}
+
+static bool close_first(struct server *s, const char *name)
+{
+	uint8_t b[64];
+	struct wire_put w = wire_put_to(b, sizeof(b));
+
+	wire_begin(&w, 'C');
+	wire_put_u8(&w, 'S');
+	wire_put_str(&w, name);
+	wire_end(&w);
+	return !w.bad && !owed_sent(&s->owed, 'C', 0, true, 0, NULL) &&
+	       stream_send(&s->s, b, w.len) != IO_FAIL;
+}
+
+static bool resend_one(struct client *c, struct server *s, const uint8_t *msg, uint32_t len,
+		  bool swallow)
+{
+	struct wire_get g = wire_body(msg, len);
+	char what = 0;
+	uint64_t ref = 0;
+
+	if (msg[0] == 'P') {
+		const char *name = wire_get_str(&g, NULL);
+
+		ref = *name ? id_of(name) : REF_UNNAMED;
+		if (*name && stmt_cache_use(&s->cache, ref) && !close_first(s, name))
+			return false;
+		if (*name && stmt_cache_add(&s->cache, ref))
+			return false;
+		if (!*name)
+			s->unnamed_serial = c->unnamed_serial;
+		/* The name itself was settled by the first attempt, or undone
+		 * with it; its registration is the client's and stays. */
+		if (*name && !swallow)
+			ref = 0;
+	} else if (msg[0] == 'D' || msg[0] == 'C') {
+		what = (char)wire_get_u8(&g);
+	}
+	if (owed_sent(&s->owed, (char)msg[0], what, swallow, ref, NULL))
+		return false;
+	return stream_send(&s->s, msg, len) != IO_FAIL;
+}
+
+bool resend_unit(struct client *c, struct server *s)
+{
+	struct hold *log = &c->unit.log;
+	size_t at = 0;
+
+	hold_clear(&c->unit.back, &c->h->sh->held_bytes);
+	c->unit.failed = c->unit.other_error = false;
+	c->unit.complete_seen = c->unit.commit_seen = false;
+	c->unit.completes = 0;
+	while (at < log->len) {
+		uint8_t kind = log->p[at++], type = 0;
+		uint32_t len = 0;
+
+		if (kind == UNIT_LOCAL) {
+			uint64_t ref;
+
+			memcpy(&ref, log->p + at, sizeof(ref));
+			at += sizeof(ref);
+			if (owed_sent_local(&s->owed, ref, NULL))
+				return false;
+			continue;
+		}
+		if (wire_header(log->p + at, log->len - at, &type, &len) != WIRE_OK ||
+		    len > log->len - at || !resend_one(c, s, log->p + at, len, kind == UNIT_SWALLOW))
+			return false;
+		at += len;
+	}
+	return true;
+}

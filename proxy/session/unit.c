@@ -1,0 +1,72 @@
+/* proxy/session/unit.c - see unit.h
+ *
+ * SPDX-License-Identifier: ISC
+ */
+#include "session/unit.h"
+
+#include "session/retry.h"
+
+void unit_end(struct client *c)
+{
+	_Atomic int64_t *held = &c->h->sh->held_bytes;
+
+	c->unit.state = UNIT_NONE;
+	hold_clear(&c->unit.log, held);
+	hold_clear(&c->unit.back, held);
+}
+
+void unit_pass(struct client *c, unsigned reason)
+{
+	struct unit *u = &c->unit;
+
+	if (u->state == UNIT_PASS && u->refused == RV_RETRY)
+		u->refused = (uint8_t)reason; /* observed only */
+	if (u->state != UNIT_ARMED)
+		return;
+	u->state = UNIT_PASS;
+	u->refused = (uint8_t)reason;
+	deadline_clear(&c->idle_dl); /* retry_hold_time */
+	if (u->back.len) {
+		STAT_ADD(&c->h->stats, sent_bytes, u->back.len);
+		(void)!stream_send(&c->s, u->back.p, u->back.len);
+	}
+	hold_clear(&u->log, &c->h->sh->held_bytes);
+	hold_clear(&u->back, &c->h->sh->held_bytes);
+}
+
+void unit_begin(struct client *c, const struct server *s)
+{
+	struct unit *u = &c->unit;
+	struct hold log = u->log, back = u->back;
+
+	*u = (struct unit){ .log = log, .back = back };
+	u->explicit_txn = s->tx != 'I';
+	c->at_start = false;
+	u->state = UNIT_PASS;
+	if (u->explicit_txn)
+		u->refused = RV_TXN;
+	else if (c->retry == RETRY_OFF || c->retry_off)
+		u->refused = RV_SESSION;
+	else if (c->retry == RETRY_OBSERVE)
+		u->refused = RV_RETRY; /* would be, so far */
+	else
+		u->state = UNIT_ARMED;
+}
+
+void unit_log(struct client *c, const void *p, size_t n)
+{
+	const struct conf_global *g = &c->h->snap->conf->g;
+
+	if (c->unit.state != UNIT_ARMED)
+		return;
+	if (hold_add(&c->unit.log, p, n, (size_t)g->retry_hold_max, &c->h->sh->held_bytes,
+		     g->retry_mem_total))
+		unit_pass(c, RV_MEMORY);
+}
+
+void unit_record(struct client *c, enum unit_record kind)
+{
+	uint8_t k = (uint8_t)kind;
+
+	unit_log(c, &k, 1);
+}
