@@ -42,14 +42,15 @@ static struct shard *shard_of(struct hall *h, const void *hub)
 
 static void post_server(struct server *s, unsigned to);
 
-static bool evict_one(struct hall *h, const void *db, const struct shard *not_of)
+/* Whoever asks has waiters, and so no idle server: it need not be left out. */
+static bool evict_one(struct hall *h, const void *db)
 {
 	struct shard *sh;
 
 	for (sh = h->shards; sh; sh = sh->next) {
 		struct pool_server *ps = pool_oldest_idle(&sh->pool);
 
-		if (sh->pool.hub->in != db || sh == not_of || !ps)
+		if (sh->pool.hub->in != db || !ps)
 			continue;
 		server_close(server_of(ps), "makes room for another pool of its database", true);
 		return true;
@@ -75,7 +76,7 @@ static void on_ask(struct worker *w, struct letter *l)
 		link_look(h);
 		break;
 	case ASK_EVICT:
-		(void)evict_one(h, a->key, NULL);
+		(void)evict_one(h, a->key);
 		break;
 	}
 	free(a);
@@ -174,8 +175,7 @@ static int shard_login(struct shard *sh, const char *db_name, const char *user)
 static void shard_free(struct shard *sh)
 {
 	deadline_clear(&sh->dial_dl);
-	if (sh->pool.hub)
-		hubs_put(&sh->h->sh->hubs, sh->pool.hub);
+	hubs_put(&sh->h->sh->hubs, sh->pool.hub);
 	if (sh->password)
 		explicit_bzero(sh->password, strlen(sh->password));
 	explicit_bzero(&sh->salted, sizeof(sh->salted));
@@ -374,7 +374,7 @@ static void ask_evict(struct shard *sh)
 	struct hall *h = sh->h;
 	unsigned i;
 
-	if (evict_one(h, sh->pool.hub->in, sh) || sh->asked)
+	if (evict_one(h, sh->pool.hub->in) || sh->asked)
 		return;
 	sh->asked = true;
 	for (i = 0; i < h->sh->hall_n; i++)
