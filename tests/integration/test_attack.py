@@ -1,0 +1,439 @@
+"""Attacks on the session code: what a hostile reading of it suggested, one test
+for each suspicion that proved right.
+
+SPDX-License-Identifier: ISC
+"""
+import time
+
+import pytest
+
+import wire
+from conftest import SECRETS, SLOW, db, ini, until
+from wire import (Closed, Conn, PgError, bind, close, complete, data_row, error, execute, msg, parse,
+                  query, ready, result, row_description, shape, sync)
+
+pytestmark = pytest.mark.weir_only
+
+E1 = error('40001', 'could not serialize access')
+
+
+def super_sql(pg, text, database='app'):
+    with Conn(pg.port, user='postgres', database=database) as c:
+        return c.sql(text)
+
+
+def end_servers(pg):
+    """Ends the pooled servers, from outside, and waits for it."""
+    super_sql(pg, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app' "
+                  "AND backend_type = 'client backend'")
+    until(lambda: pg.backends("usename = 'app'") == 0, why='the servers to be gone')
+
+
+@pytest.fixture
+def tiny(weir, pg):
+    """A pool of one server."""
+    return weir(ini({'app': db(pg)}, default_pool_size=1, query_wait_timeout=3))
+
+
+@pytest.fixture
+def fake(weir):
+    """fake(script, **settings): a daemon before a scripted server."""
+    fakes = []
+
+    def make(script, **kw):
+        f = wire.FakeServer(script)
+        fakes.append(f)
+        return weir(ini({'app': db(f)}, **{'health_check_interval': 3600, 'default_pool_size': 1,
+                                           'query_wait_timeout': 3, **kw})), f
+    yield make
+    for f in fakes:
+        f.close()
+
+
+def unit_of(c):
+    """The messages of a client up to Sync or Query: [(letter, body)]."""
+    out = []
+    while not out or out[-1][0] not in 'SQ':
+        out.append(c.read_raw())
+    return out
+
+
+def letters(unit):
+    return ''.join(m[0] for m in unit)
+
+
+# ---- prepared statements ---------------------------------------------------------------
+
+def test_error_of_a_parse_put_in_reaches_the_client(tiny, pg):
+    """A statement is parsed anew on another server; that Parse fails. The
+    error is swallowed with it: the client sees a bare ReadyForQuery and takes
+    its statement for run."""
+    with tiny.connect() as a:
+        a.ask(query('CREATE TABLE atk_gone (a int)'))
+        assert shape(a.ask(parse('INSERT INTO atk_gone VALUES (1)', 's'), sync())) == '1 Z:I'
+        end_servers(pg)
+        super_sql(pg, 'DROP TABLE atk_gone')
+        assert shape(a.ask(bind((), 's'), execute(), sync())) == 'E:42P01 Z:I'
+
+
+def test_error_of_a_parse_put_in_inside_an_aborted_block(tiny, pg):
+    """The same in an aborted block, where every Parse fails with 25P02."""
+    with tiny.connect() as a:
+        a.ask(parse('SELECT 1', 's'), sync())
+        end_servers(pg)
+        a.ask(query('BEGIN'))
+        a.ask(query('SELECT 1/0'))
+        assert shape(a.ask(bind((), 's'), execute(), sync())) == 'E:25P02 Z:E'
+
+
+def test_deallocate_of_a_statement_that_cannot_be_parsed(tiny, pg):
+    """DEALLOCATE on a server without the statement puts a Parse in front of
+    the Query; when it fails the server skips the Query too and waits for a
+    Sync that never comes: the client hangs, the server with it."""
+    with tiny.connect(timeout=4) as a:
+        a.ask(query('CREATE TABLE atk_gone2 (a int)'))
+        a.ask(parse('INSERT INTO atk_gone2 VALUES (1)', 's'), sync())
+        end_servers(pg)
+        super_sql(pg, 'DROP TABLE atk_gone2')
+        assert shape(a.ask(query('DEALLOCATE s'))) == 'C:DEALLOCATE Z:I'
+
+
+def test_eviction_that_the_server_skipped(weir, pg):
+    """The Close of an evicted statement is skipped after an error, but the
+    cache has forgotten it: its next Parse is 42P05, and swallowed."""
+    w = weir(ini({'app': db(pg)}, default_pool_size=1, max_prepared_statements=1))
+    with w.connect() as a:
+        a.ask(parse('SELECT 1', 's1'), sync())
+        m = a.ask(bind((), 'nope'), parse('SELECT 2', 's2'), sync())
+        assert shape(m) == 'E:26000 Z:I'
+        assert shape(a.ask(bind((), 's1'), execute(), sync())) == '2 D C:SELECT 1 Z:I'
+
+
+def test_close_that_the_server_skipped(tiny, pg):
+    """A Close behind an error is skipped by the server; the name must stay."""
+    seen = []
+    for port in (pg.port, tiny.port):
+        with Conn(port, user='app', database='app') as a:
+            a.ask(parse('SELECT 1', 's'), sync())
+            a.ask(bind((), 'nope'), close('S', 's'), sync())
+            seen.append(shape(a.ask(bind((), 's'), execute(), sync())))
+    assert seen[0] == seen[1] == '2 D C:SELECT 1 Z:I'
+
+
+def test_unnamed_statement_of_another_client(tiny):
+    """B has no unnamed statement; after a Close of it that the server skipped
+    it runs A's."""
+    with tiny.connect() as a, tiny.connect() as b:
+        a.ask(parse("SELECT 'of A'"), sync())
+        b.ask(bind((), 'nope'), close('S', ''), sync())
+        m = b.ask(bind(), execute(), sync())
+        assert ('D', ['of A']) not in m
+        assert shape(m) == 'E:26000 Z:I'
+
+
+def test_unnamed_statement_of_another_client_after_a_skipped_query(tiny):
+    """The same by a simple Query that the server skipped."""
+    with tiny.connect() as a, tiny.connect() as b:
+        a.ask(parse("SELECT 'of A'"), sync())
+        b.ask(bind((), 'nope'), query('SELECT 1'), sync())
+        m = b.ask(bind(), execute(), sync())
+        assert ('D', ['of A']) not in m
+        assert shape(m) == 'E:26000 Z:I'
+
+
+def test_parse_pipelined_behind_deallocate_all(tiny, pg):
+    """DEALLOCATE ALL takes effect when its answer comes; a Parse sent behind
+    it is answered from the cache and then forgotten."""
+    seen = []
+    for port in (pg.port, tiny.port):
+        with Conn(port, user='app', database='app') as a:
+            a.ask(parse('SELECT 1', 's'), sync())
+            a.ask(query('DEALLOCATE ALL'), parse('SELECT 1', 's'), sync(), readies=2)
+            seen.append(shape(a.ask(bind((), 's'), execute(), sync())))
+    assert seen[0] == seen[1] == '2 D C:SELECT 1 Z:I'
+
+
+def test_parse_that_fails_in_the_second_attempt(fake):
+    """The unit's own Parse works, is sent again for the retry, and fails: the
+    cache goes on believing that the server has the statement."""
+    asked = []
+
+    def script(c):
+        try:
+            for answer in (msg('1') + msg('2') + E1 + ready(), msg('3') + error('57014') + ready(), None):
+                unit = unit_of(c)
+                asked.append(letters(unit))
+                if answer is None:
+                    n = unit_answers = b''
+                    for letter, _ in unit:
+                        n = {'P': msg('1'), 'B': msg('2'), 'C': msg('3'), 'E': result()[len(row_description('?column?')):],
+                             'S': ready()}[letter]
+                        unit_answers += n
+                    answer = unit_answers
+                c.send(answer)
+            c.wait_close()
+        except Closed:
+            pass
+    w, _ = fake(script)
+    with w.connect() as a:
+        assert shape(a.ask(parse('SELECT 1', 's'), bind((), 's'), execute(), sync())).endswith('E:57014 Z:I')
+        a.ask(bind((), 's'), execute(), sync())
+    assert asked[1] == 'CPBES'
+    assert 'P' in asked[2], 'Bind of a statement that the server does not have: %s' % asked
+
+
+# ---- settings ----------------------------------------------------------------------------
+
+@pytest.mark.parametrize('how', ['RESET ALL', 'RESET search_path', 'DISCARD ALL'])
+def test_reset_goes_back_to_what_the_client_asked_for_at_startup(tiny, pg, how):
+    """After RESET ALL (asyncpg sends it for each connection it takes back) the
+    session has the values of its own startup packet, not the server's."""
+    seen = []
+    for port in (pg.port, tiny.port):
+        with Conn(port, user='app', database='app', search_path='pg_catalog', application_name='me') as a:
+            a.sql('SELECT 1')
+            a.sql(how)
+            seen.append((a.one('SHOW search_path'), a.one('SHOW application_name')))
+    assert seen[0] == seen[1] == ('pg_catalog', 'me')
+
+
+def test_reset_all_of_one_client_does_not_undress_the_next(tiny):
+    """A's RESET ALL undoes settings on the server that the next client with
+    the same wishes is believed to have."""
+    with tiny.connect(search_path='pg_catalog') as a, tiny.connect(search_path='pg_catalog') as b:
+        assert b.one('SHOW search_path') == 'pg_catalog'
+        a.sql('RESET ALL')
+        assert b.one('SHOW search_path') == 'pg_catalog'
+
+
+def test_read_only_default_does_not_reach_the_next_client(tiny):
+    """default_transaction_read_only is reported by the server, so it can be
+    followed like any other setting (JDBC's setReadOnly() sets it)."""
+    with tiny.connect() as a, tiny.connect() as b:
+        a.sql('SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY')
+        assert b.one('SHOW default_transaction_read_only') == 'off'
+
+
+def test_values_are_quoted_for_a_server_with_backslash_escapes(weir, pg):
+    """standard_conforming_strings is off on the server by default (here: of
+    the database), which the difference of settings does not see: a backslash
+    in a startup value ends the literal, and the rest is SQL."""
+    super_sql(pg, 'ALTER DATABASE app2 SET standard_conforming_strings = off', 'postgres')
+    try:
+        w = weir(ini({'app2': db(pg)}, default_pool_size=1))
+        name = "\\',pg_catalog.set_config($$application_name$$,$$injected$$,false),pg_catalog.quote_literal('"
+        with w.connect(database='app2', **{'search_path': name}) as a:
+            assert a.one('SHOW application_name') != 'injected'
+            assert a.one('SHOW search_path') == name
+    finally:
+        super_sql(pg, 'ALTER DATABASE app2 RESET standard_conforming_strings', 'postgres')
+
+
+# ---- the server goes back ------------------------------------------------------------------
+
+def test_server_comes_back_when_the_end_of_the_answer_waited_for_the_client(weir, pg):
+    """The last bytes of an answer, ReadyForQuery among them, did not fit into
+    the client's socket. When they have gone the server is free; nobody looks,
+    and it stays with the idle client until that one speaks again."""
+    w = weir(ini({'app': db(pg)}, default_pool_size=1, query_wait_timeout=2))
+    with w.connect() as b:
+        for size in range(20000, 4200000, 12000):
+            with w.connect(rcvbuf=4096) as a:
+                a.send(query("SELECT repeat('x', %d)" % size))
+                time.sleep(0.004 * SLOW)
+                a.count_bytes()
+                try:
+                    assert b.one('SELECT 1') == '1'
+                except PgError as e:
+                    pytest.fail('after an answer of %d bytes: %s' % (size, e))
+
+
+# ---- loss, retry, limbo ---------------------------------------------------------------------
+
+def test_server_gone_during_backoff(fake):
+    """The unit has failed for certain and waits to be run again; its server
+    goes. The client gets the error or another attempt, not silence."""
+    def script(c):
+        try:
+            c.expect('Q')
+            c.send(E1 + ready())
+            c.close()
+        except Closed:
+            pass
+    w, _ = fake(script, retry_backoff_base=40, retry_backoff_max=60, retry_max_time=600)
+    with w.connect(timeout=5) as a:
+        assert shape(a.ask(query('SELECT 1'))) == 'E:40001 Z:I'
+
+
+def test_notification_in_an_attempt_that_is_repeated(fake):
+    """What is said without being asked belongs to no attempt and is not
+    repeated by the next: it must not be thrown away with it."""
+    def script(c):
+        try:
+            c.expect('Q')
+            c.send(E1, msg('A', b'\0\0\0\1chan\0hello\0'), ready())
+            c.expect('Q')
+            c.send(result('fine'), ready())
+            c.wait_close()
+        except Closed:
+            pass
+    w, _ = fake(script, pool_mode='session', server_reset_query='')
+    with w.connect() as a:
+        m = a.ask(query('SELECT 1'))
+    assert ('D', ['fine']) in m
+    assert 'A' in [x[0] for x in m], 'the notification is lost'
+
+
+def test_commit_by_a_portal_of_an_earlier_unit_is_unknown(fake):
+    """COMMIT is bound in one unit and executed in the next, where the server
+    is lost. Nobody knows whether it was committed: 40001 with "nothing of it
+    was committed" would make the client run it twice."""
+    def script(c):
+        try:
+            c.expect('Q')
+            c.send(complete('BEGIN'), ready('T'))
+            assert letters(unit_of(c)) == 'PBS'
+            c.send(msg('1'), msg('2'), ready('T'))
+            assert letters(unit_of(c)) == 'ES'
+            c.close()
+        except Closed:
+            pass
+    w, _ = fake(script)
+    with w.connect() as a:
+        a.ask(query('BEGIN'))
+        a.ask(parse('COMMIT', 'c'), bind((), 'c', 'p'), sync())
+        m = a.ask(execute('p'), sync())
+    assert [x[1]['C'] for x in m if x[0] == 'E'] == ['40003']
+
+
+def test_close_of_a_name_while_the_transaction_is_lost(tiny, pg):
+    """CloseComplete is given, the name is kept: the next Parse of it fails."""
+    with tiny.connect() as a:
+        a.ask(parse('SELECT 1', 's'), sync())
+        a.ask(query('BEGIN'))
+        end_servers(pg)
+        assert shape(a.ask(query('SELECT 1'))).endswith('Z:E')
+        assert shape(a.ask(close('S', 's'), sync())) == '3 Z:E'
+        a.ask(query('ROLLBACK'))
+        assert shape(a.ask(parse('SELECT 2', 's'), sync())) == '1 Z:I'
+
+
+def test_pipelined_queries_do_not_switch_retry_off(tiny):
+    """Units in a pipeline are counted together and compared with the number of
+    statements of the last one: retry is switched off for the session, with a
+    warning that the lexer was wrong."""
+    with tiny.connect() as a:
+        a.ask(query('SELECT 1'), query('SELECT 2'), readies=2)
+    assert not tiny.log_lines('lexer_disagrees')
+
+
+# ---- deadlines ------------------------------------------------------------------------------
+
+def test_half_a_message_does_not_stop_idle_transaction_timeout(weir, pg):
+    """One byte, and the client may keep its server in the transaction for
+    ever."""
+    w = weir(ini({'app': db(pg)}, idle_transaction_timeout='0.3'))
+    with w.connect(timeout=4 * SLOW) as a:
+        a.sql('BEGIN')
+        a.send(query('SELECT 1')[:3])
+        assert shape(a.until('E')) == 'E:25P03'
+
+
+def test_client_idle_timeout_holds_from_the_login(weir, pg):
+    """A client that has never asked anything is idle too."""
+    w = weir(ini({'app': db(pg)}, client_idle_timeout='0.3'))
+    with w.connect(timeout=4 * SLOW) as a:
+        assert shape(a.until('E')) == 'E:57P05'
+
+
+def test_idle_client_in_session_mode_is_told_so(weir, pg):
+    """Idle outside a transaction, with a server: 57P05, not 25P03."""
+    w = weir(ini({'app': db(pg)}, client_idle_timeout='0.3', pool_mode='session'))
+    with w.connect(timeout=4 * SLOW) as a:
+        a.sql('SELECT 1')
+        assert shape(a.until('E')) == 'E:57P05'
+
+
+# ---- session mode ----------------------------------------------------------------------------
+
+def test_session_does_not_survive_its_server(weir, pg):
+    """LISTEN, temporary tables and settings went with the server. Session
+    mode promises one server for a session: the client must be told."""
+    w = weir(ini({'app': db(pg)}, pool_mode='session'))
+    with w.connect() as a:
+        a.sql('CREATE TEMP TABLE atk_temp (a int); LISTEN atk')
+        end_servers(pg)
+        with pytest.raises((PgError, Closed)) as e:
+            a.sql("SELECT 'as if nothing had happened'")
+        assert e.type is Closed or e.value.fields['S'] == 'FATAL' or e.value.code.startswith(('57P', '08'))
+
+
+def test_reload_does_not_change_the_server_of_a_session(weir, pg):
+    """A server that the new configuration would not have is retired at the end
+    of the transaction, in session mode too: the session's temporary tables
+    are gone without a word."""
+    w = weir(ini({'app': db(pg)}, pool_mode='session'))
+    with w.connect() as a:
+        a.sql('CREATE TEMP TABLE atk_temp (a int)')
+        w.rewrite(ini({'app': db(pg, application_name='other')}, pool_mode='session'))
+        w.hup()
+        w.wait_log('reloaded')
+        a.sql('SELECT 1')
+        assert a.sql('SELECT count(*) FROM atk_temp') == [['0']]
+
+
+# ---- reload ----------------------------------------------------------------------------------
+
+def test_database_removed_by_a_reload(weir, pg):
+    """Its clients are told at once, not after query_wait_timeout."""
+    w = weir(ini({'app': db(pg), 'app2': db(pg)}, query_wait_timeout=60))
+    with w.connect(timeout=5) as a:
+        a.sql('SELECT 1')
+        w.rewrite(ini({'app2': db(pg)}, query_wait_timeout=60))
+        w.hup()
+        w.wait_log('reloaded')
+        with pytest.raises((PgError, Closed)):
+            a.sql('SELECT 1')
+
+
+def test_database_removed_and_brought_back(weir, pg):
+    """Whoever stayed can work again once the entry is back."""
+    w = weir(ini({'app': db(pg), 'app2': db(pg)}, query_wait_timeout=60))
+    with w.connect(timeout=5) as a:
+        a.sql('SELECT 1')
+        for n, dbs in enumerate(({'app2': db(pg)}, {'app': db(pg), 'app2': db(pg)})):
+            w.rewrite(ini(dbs, query_wait_timeout=60))
+            w.hup()
+            w.wait_log('reloaded', n=n + 1)
+        assert a.one('SELECT 1') == '1'
+
+
+def test_password_mended_by_a_reload(weir, scram_pg):
+    """The salted password is kept by salt and rounds alone: the wrong one is
+    used on after the configuration has the right one."""
+    def conf(secret):
+        return ini({'app': db(scram_pg, dbname='postgres', user='u_scram', password=secret)})
+    w = weir(conf('wrong'))
+    with pytest.raises(PgError):
+        w.connect(timeout=5)
+    w.rewrite(conf(SECRETS['u_scram']))
+    w.hup()
+    w.wait_log('reloaded')
+    assert w.one('SELECT 1', timeout=5) == '1'
+
+
+# ---- memory ----------------------------------------------------------------------------------
+
+@pytest.mark.parametrize('what', ['sync', 'close'])
+def test_answers_of_its_own_do_not_pile_up(weir, pg, what):
+    """A client that sends what pgweir answers by itself and never reads: the
+    answers grow without bound."""
+    w = weir(ini({'app': db(pg)}))
+    part = (sync() if what == 'sync' else close('S', 'x')) * 20000
+    with w.connect(rcvbuf=4096) as a:
+        a.sock.settimeout(2 * SLOW)
+        sent = 0
+        with pytest.raises((TimeoutError, OSError)):
+            while sent < 48 << 20:
+                sent += a.sock.send(part)
+        assert sent < 48 << 20
