@@ -216,6 +216,39 @@ def test_death_inside_a_transaction(weir, cluster, how):
         assert c.one('SELECT pg_is_in_recovery()') == 'f'
 
 
+@pytest.mark.parametrize('ext', [False, True])
+def test_death_before_commit_is_an_error(weir, pg, ext):
+    """The server dies while the client is idle in its transaction, and COMMIT
+    is the next it says. CommandComplete ROLLBACK would be taken for success by
+    every driver: it must be an error."""
+    w = weir(ini({'app': db(pg)}, **QUICK))
+    with w.connect() as c:
+        c.sql('BEGIN')
+        c.sql('UPDATE kv SET v = v + 1 WHERE k = 77')
+        pid = c.one('SELECT pg_backend_pid()')
+        pg.sql('SELECT pg_terminate_backend(%s)' % pid)
+        until(lambda: pg.backends('pid = %s' % pid) == 0)
+        m = c.ask(*([wire.extended('COMMIT'), wire.sync()] if ext else [query('COMMIT')]))
+        errs = [x[1]['C'] for x in m if x[0] == 'E']
+        assert len(errs) == 1, m
+        # definitely rolled back: 40001 is true
+        assert is_loss(errs[0]) or errs[0] == '40001'
+        assert m[-1] == ('Z', 'I'), m
+        assert c.one('SELECT v FROM kv WHERE k = 77') == '0'
+
+
+def test_death_then_rollback_is_none(weir, pg):
+    """ROLLBACK gets what it asks for."""
+    w = weir(ini({'app': db(pg)}, **QUICK))
+    with w.connect() as c:
+        c.sql('BEGIN')
+        pid = c.one('SELECT pg_backend_pid()')
+        pg.sql('SELECT pg_terminate_backend(%s)' % pid)
+        until(lambda: pg.backends('pid = %s' % pid) == 0)
+        assert wire.shape(c.ask(query('ROLLBACK'))) == 'C:ROLLBACK Z:I'
+        assert c.one('SELECT 1') == '1'
+
+
 def test_death_while_a_query_runs(weir, cluster):
     w = weir(ini({'app': db(cluster.nodes[0], cluster.nodes[1])}, **QUICK))
     for n in cluster.nodes[:2]:

@@ -537,6 +537,68 @@ def test_gone_during_the_retry(scripted):
         assert s.count == 2
 
 
+GOODBYE = error('57P01', 'terminating connection due to administrator command', severity='FATAL')
+
+
+@pytest.mark.parametrize('name, last', [
+    ('instead of an answer', GOODBYE),
+    ('after CommandComplete', complete('UPDATE 1') + GOODBYE),
+    ('after the error', E1 + GOODBYE),
+    ('after the whole failure', E1 + ready('I') + GOODBYE),
+    ('after the whole failure, in two pieces', None),
+])
+def test_server_says_goodbye(scripted, name, last):
+    """FATAL and the end at any moment around a retryable failure: the client is
+    answered, once, and goes on. (It may be a retry that answers.)"""
+    def script(c):
+        if last is None:
+            c.send(E1 + ready('I'))
+            c.send(GOODBYE)
+        else:
+            c.send(last)
+        c.sock.shutdown(2)
+    s, w = scripted(script, OK, OK, retry_backoff_base='0.05')
+    with w.connect(timeout=10) as c:
+        m = c.ask(query('UPDATE kv SET v = v + 1'))
+        assert m[-1] == ('Z', 'I')
+        assert len([x for x in m if x[0] in 'EC']) == 1, m
+        if name in ('instead of an answer', 'after CommandComplete'):
+            assert s.count == 1
+        assert shape(c.ask(query('SELECT 2'))) == 'T D C:SELECT 1 Z:I'
+
+
+def test_killed_under_retries(weir, pg):
+    """Many conflicts, and the servers killed again and again: every client is
+    answered every time, and the counter is right."""
+    w = weir(ini({'app': serializable(pg)}, workers=2, health_check_interval='0.2', server_login_retry='0.1',
+                 retry_max_attempts=100))
+    stop, last = [], {}
+    before = counter(pg)
+
+    def body(i):
+        ok = unknown = 0
+        with w.connect(timeout=60) as c:
+            while not stop:
+                last[i] = time.monotonic()
+                m = c.ask(query('UPDATE kv SET v = v + 1 WHERE k = 500'))
+                bad = [x[1]['C'] for x in m if x[0] == 'E']
+                assert bad in ([], ['40003']) or bad[0][:2] in ('57', '08'), bad
+                ok += not bad
+                unknown += len(bad)
+        return ok, unknown
+    t = Spawned(run_threads, 10, body)
+    for _ in range(25):
+        time.sleep(0.1)
+        pg.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'", database='postgres')
+        until(lambda: all(time.monotonic() - x < 2 * SLOW for x in last.values()) or not t.is_alive(), 20,
+              why='every client to be answered')
+    stop.append(1)
+    res = t.result()
+    ok, unknown = sum(r[0] for r in res), sum(r[1] for r in res)
+    assert ok > 100
+    assert ok <= counter(pg) - before <= ok + unknown
+
+
 def test_multi_statement_is_sent_whole(scripted):
     sql = "SELECT 1; UPDATE kv SET v = 1"
     s, w = scripted(result() + E1 + ready('I'), result() + complete('UPDATE 1') + ready('I'))
