@@ -92,7 +92,7 @@ def test_scram_mock_salt_is_stable(weir, pg, tmp_path):
     b'p' + struct.pack('!i', -5),
     b'p' + struct.pack('!i', 0x7fffffff) + b'x' * 1000,
     b'\0' * 64,
-])
+], ids=lambda a: 'p%d' % len(a))
 def test_scram_bad_messages(weir, pg, tmp_path, answer):
     w = weir(auth_conf(pg, tmp_path, [('alice', 'right')]))
     with Conn(w.port, login=False) as c:

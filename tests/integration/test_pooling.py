@@ -418,7 +418,7 @@ def test_servers_are_shared(weir, pg):
 @pytest.mark.parametrize('hold', [
     query('BEGIN'), query('BEGIN; SELECT 1/0'), query('START TRANSACTION READ ONLY'),
     extended('BEGIN') + sync(),
-])
+], ids=['begin', 'failed', 'start', 'extended'])
 def test_only_idle_ready_gives_back(tiny, hold):
     """Status T and E hold the server, I gives it back."""
     with tiny.connect() as a, tiny.connect() as b:

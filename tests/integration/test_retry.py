@@ -422,6 +422,10 @@ def test_backoff_does_not_hold_up_others(weir, pg, calls):
         assert ('D', ['42']) in a.until()
 
 
+def by_name(rows):
+    return [pytest.param(*r, id=r[0]) for r in rows]
+
+
 # ---- exact shapes, by a scripted server -----------------------------------------------------
 
 class Script:
@@ -486,7 +490,7 @@ def scripted(weir):
 OK = result('fine') + ready()
 
 
-@pytest.mark.parametrize('name, failed, again, want', [
+@pytest.mark.parametrize('name, failed, again, want', by_name([
     ('error, idle', E1 + ready('I'), True, None),
     ('error after CommandComplete', complete('UPDATE 1') + E1 + ready('I'), True, None),
     ('error after rows that are held', row_description('a') + data_row('1') + E1 + ready('I'), True, None),
@@ -498,7 +502,7 @@ OK = result('fine') + ready()
     ('complete, then status E', complete('INSERT 0 1') + E1 + ready('E'), False, 'C:INSERT 0 1 E:40001 Z:E'),
     ('tag COMMIT', complete('INSERT 0 1') + complete('COMMIT') + E1 + ready('I'), False, 'C:INSERT 0 1 C:COMMIT E:40001 Z:I'),
     ('other code', error('40003') + ready('I'), False, 'E:40003 Z:I'),
-])
+]))
 def test_simple_shapes(scripted, name, failed, again, want):
     s, w = scripted(*([failed, OK] if again else [failed]))
     with w.connect() as c:
@@ -540,13 +544,13 @@ def test_gone_during_the_retry(scripted):
 GOODBYE = error('57P01', 'terminating connection due to administrator command', severity='FATAL')
 
 
-@pytest.mark.parametrize('name, last', [
+@pytest.mark.parametrize('name, last', by_name([
     ('instead of an answer', GOODBYE),
     ('after CommandComplete', complete('UPDATE 1') + GOODBYE),
     ('after the error', E1 + GOODBYE),
     ('after the whole failure', E1 + ready('I') + GOODBYE),
     ('after the whole failure, in two pieces', None),
-])
+]))
 def test_server_says_goodbye(scripted, name, last):
     """FATAL and the end at any moment around a retryable failure: the client is
     answered, once, and goes on. (It may be a retry that answers.)"""
