@@ -3,7 +3,7 @@ for each suspicion that proved right.
 
 SPDX-License-Identifier: ISC
 """
-import time
+import threading
 
 import pytest
 
@@ -221,12 +221,50 @@ def test_values_are_quoted_for_a_server_with_backslash_escapes(weir, pg):
     super_sql(pg, 'ALTER DATABASE app2 SET standard_conforming_strings = off', 'postgres')
     try:
         w = weir(ini({'app2': db(pg)}, default_pool_size=1))
-        name = "\\',pg_catalog.set_config($$application_name$$,$$injected$$,false),pg_catalog.quote_literal('"
-        with w.connect(database='app2', **{'search_path': name}) as a:
+        value = "\\',false),pg_catalog.set_config($$application_name$$,$$injected$$,false) --"
+        with w.connect(database='app2', **{'my.x': value}) as a:
             assert a.one('SHOW application_name') != 'injected'
-            assert a.one('SHOW search_path') == name
+            assert a.one('SHOW my.x') == value
     finally:
         super_sql(pg, 'ALTER DATABASE app2 RESET standard_conforming_strings', 'postgres')
+
+
+def test_nothing_runs_under_settings_that_were_refused(weir, pg):
+    """Settings that were accepted once are sent in front of the next unit
+    without waiting; when the new server refuses them the unit has run without
+    them, here with the rights of the pool's user instead of those of the role,
+    and the client is told of a refused setting only."""
+    super_sql(pg, 'DROP TABLE IF EXISTS atk_role_t; CREATE TABLE atk_role_t (who text); '
+                  'GRANT ALL ON atk_role_t TO PUBLIC; CREATE ROLE atk_role; GRANT atk_role TO app; '
+                  'GRANT ALL ON atk_role_t TO atk_role')
+    w = weir(ini({'app': db(pg)}, default_pool_size=1))
+    with w.connect(role='atk_role') as a:
+        assert a.one('SELECT current_user') == 'atk_role'
+        end_servers(pg)
+        super_sql(pg, 'DROP OWNED BY atk_role; DROP ROLE atk_role')
+        with pytest.raises((PgError, Closed)):
+            a.sql('INSERT INTO atk_role_t VALUES (current_user)')
+    until(lambda: pg.backends("state = 'active' AND usename = 'app'") == 0, why='quiet')
+    assert super_sql(pg, 'SELECT who FROM atk_role_t') == []
+
+
+def test_server_that_ends_at_the_settings(fake):
+    """Each server closes when it is given the client's settings: the client
+    goes from one to the next for ever, its waiting time begins anew each time,
+    and so does the login at the server."""
+    def script(c):
+        try:
+            c.expect('Q')
+        except Closed:
+            pass
+    w, f = fake(script, query_wait_timeout=2)
+    with w.connect(timeout=8 * SLOW, search_path='x') as a:
+        try:
+            a.ask(query('SELECT 1'))
+        except Closed:
+            pass
+        except TimeoutError:
+            pytest.fail('no answer, and %d logins at the server' % f.logins)
 
 
 # ---- the server goes back ------------------------------------------------------------------
@@ -301,6 +339,55 @@ def test_commit_by_a_portal_of_an_earlier_unit_is_unknown(fake):
         a.ask(parse('COMMIT', 'c'), bind((), 'c', 'p'), sync())
         m = a.ask(execute('p'), sync())
     assert [x[1]['C'] for x in m if x[0] == 'E'] == ['40003']
+
+
+def test_fatal_answer_to_commit_is_unknown(fake):
+    """The server ends the session in answer to COMMIT, with a reason. Whether
+    it was committed is unknown; status E would say for certain that it was
+    not."""
+    def script(c):
+        try:
+            c.expect('Q')
+            c.send(complete('BEGIN'), ready('T'))
+            c.expect('Q')
+            c.send(error('XX000', 'broken', severity='FATAL'))
+        except Closed:
+            pass
+    w, _ = fake(script)
+    with w.connect() as a:
+        a.ask(query('BEGIN'))
+        assert shape(a.ask(query('COMMIT'))).endswith('Z:I')
+
+
+def test_close_complete_survives_a_word_from_the_server(fake):
+    """The answer of pgweir's own to a Close is held for the unit's sake; a
+    ParameterStatus comes, the server is found free and given back, and the
+    answer comes in the next unit instead of this one."""
+    go = threading.Event()
+
+    def script(c):
+        try:
+            c.expect('Q')
+            c.send(result(), ready())
+            go.wait(10)
+            c.send(wire.parameter('TimeZone', 'Europe/Berlin'))
+            while True:
+                letter, _ = c.read_raw()
+                if letter == 'S':
+                    c.send(ready())
+                elif letter == 'Q':
+                    c.send(result(), ready())
+        except Closed:
+            pass
+    w, _ = fake(script)
+    with w.connect() as a:
+        a.ask(query('SELECT 1'))
+        a.send(close('S', 'x'))
+        until(lambda: int(w.pool()['sv_active']) == 1, why='the Close to be dealt with')
+        go.set()
+        until(lambda: w.pool()['sv_active'] == '0' or not a.quiet(0.01), why='the word to be heard')
+        assert shape(a.ask(sync())) == '3 Z:I'
+        assert shape(a.ask(query('SELECT 1'))) == 'T D C:SELECT 1 Z:I'
 
 
 def test_close_of_a_name_while_the_transaction_is_lost(tiny, pg):
