@@ -18,7 +18,11 @@ for b in "$@"; do
 	corpus=tests/fuzz/corpus/$name
 	[ -d "$corpus" ] || { echo "fuzz: $corpus is missing"; bad=$((bad + 1)); continue; }
 	if [ "$mode" = replay ]; then
-		timeout -k 5 120 "$b" "$corpus" || bad=$((bad + 1))
+		timeout -k 5 120 "$b" "$corpus" && continue
+		bad=$((bad + 1))
+		for f in "$corpus"/*; do
+			timeout -k 5 20 "$b" "$f" >/dev/null 2>&1 || echo "fuzz: $name fails on $f"
+		done
 	else
 		mkdir -p "build-fuzz/new/$name"
 		"$b" -max_total_time="${FUZZ_TIME:-60}" -timeout=10 -rss_limit_mb=2048 \
