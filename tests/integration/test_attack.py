@@ -4,6 +4,7 @@ for each suspicion that proved right.
 SPDX-License-Identifier: ISC
 """
 import threading
+import time
 
 import pytest
 
@@ -524,3 +525,54 @@ def test_answers_of_its_own_do_not_pile_up(weir, pg, what):
             while sent < 48 << 20:
                 sent += a.sock.send(part)
         assert sent < 48 << 20
+
+
+def colliding(n):
+    """Names of one hash: the top bit of a word, and bits 63 and 31 of the next
+    one, cancel out whatever the seed is."""
+    def one(i):
+        out = b''
+        for bit in range(16):
+            x = 0x80 if i >> bit & 1 else 0
+            out += b'aaaaaaa' + bytes([0x61 | x]) + b'aaa' + bytes([0x61 | x]) + b'aaa' + bytes([0x61 | x])
+        return out
+    return [one(i) for i in range(n)]
+
+
+def test_names_of_one_hash_do_not_stop_the_worker(weir, pg):
+    """Statement names (and texts, whose seed does not help) can be chosen so
+    that all have one hash; a client who prepares many keeps the whole worker
+    busy walking one chain."""
+    w = weir(ini({'app': db(pg)}, workers=1))
+    n, took = 12000, []
+    for names in ([b'%0256d' % i for i in range(n)], colliding(n)):
+        with w.connect(timeout=60 * SLOW) as a:
+            t = time.monotonic()
+            a.ask(b''.join(msg('P', name + b'\0SELECT 1\0\0\0') for name in names), sync())
+            took.append(time.monotonic() - t)
+    assert took[1] < 4 * took[0], 'seconds: %.2f, and %.2f with equal hashes' % tuple(took)
+
+
+def test_zero_prepared_statements_means_hands_off(weir, pg):
+    """max_prepared_statements = 0 "passes them through untouched"."""
+    w = weir(ini({'app': db(pg)}, pool_mode='session', max_prepared_statements=0))
+    with w.connect() as a:
+        a.ask(parse('SELECT 1', 'mine'), sync())
+        assert a.sql('SELECT name FROM pg_prepared_statements') == [['mine']]
+
+
+@pytest.mark.no_san
+def test_statements_of_one_client_are_bounded(weir, pg):
+    """The texts of a client's statements stay in the daemon's memory for as
+    long as the client likes: without a bound one client can take all of it."""
+    w = weir(ini({'app': db(pg)}, default_pool_size=1, max_prepared_statements=2))
+    text = 'SELECT 1 -- ' + 'x' * 1000000
+    with w.connect(timeout=60) as a:
+        a.sql('SELECT 1')
+        before = int(w.status('VmRSS'))
+        for i in range(150):
+            try:
+                a.ask(parse('%s%d' % (text, i), 's%d' % i), sync())
+            except Closed:
+                break
+        assert int(w.status('VmRSS')) - before < 100 * 1024
