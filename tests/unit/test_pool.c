@@ -293,6 +293,25 @@ static void test_claimed_in_vain(void **state)
 	close_stage(&g);
 }
 
+/* Two are idle, one is asked for: one goes. */
+static void test_spare_once(void **state)
+{
+	struct stage g;
+
+	(void)state;
+	open_stage(&g, 2, 2, 0, false);
+	idle_server(&g, 0, 0);
+	idle_server(&g, 0, 1);
+	pool_wait(&g.p[1], &g.c[1], 5000);
+	assert_ptr_equal(pool_spare(&g.p[0], 1), &g.s[1]);
+	assert_int_equal(atomic_load(&g.hub->hungry), 0);
+	assert_null(pool_spare(&g.p[0], 1));
+	assert_int_equal(g.p[0].n[SEAT_IDLE], 1);
+	pool_adopt(&g.p[1], &g.s[1]);
+	assert_int_equal(put(&g, &g.s[1]), POOL_MARRIED);
+	close_stage(&g);
+}
+
 /* Nobody waits there any more: nothing is spared. */
 static void test_spare_too_late(void **state)
 {
@@ -1034,7 +1053,7 @@ int main(void)
 		cmocka_unit_test(test_fifo),	    cmocka_unit_test(test_reuse),
 		cmocka_unit_test(test_tokens),	    cmocka_unit_test(test_drop_and_clean),
 		cmocka_unit_test(test_elsewhere),   cmocka_unit_test(test_claimed_in_vain),
-		cmocka_unit_test(test_spare_too_late), cmocka_unit_test(test_slack),
+		cmocka_unit_test(test_spare_once),  cmocka_unit_test(test_spare_too_late), cmocka_unit_test(test_slack),
 		cmocka_unit_test(test_oldest_first), cmocka_unit_test(test_passed_on),
 		cmocka_unit_test(test_welcome),	    cmocka_unit_test(test_walk),
 		cmocka_unit_test(test_threads),
