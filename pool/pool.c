@@ -250,6 +250,9 @@ void pool_adopt(struct pool *p, struct pool_server *ps)
 {
 	seat(p, ps, SEAT_CLEANING);
 	atomic_fetch_sub(&p->hub->moving, 1);
+	/* Our first waiter's ticket was claimed for ps. Should ps be closed
+	 * instead of given to it, it must be seen again. */
+	publish(p);
 }
 
 struct pool_server *pool_oldest_idle(const struct pool *p)

@@ -560,7 +560,13 @@ static void clean_up(struct daemon *d)
 	struct target *t, *next;
 	unsigned i;
 
+	struct letter *l, *after;
+
 	stop_threads(d);
+	for (l = d->w.base ? mbox_take(&d->w.mbox) : NULL; l; l = after) {
+		after = l->next;
+		free(l); /* what a worker saw of a target no longer matters */
+	}
 	if (d->listener.w)
 		listen_close(&d->listener);
 	for (i = 0; i < d->sh.hall_n; i++)

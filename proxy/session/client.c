@@ -24,6 +24,9 @@
 #include "session/unit.h"
 #include "wire/wire.h"
 
+/* Servers that may be lost in a row over a client's settings. */
+#define DRESS_TRIES 3
+
 /* ---- running ---- */
 
 static bool node_up(const struct shard *sh)
@@ -116,7 +119,7 @@ static void on_idle(struct deadline *d)
 
 	if (c->unit.state == UNIT_ARMED)
 		unit_pass(c, RV_STARTED);
-	else if (c->state == CL_LINKED)
+	else if (c->state == CL_LINKED && server_for(c)->tx != 'I')
 		client_end(c, "25P03", "terminating connection due to idle_transaction_timeout",
 			   NULL, NULL, "idle_transaction_timeout");
 	else
@@ -140,19 +143,19 @@ static bool dress(struct client *c)
 	struct server *s = server_for(c);
 	bool sent;
 
-	if (params_same(&c->params, &s->params)) {
-		c->unproven = false;
+	if (params_same(&c->params, &s->params) && !s->reset_seen)
 		return true;
-	}
+	c->dressing = true;
 	if (settings_sync(c, s, &sent)) {
 		struct down_why w = { .why = "settings could not be sent" };
 
 		lost(c, s, &w);
 		return false;
 	}
-	s->syncing = sent;
-	c->dressing = sent && c->unproven;
-	return !c->dressing;
+	/* Nothing of the client's goes before they are accepted: it would run
+	 * under the settings of somebody else if they were not. */
+	c->dressing = sent;
+	return !sent;
 }
 
 /* A client that was waiting has a server. */
@@ -169,6 +172,7 @@ static void run_linked(struct client *c)
 			return;
 		}
 		client_step(c, CE_WELCOMED);
+		set_idle(c, 'I');
 		if (c->h->draining)
 			say_goodbye(c);
 		else
@@ -197,14 +201,25 @@ static void lost(struct client *c, struct server *s, const struct down_why *w)
 {
 	struct shard *sh = s->shard;
 
+	bool session = c->pool_mode == POOL_SESSION;
+
 	STAT_INC(&c->h->stats, server_lost);
+	c->dress_fails = (uint8_t)(c->dressing ? c->dress_fails + 1 : 0);
 	if (!lost_server(c, s, w)) {
 		client_close(c, "server lost in the middle of a message");
 		link_dial(sh);
 		return;
 	}
 	link_dial(sh);
-	client_run(c, false);
+	if (session)
+		client_end(c, "57P01", "the server connection of this session was lost", w->why,
+			   "Connect again: its settings, temporary tables and locks went with it.",
+			   "server of the session lost");
+	else if (c->dress_fails >= DRESS_TRIES)
+		client_end(c, "08006", "servers end the connection when given this session's settings",
+			   w->why, NULL, "settings end the server");
+	else
+		client_run(c, false);
 }
 
 static void gone(struct client *c, const struct up_why *why)
@@ -227,6 +242,12 @@ static bool overdue(const struct client *c)
 	       owed_nothing(&s->owed) && s->tx == 'I' && c->pool_mode != POOL_SESSION;
 }
 
+static void database_gone(struct client *c)
+{
+	client_end(c, "3D000", "the database was removed from the configuration", NULL,
+		   "Connect again.", "database removed");
+}
+
 /* Messages of a client that has logged in. */
 static void relay(struct client *c, bool readable)
 {
@@ -239,7 +260,11 @@ static void relay(struct client *c, bool readable)
 			readable = false;
 			if (c->limbo && limbo_message(c))
 				continue;
-			if (link_need(c) ? !dress(c) : true) {
+			if (c->shard->gone) {
+				database_gone(c);
+				return;
+			}
+			if ((server_for(c) || link_need(c)) ? !dress(c) : true) {
 				if (c->state == CL_WAITING || c->state == CL_LINKED)
 					stream_want(&c->s, false);
 				return;
@@ -278,6 +303,7 @@ static void log_in(struct client *c)
 	} else if (startup_welcome(c)) {
 		deadline_clear(&c->dl);
 		client_step(c, CE_WELCOMED);
+		set_idle(c, 'I');
 	} else if (link_need(c)) {
 		run_linked(c);
 	}
@@ -378,8 +404,6 @@ void client_run(struct client *c, bool readable)
 		break;
 	case CL_READY:
 	case CL_LINKED:
-		if (readable)
-			deadline_clear(&c->idle_dl);
 		relay(c, readable);
 		break;
 	case CL_WELCOME:
@@ -418,6 +442,8 @@ static void on_drained(struct stream *st)
 	if (s && !s->s.wants) {
 		stream_want(&s->s, true);
 		client_server_readable(s);
+	} else if (!st->wants && (c->state == CL_READY || (c->state == CL_LINKED && !c->dressing))) {
+		client_run(c, false); /* it had stopped because nobody read its answers */
 	}
 }
 
@@ -449,6 +475,7 @@ void client_accept(struct hall *h, int fd)
 	c->state = CL_STARTUP;
 	c->born_us = h->w.now_us;
 	c->at_start = true;
+	memcpy(c->names.key, h->stmts.key, sizeof(c->names.key));
 	list_init(&c->ready);
 	list_init(&c->pc.link);
 	list_push_back(&h->clients, &c->all);
@@ -486,9 +513,9 @@ static void dressed(struct client *c, struct server *s)
 {
 	char code[6], text[160];
 
-	s->syncing = false;
-	c->unproven = c->dressing = false;
+	c->dressing = false;
 	if (!s->sync_failed) {
+		c->dress_fails = 0;
 		client_run(c, false);
 		return;
 	}
@@ -518,6 +545,18 @@ void client_drain(struct client *c)
 		say_goodbye(c);
 }
 
+void clients_gone(struct hall *h)
+{
+	struct link *l, *tmp;
+
+	LIST_EACH(l, tmp, &h->clients) {
+		struct client *c = LIST_ENTRY(l, struct client, all);
+
+		if (c->shard && c->shard->gone && c->pc.ticket)
+			database_gone(c);
+	}
+}
+
 /* The server is free: the transaction is over. */
 static void tx_done(struct client *c, struct server *s)
 {
@@ -525,7 +564,6 @@ static void tx_done(struct client *c, struct server *s)
 		dressed(c, s);
 		return;
 	}
-	s->syncing = false;
 	if (c->body_left && !c->body_drop)
 		return; /* the server waits for the rest of a message */
 	if (c->h->draining) {
@@ -533,7 +571,7 @@ static void tx_done(struct client *c, struct server *s)
 		return;
 	}
 	set_idle(c, 'I');
-	if (c->pool_mode == POOL_SESSION && !s->close_needed) {
+	if (c->pool_mode == POOL_SESSION) {
 		if (stream_have(&c->s) || !c->s.wants)
 			client_run(c, false);
 		return;
@@ -590,10 +628,6 @@ void client_server_readable(struct server *s)
 	}
 	r = relay_down(s, true, &w);
 
-	if (s->syncing && s->sync_failed && r != RELAY_SERVER_GONE && c) {
-		dressed(c, s);
-		return;
-	}
 	switch (r) {
 	case RELAY_TX_DONE:
 		server_free(s);

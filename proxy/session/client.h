@@ -28,6 +28,9 @@ void client_cancelled(struct client *c);
 /* Shutting down: ends c now if it is between transactions, else when it is. */
 void client_drain(struct client *c);
 
+/* Clients that wait for a server of a database that is not served any more. */
+void clients_gone(struct hall *h);
+
 /* Clients that were given a server (h->ready). */
 void clients_run_ready(struct hall *h);
 

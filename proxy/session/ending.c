@@ -54,6 +54,7 @@ static void forget(struct client *c)
 	stmts_put(&h->stmts, c->unnamed);
 	c->unnamed = NULL;
 	params_clear(&c->params);
+	params_clear(&c->startup);
 	hold_free(&c->unit.log, &h->sh->held_bytes);
 	hold_free(&c->unit.back, &h->sh->held_bytes);
 	startup_end(c);

@@ -59,7 +59,7 @@ static void turn_end(struct worker *w)
 int hall_init(struct hall *h, unsigned id, struct shared *sh, const struct log *log,
 	      struct snapshot *snap, const struct hall_ops *ops, struct err *e)
 {
-	uint64_t seed;
+	uint64_t key[2];
 
 	memset(h, 0, sizeof(*h));
 	h->snap = snap;
@@ -70,9 +70,9 @@ int hall_init(struct hall *h, unsigned id, struct shared *sh, const struct log *
 	list_init(&h->servers);
 	list_init(&h->ready);
 	list_init(&h->resume);
-	if (random_secret(&seed, sizeof(seed)))
+	if (random_secret(key, sizeof(key)))
 		return err_set(e, "the system has no randomness");
-	stmts_init(&h->stmts, id, seed);
+	stmts_init(&h->stmts, id, key);
 	h->serial = (uint64_t)(id + 1) << 48;
 	if (worker_init(&h->w, id, log, h, turn_end, e))
 		return -1;
@@ -165,8 +165,8 @@ static void on_conf(struct worker *w, struct letter *l)
 	snapshot_drop(h->snap);
 	h->snap = n->snap;
 	for (sh = h->shards; sh; sh = sh->next)
-		if (!sh->gone)
-			shard_reconf(sh, h->snap);
+		shard_reconf(sh, h->snap);
+	clients_gone(h);
 	link_look(h);
 	free(n);
 }

@@ -166,6 +166,7 @@ static int shard_login(struct shard *sh, const char *db_name, const char *user)
 	free(sh->server_db);
 	free(sh->server_user);
 	free(sh->password);
+	explicit_bzero(&sh->salted, sizeof(sh->salted));
 	sh->server_db = strdup(k->dbname && *k->dbname ? k->dbname : db_name);
 	sh->server_user = strdup(user);
 	sh->password = pw ? strdup(pw) : NULL;
@@ -193,7 +194,7 @@ struct shard *shard_get(struct hall *h, const struct snapshot_db *db, const char
 	struct hub *hub;
 
 	for (sh = h->shards; sh; sh = sh->next)
-		if (!sh->gone && strcmp(sh->pool.hub->db, db_name) == 0 &&
+		if (strcmp(sh->pool.hub->db, db_name) == 0 &&
 		    strcmp(sh->pool.hub->user, user) == 0)
 			return sh;
 	sh = calloc(1, sizeof(*sh));
@@ -267,8 +268,9 @@ void shard_reconf(struct shard *sh, struct snapshot *snap)
 	struct hub *hub = sh->pool.hub;
 	const char *forced = db ? db->conf->k.user : NULL;
 
-	if (!db || (forced && *forced && strcmp(forced, hub->user) != 0)) {
-		sh->gone = true;
+	sh->gone = !db || (forced && *forced && strcmp(forced, hub->user) != 0);
+	if (sh->gone) {
+		retire_servers(sh, sh->db, true);
 		return;
 	}
 	retire_servers(sh, db, retargeted(sh->db, db));
@@ -517,13 +519,15 @@ static void mark_tried(struct shard *sh, const struct target *t)
 /* Trouble of the node, not of the login. */
 static bool is_node_trouble(const char *sqlstate)
 {
-	return strncmp(sqlstate, "08", 2) == 0 || strncmp(sqlstate, "57P", 3) == 0;
+	return (strncmp(sqlstate, "08", 2) == 0 && strcmp(sqlstate, "08P01") != 0) ||
+	       strncmp(sqlstate, "57P", 3) == 0;
 }
 
 bool link_failed(struct shard *sh, struct target *t, const char *sqlstate, const char *message,
 		 bool hard)
 {
 	sh->fails++;
+	explicit_bzero(&sh->salted, sizeof(sh->salted));
 	(void)snprintf(sh->last_sqlstate, sizeof(sh->last_sqlstate), "%s", sqlstate);
 	(void)snprintf(sh->last_error, sizeof(sh->last_error), "%s: %s", t->addr.name, message);
 	if (is_node_trouble(sqlstate)) {
@@ -542,27 +546,41 @@ bool link_failed(struct shard *sh, struct target *t, const char *sqlstate, const
 	return true;
 }
 
-void link_targets_changed(struct hall *h)
+/* The first server that must be closed now, because its node is not what it
+ * was; busy ones are marked on the way. Closing one may close others, so each
+ * search begins anew. */
+static bool unsuitable_server(struct hall *h, struct server **out)
 {
 	struct link *l, *tmp;
+
+	LIST_EACH(l, tmp, &h->servers) {
+		struct server *s = LIST_ENTRY(l, struct server, all);
+		enum session_attrs attrs = shard_attrs(s->shard);
+		bool dialling = s->state == SV_CONNECT || s->state == SV_LOGIN;
+
+		if (dialling ? target_suits(s->target, attrs) > 0 :
+			       target_role_suits(s->target, attrs))
+			continue;
+		*out = s;
+		if (dialling || (s->state == SV_LIVE && s->ps.seat == SEAT_IDLE))
+			return true;
+		s->close_needed = true;
+	}
+	return false;
+}
+
+void link_targets_changed(struct hall *h)
+{
+	struct server *s;
 	struct shard *sh;
 
 	for (sh = h->shards; sh; sh = sh->next)
 		sh->tried = sh->dial_after_us = 0;
-	LIST_EACH(l, tmp, &h->servers) {
-		struct server *s = LIST_ENTRY(l, struct server, all);
-
-		if (s->state == SV_CONNECT || s->state == SV_LOGIN) {
-			if (!target_suits(s->target, shard_attrs(s->shard)))
-				login_failed(s, "08001", "its node is down", false);
-			continue;
-		}
-		if (s->state != SV_LIVE || target_role_suits(s->target, shard_attrs(s->shard)))
-			continue;
-		if (s->ps.seat == SEAT_IDLE)
-			server_close(s, "its node has another role now", true);
+	while (unsuitable_server(h, &s)) {
+		if (s->state != SV_LIVE)
+			login_failed(s, "08001", "its node is down", false);
 		else
-			s->close_needed = true;
+			server_close(s, "its node has another role now", true);
 	}
 	link_look(h);
 }

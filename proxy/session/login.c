@@ -38,7 +38,11 @@ void login_begin(struct server *s, int error)
 	struct wire_put w = wire_put_to(b, sizeof(b));
 
 	if (error) {
-		login_failed(s, "08001", strerror(error), error != ETIMEDOUT);
+		/* only these are the node's own word; the others may be our trouble */
+		bool hard = error == ECONNREFUSED || error == EHOSTUNREACH ||
+			    error == ENETUNREACH || error == ENOENT;
+
+		login_failed(s, "08001", strerror(error), hard);
 		return;
 	}
 	server_step(s, SE_CONNECTED);
@@ -249,6 +253,7 @@ static void done(struct server *s)
 	server_login_end(s);
 	deadline_clear(&s->dl);
 	server_step(s, SE_READY);
+	server_look_at_sql(s);
 	s->idle_us = h->w.now_us;
 	STAT_INC(&h->stats, server_connects);
 	LOG(&s->log, snap->conf->g.verbose ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG, "server_login",
@@ -286,12 +291,12 @@ static bool message(struct server *s, uint8_t type, const uint8_t *msg, uint32_t
 		return false;
 	case 'Z':
 		if (!s->login->ok) {
-			login_failed(s, "08P01", "ReadyForQuery before AuthenticationOk", false);
+			login_failed(s, "08006", "ReadyForQuery before AuthenticationOk", false);
 			return false;
 		}
 		return true;
 	default:
-		login_failed(s, "08P01", "the server speaks no PostgreSQL protocol", false);
+		login_failed(s, "08006", "the server speaks no PostgreSQL protocol", false);
 		return false;
 	}
 }
@@ -313,7 +318,7 @@ void login_readable(struct server *s)
 		enum wire_status st = wire_header(msg, stream_have(&s->s), &type, &len);
 
 		if (st == WIRE_BAD || (st == WIRE_OK && len > BUF_CAP)) {
-			login_failed(s, "08P01", "the server speaks no PostgreSQL protocol", false);
+			login_failed(s, "08006", "the server speaks no PostgreSQL protocol", false);
 			return;
 		}
 		if (st == WIRE_MORE || len > stream_have(&s->s))

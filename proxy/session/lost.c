@@ -32,7 +32,7 @@ static void judge(const struct client *c, const struct server *s, const struct d
 {
 	bool block = s->tx != 'I';
 
-	if (has_reason(w)) {
+	if (has_reason(w) && !(block && c->commit_sent)) {
 		v->sqlstate = w->sqlstate;
 		v->message = w->message;
 		v->status = block ? 'E' : 'I';
@@ -103,8 +103,11 @@ bool lost_server(struct client *c, struct server *s, const struct down_why *w)
 	(void)snprintf(detail, sizeof(detail), "Node %s: %s%s%s.", s->target->addr.name, w->why,
 		       *w->message ? ": " : "", w->message);
 	v.detail = detail;
+	if (c->unit.answered)
+		relay_give_up(c); /* it had failed for certain, and was to be run again */
 	unit_end(c);
 	names_clear(c);
+	deadline_clear(&c->dl);
 	c->dressing = false;
 	deadline_clear(&c->idle_dl);
 	in_flight = answer_owed(c, s, &v);
@@ -275,6 +278,10 @@ static bool limbo_extended(struct client *c, uint8_t type, struct wire_get g)
 		say(c, no_data, sizeof(no_data));
 		return true;
 	case 'C':
+		what = (char)wire_get_u8(&g);
+		name = wire_get_str(&g, NULL);
+		if (what == 'S' && *name)
+			stmts_put(&c->h->stmts, stmt_names_del(&c->names, name));
 		say(c, close_complete, sizeof(close_complete));
 		return true;
 	case 'E':

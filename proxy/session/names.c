@@ -4,6 +4,7 @@
  */
 #include "session/names.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,55 +15,129 @@
 #include "wire/lexer.h"
 #include "wire/wire.h"
 
-int names_pending(struct client *c, const char *name)
+static struct pending_name *await(const char *name)
 {
 	size_t n = strlen(name) + 1;
-	struct pending_name *p = malloc(sizeof(*p) + n);
+	struct pending_name *p = calloc(1, sizeof(*p) + n);
 
 	if (!p)
-		return -1;
-	p->next = NULL;
+		return NULL;
 	memcpy(p->name, name, n);
+	return p;
+}
+
+static void append(struct client *c, struct pending_name *p)
+{
 	if (!c->pending)
 		c->pending_end = &c->pending;
 	*c->pending_end = p;
 	c->pending_end = &p->next;
+}
+
+int names_give(struct client *c, const char *name, struct stmt *st)
+{
+	struct pending_name *p = await(name);
+
+	if (!p || stmt_names_add(&c->names, name, st)) {
+		free(p);
+		return -1;
+	}
+	append(c, p);
 	return 0;
 }
 
-/* The oldest awaited name is settled; keep: the statement is there. */
-static void settle_name(struct client *c, bool keep)
+int names_take(struct client *c, const char *name)
+{
+	struct pending_name *p = await(name);
+
+	if (!p)
+		return -1;
+	p->is_close = true;
+	p->taken = stmt_names_del(&c->names, name);
+	append(c, p);
+	return 0;
+}
+
+/* The oldest awaited change is final. */
+static void settle_name(struct client *c)
 {
 	struct pending_name *p = c->pending;
 
 	if (!p)
 		return;
 	c->pending = p->next;
-	if (!keep)
-		stmts_put(&c->h->stmts, stmt_names_del(&c->names, p->name));
+	stmts_put(&c->h->stmts, p->taken);
 	free(p);
+}
+
+static void undo_name(struct client *c, struct pending_name *p)
+{
+	if (!p->is_close)
+		stmts_put(&c->h->stmts, stmt_names_del(&c->names, p->name));
+	else if (p->taken && stmt_names_add(&c->names, p->name, p->taken))
+		stmts_put(&c->h->stmts, p->taken);
+	free(p);
+}
+
+/* The first undo_n changes are taken back, the latest first. */
+void names_undo(struct client *c)
+{
+	struct pending_name *back = NULL, *p;
+
+	for (; c->undo_n && c->pending; c->undo_n--) {
+		p = c->pending;
+		c->pending = p->next;
+		p->next = back;
+		back = p;
+	}
+	c->undo_n = 0;
+	while ((p = back)) {
+		back = p->next;
+		undo_name(c, p);
+	}
 }
 
 void names_clear(struct client *c)
 {
-	while (c->pending)
-		settle_name(c, false);
+	c->undo_n = UINT_MAX;
+	names_undo(c);
 }
 
-/* Is this the client's own Parse of a name? A repeated name has ref 0. */
-static bool is_named_parse(const struct owed_entry *e)
+/* Does this entry's answer settle a change of the client's names? */
+static bool changes_names(const struct owed_entry *e)
 {
 	if (e->kind == OWED_LOCAL)
-		return e->ref == LOCAL_PARSE_COMPLETE;
-	return e->kind == OWED_PARSE && !e->swallow && e->ref && e->ref != REF_UNNAMED;
+		return true;
+	return e->kind == OWED_PARSE && !e->swallow && e->ref && e->ref != REF_UNNAMED &&
+	       !(e->ref & REF_AGAIN);
 }
 
 void names_settled(struct server *s, const struct owed_entry *e)
 {
 	struct client *c = client_for(s);
 
-	if (c && is_named_parse(e))
-		settle_name(c, true);
+	if (c && changes_names(e))
+		settle_name(c);
+}
+
+static void dropped_parse(struct server *s, struct client *c, const struct owed_entry *e)
+{
+	uint64_t id = e->ref & ~REF_AGAIN;
+
+	if (e->ref == REF_UNNAMED) {
+		s->unnamed_serial = UNNAMED_UNKNOWN;
+		if (c && !e->swallow) {
+			stmts_put(&c->h->stmts, c->unnamed);
+			c->unnamed = NULL;
+			c->unnamed_serial = 0;
+		}
+	} else if (e->ref) {
+		stmt_cache_del(&s->cache, id);
+		/* a second attempt whose Parse failed: the name of the first
+		 * stands for nothing */
+		if (c && (e->ref & REF_AGAIN) && !e->swallow)
+			stmt_names_forget(&c->names, &c->h->stmts, id);
+	}
 }
 
 void names_dropped(void *server, const struct owed_entry *e, bool failed)
@@ -76,22 +151,18 @@ void names_dropped(void *server, const struct owed_entry *e, bool failed)
 		stmts_retire(&s->h->stmts, e->ref);
 		s->plan_stale = false;
 	}
-	if (c && is_named_parse(e)) {
-		settle_name(c, false);
+	if (c && changes_names(e)) {
+		c->undo_n++;
 		c->unit.names_lost = true;
 	}
-	if (e->kind != OWED_PARSE)
-		return;
-	if (e->ref == REF_UNNAMED) {
-		s->unnamed_serial = 0;
-		if (c && !e->swallow) {
-			stmts_put(&c->h->stmts, c->unnamed);
-			c->unnamed = NULL;
-			c->unnamed_serial = 0;
-		}
-	} else if (e->ref) {
-		stmt_cache_del(&s->cache, e->ref);
-	}
+	if (e->kind == OWED_PARSE)
+		dropped_parse(s, c, e);
+	else if (e->kind == OWED_CLOSE && e->ref == REF_UNNAMED)
+		s->unnamed_serial = UNNAMED_UNKNOWN;
+	else if (e->kind == OWED_CLOSE && e->swallow && e->ref && stmt_cache_add(&s->cache, e->ref))
+		s->close_needed = true; /* it is there still, and cannot be noted down */
+	else if (e->kind == OWED_QUERY)
+		s->unnamed_serial = UNNAMED_UNKNOWN;
 }
 
 size_t names_reply(struct server *s, uint64_t ref, uint8_t out[5])

@@ -13,10 +13,13 @@ enum names_local { LOCAL_PARSE_COMPLETE = 1, LOCAL_CLOSE_COMPLETE };
 /* ref of an owed Parse: the statement's id, or */
 #define REF_UNNAMED UINT64_MAX
 
-/* c has sent a Parse for this name; its answer is awaited. Answers come in
- * order. -1: out of memory. */
-MUST_CHECK int names_pending(struct client *c, const char *name);
-/* Their answers will not come: the names are not given. */
+/* c has sent a Parse that gives this name to st (whose reference is taken over),
+ * or a Close that takes it away; the answer is awaited. Answers come in order.
+ * The name is there, or gone, at once: what follows in the pipeline relies on
+ * it. -1: out of memory; the reference stays with the caller. */
+MUST_CHECK int names_give(struct client *c, const char *name, struct stmt *st);
+MUST_CHECK int names_take(struct client *c, const char *name);
+/* Their answers will not come: all is as it was. */
 void names_clear(struct client *c);
 
 /* Replies of our own that are due and that no answer of the server is going to
@@ -27,8 +30,14 @@ void names_emit_due(struct client *c, struct server *s);
  * the server would fold it. */
 bool names_deallocated(const char *sql, size_t n, char *out, size_t cap);
 
+/* ref of a Parse that is sent again for a retry: its name is settled already. */
+#define REF_AGAIN (1ULL << 62)
+/* What unnamed statement the server holds is not known. */
+#define UNNAMED_UNKNOWN UINT64_MAX
+
 /* A server has dropped or refused entries: what they had registered is undone.
- * An owed_drop_fn; arg is the server. */
+ * An owed_drop_fn; arg is the server. names_undo() completes it. */
+void names_undo(struct client *c);
 void names_dropped(void *server, const struct owed_entry *e, bool failed);
 /* The entry was answered well. */
 void names_settled(struct server *s, const struct owed_entry *e);

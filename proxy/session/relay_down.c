@@ -171,7 +171,7 @@ static void unit_answered(struct down *d, char status)
 	struct unit *u = &c->unit;
 	enum retry_verdict v;
 
-	if (u->statements && u->completes > u->statements) {
+	if (u->state == UNIT_ARMED && u->statements && u->completes > u->statements) {
 		/* The lexer believed in fewer statements than there were. */
 		c->retry_off = true;
 		LOG(&c->log, LOG_LEVEL_WARN, "lexer_disagrees", "believed=%u completed=%u",
@@ -212,12 +212,25 @@ static void got_ready(struct down *d, bool mine, char status)
 	STAT_INC(&c->h->stats, queries);
 	if (!owed_nothing(&d->s->owed))
 		return;
-	c->commit_sent = false;
+	if (status == 'I')
+		c->commit_sent = false; /* a portal bound to COMMIT lives as long as its block */
+	c->resetting = false;
 	c->at_start = true;
 	if (status == 'I')
 		STAT_INC(&c->h->stats, xacts);
 	if (c->unit.state != UNIT_NONE)
 		unit_answered(d, status);
+}
+
+/* Settings went back to what the connection began with: that is not what this
+ * session began with. */
+static void got_reset(struct down *d, bool mine)
+{
+	if (!mine) {
+		params_clear(&d->s->params);
+		return;
+	}
+	d->s->reset_seen = true;
 }
 
 static void got_complete(struct down *d, bool mine, const char *tag)
@@ -240,11 +253,12 @@ static void got_complete(struct down *d, bool mine, const char *tag)
 		server_forget_statements(d->s);
 		if (c && mine)
 			stmt_names_clear(&c->names, &c->h->stmts);
-		if (strncmp(tag, "DISCARD", 7) == 0) {
-			params_clear(&d->s->params);
-			if (c && mine)
-				params_clear(&c->params);
-		}
+		if (strncmp(tag, "DISCARD", 7) == 0)
+			got_reset(d, mine);
+		return;
+	case 'R':
+		if (strcmp(tag, "RESET") == 0)
+			got_reset(d, mine);
 		return;
 	default:
 		return;
@@ -370,11 +384,15 @@ static enum step one_message(struct down *d)
 	v = owed_got(&s->owed, (char)type, &settled, names_dropped, s);
 	if (v == OWED_BROKEN)
 		return gone(d, "server is out of step");
-	if (settled.kind != OWED_KIND_N && type != 'E')
+	if (type == 'E' && d->c)
+		names_undo(d->c);
+	else if (settled.kind != OWED_KIND_N)
 		names_settled(s, &settled);
 	if (interpret(d, type, v, msg, have) == STEP_SERVER)
 		return STEP_SERVER;
-	if (v == OWED_FORWARD || type == 'A' || (v == OWED_ASYNC && type != 'E'))
+	if (type == 'A' && d->c && d->c->unit.state == UNIT_ARMED && have == len)
+		say(d->c, msg, have); /* belongs to no attempt: not held with one */
+	else if (v == OWED_FORWARD || type == 'A' || (v == OWED_ASYNC && type != 'E'))
 		forward(d, msg, have);
 	d->at += have;
 	s->body_left = len - (uint32_t)have;
@@ -457,7 +475,7 @@ enum relay relay_down(struct server *s, bool readable, struct down_why *why)
 		had = stream_have(&s->s);
 		io = stream_fill(&s->s, d.want);
 		if (io == IO_AGAIN)
-			return RELAY_ON;
+			return is_free(s) ? RELAY_TX_DONE : RELAY_ON;
 		if (io != IO_OK) {
 			if (io == IO_FAIL)
 				why->why = "server connection lost";

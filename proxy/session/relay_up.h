@@ -13,29 +13,12 @@
 #ifndef PGWEIR_SESSION_RELAY_UP_H
 #define PGWEIR_SESSION_RELAY_UP_H
 
+#include "session/relay.h"
 #include "session/session.h"
-
-enum relay {
-	RELAY_ON = 0,         /* all done for now */
-	RELAY_NEED_SERVER,    /* a whole message waits and there is no server */
-	RELAY_PAUSE,          /* the other side does not keep up */
-	RELAY_TX_DONE,        /* down: the server is free */
-	RELAY_RETRY,          /* down: the unit is to be run again */
-	RELAY_CLIENT_GONE,
-	RELAY_SERVER_GONE
-};
-
-/* Longest Query or Parse that is looked at as a whole. */
-#define UP_WHOLE_MAX (1u << 20)
 
 /* Handles what is in the client's buffer, then (readable) reads on. *why says
  * for RELAY_CLIENT_GONE what happened, for the log; sqlstate and message for
  * the client when not NULL. */
-struct up_why {
-	const char *why;
-	const char *sqlstate;
-	const char *message;
-};
 enum relay relay_up(struct client *c, bool readable, struct up_why *why);
 
 #endif

@@ -47,10 +47,10 @@ static bool resend_one(struct client *c, struct server *s, const uint8_t *msg, u
 			return false;
 		if (!*name)
 			s->unnamed_serial = c->unnamed_serial;
-		/* The name itself was settled by the first attempt, or undone
-		 * with it; its registration is the client's and stays. */
-		if (*name && !swallow)
-			ref = 0;
+		/* The name itself was settled by the first attempt; its
+		 * registration is the client's and stays. */
+		if (*name)
+			ref |= REF_AGAIN;
 	} else if (msg[0] == 'D' || msg[0] == 'C') {
 		what = (char)wire_get_u8(&g);
 	}

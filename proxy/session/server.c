@@ -201,13 +201,34 @@ static bool is_fact(const char *name)
 	static const char *const fact[] = { "in_hot_standby",	 "server_version",
 					    "server_encoding",	 "integer_datetimes",
 					    "is_superuser",	 "scram_iterations",
-					    "crdb_version",	 "default_transaction_read_only" };
+					    "crdb_version" };
 	size_t i;
 
 	for (i = 0; i < sizeof(fact) / sizeof(*fact); i++)
 		if (strcasecmp(name, fact[i]) == 0)
 			return true;
 	return false;
+}
+
+static const char *setting(const struct server *s, const char *name)
+{
+	const char *v = params_get(&s->params, name);
+
+	return v ? v : params_get(&s->base, name);
+}
+
+/* Client-only encodings in which a trail byte may be a quote or a backslash. */
+void server_look_at_sql(struct server *s)
+{
+	static const char *const odd[] = { "SJIS", "BIG5",    "GBK",	     "UHC",
+					   "GB18030", "JOHAB", "SHIFT_JIS_2004" };
+	const char *scs = setting(s, "standard_conforming_strings");
+	const char *enc = setting(s, "client_encoding");
+	size_t i;
+
+	s->odd_sql = scs && strcasecmp(scs, "off") == 0;
+	for (i = 0; enc && i < sizeof(odd) / sizeof(*odd); i++)
+		s->odd_sql |= strcasecmp(enc, odd[i]) == 0;
 }
 
 void server_param(struct server *s, struct client *c, const char *name, const char *value)
@@ -224,7 +245,10 @@ void server_param(struct server *s, struct client *c, const char *name, const ch
 		params_unset(&s->params, name);
 	else if (params_set(&s->params, name, value))
 		s->close_needed = true;
-	if (!c)
+	server_look_at_sql(s);
+	/* A RESET goes back to what this session began with, which the server
+	 * does not know: settings_reset() sees to it. */
+	if (!c || (c->resetting && same))
 		return;
 	if (same)
 		params_unset(&c->params, name);

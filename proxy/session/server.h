@@ -38,6 +38,9 @@ void server_cleaned(struct server *s);
  * given, the client's in step. */
 void server_param(struct server *s, struct client *c, const char *name, const char *value);
 
+/* After its settings may have changed: can the lexer read SQL as it does? */
+void server_look_at_sql(struct server *s);
+
 /* Its statements and its settings are gone (DISCARD ALL, DEALLOCATE ALL). */
 void server_forget_statements(struct server *s);
 

@@ -98,7 +98,9 @@ struct client {
 	bool commit_sent;        /* a COMMIT may be among what is in flight */
 	bool at_start;           /* the next message begins a unit */
 	bool dressing;           /* waits for the server to accept its settings */
-	bool unproven;           /* settings from startup that no server has accepted yet */
+	uint8_t dress_fails;     /* servers lost over that in a row */
+	bool barrier;            /* nothing more before what was sent is answered */
+	bool resetting;          /* a RESET or DISCARD is in flight */
 	bool retry_off;          /* the lexer was wrong once: never again for this client */
 	bool console_admin;
 	bool counted;            /* holds a token of max_client_conn */
@@ -107,11 +109,13 @@ struct client {
 	int64_t wait_timeout_us, idle_timeout_us, idle_tx_timeout_us;
 	uint64_t wait_since;
 	uint64_t born_us;
-	struct params params;
+	struct params params;    /* what the session has */
+	struct params startup;   /* what it asked for at its start: RESET goes back there */
 	struct stmt_names names;
 	struct stmt *unnamed;
 	uint64_t unnamed_serial;
 	struct pending_name *pending, **pending_end;
+	unsigned undo_n;         /* of them: dropped by the error being handled */
 	struct unit unit;
 	struct login *login;     /* until logged in */
 	char *user, *db;
@@ -119,9 +123,11 @@ struct client {
 	struct log_ctx log;
 };
 
-/* A name given by a Parse whose answer has not come. */
+/* A name given by a Parse, or taken away by a Close, whose answer has not come. */
 struct pending_name {
 	struct pending_name *next;
+	struct stmt *taken;      /* Close: what it stood for, one reference; NULL: nothing */
+	bool is_close;
 	char name[];
 };
 
@@ -147,10 +153,11 @@ struct server {
 	struct target *target;
 	char tx;                 /* status of the last ReadyForQuery */
 	bool close_needed;       /* not to be used again */
+	bool odd_sql;            /* standard_conforming_strings off, or an encoding that hides quotes */
+	bool reset_seen;         /* a client has reset settings: RESET ALL before the next use */
 	bool plan_stale;         /* the error being handled is 0A000 */
 	bool once, used;         /* server_lifetime = 0: good for one use; has been used */
 	bool crdb;
-	bool syncing;            /* settings of the client are on their way, unproven */
 	bool sync_failed;
 	bool body_swallow;
 	uint32_t body_left;

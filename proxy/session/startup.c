@@ -443,7 +443,8 @@ bool startup_welcome(struct client *c)
 		tell_param(c, &w, seen + at, len);
 		at += len;
 	}
-	c->unproven = c->params.n > 0;
+	if (params_copy(&c->startup, &c->params))
+		return false;
 	put_login_end(c, &w);
 	say(c, b, w.len);
 	return true;

@@ -42,9 +42,12 @@ void unit_begin(struct client *c, const struct server *s)
 	*u = (struct unit){ .log = log, .back = back };
 	u->explicit_txn = s->tx != 'I';
 	c->at_start = false;
+	deadline_clear(&c->idle_dl);
 	u->state = UNIT_PASS;
 	if (u->explicit_txn)
 		u->refused = RV_TXN;
+	else if (s->odd_sql)
+		u->refused = RV_CLASS;
 	else if (c->retry == RETRY_OFF || c->retry_off)
 		u->refused = RV_SESSION;
 	else if (c->retry == RETRY_OBSERVE)

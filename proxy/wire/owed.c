@@ -73,6 +73,10 @@ static int push(struct owed *o, enum owed_kind kind, bool swallow, uint64_t ref,
 	}
 	if (o->n == o->cap && grow(o))
 		return -1;
+	/* Until the Sync the server may not be given to anybody else, even with
+	 * every answer here: its transaction is open. */
+	if (kind != OWED_COPY_END)
+		o->open = kind <= OWED_EXECUTE || kind == OWED_LOCAL;
 	o->skipping = false;
 	*at(o, o->n) = (struct owed_entry){ (uint8_t)kind, swallow, ref };
 	o->n++;
@@ -90,10 +94,6 @@ int owed_sent(struct owed *o, char type, char what, bool swallow, uint64_t ref, 
 		return 0;
 	if (kind == OWED_COPY_END && o->n == 0)
 		return 0; /* outside COPY the server ignores it */
-	/* Until the Sync the server may not be given to anybody else, even with
-	 * every answer here: its transaction is open. */
-	if (kind != OWED_COPY_END)
-		o->open = kind <= OWED_EXECUTE;
 	return push(o, kind, swallow, ref, live);
 }
 
@@ -191,7 +191,9 @@ static enum owed_verdict got_error(struct owed *o, struct owed_entry *settled, o
 		first = false;
 	}
 	o->skipping = o->n == 0;
-	return front.swallow ? OWED_SWALLOW : OWED_FORWARD;
+	/* Also when what failed was put in: the client's message that needed it
+	 * will not be carried out, and this error is why. */
+	return OWED_FORWARD;
 }
 
 static enum owed_verdict settle(struct owed *o, bool fits, bool done, struct owed_entry *settled)

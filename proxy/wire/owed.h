@@ -15,6 +15,8 @@
  *  - after an error in the extended protocol the server skips everything up to
  *    the next Sync, simple Queries included (CockroachDB: a Query ends the
  *    skipping and is answered by a ReadyForQuery of its own);
+ *  - so the error of an extended message that pgweir put in answers the client:
+ *    what the client sent behind it is skipped;
  *  - Syncs that the server reads while it is in COPY IN are swallowed by it and
  *    never answered: a driver that sends Execute and Sync together, sees the
  *    CopyInResponse and ends with CopyDone and Sync is owed one

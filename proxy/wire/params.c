@@ -227,16 +227,16 @@ static bool put_sets(struct wire_put *w, const struct params *want, const struct
 	return any;
 }
 
-int params_diff(const struct params *want, const struct params *have, struct wire_put *w)
+int params_diff(const struct params *want, const struct params *have, bool scs_off,
+		struct wire_put *w)
 {
-	const char *scs = params_get(have, "standard_conforming_strings");
 	size_t at;
 	bool any;
 	int n = 0;
 
 	if (params_same(want, have))
 		return 0;
-	if (scs && strcasecmp(scs, "off") == 0) {
+	if (scs_off) {
 		wire_put_msg_str(w, 'Q', "SET standard_conforming_strings = on");
 		n++;
 	}
@@ -246,11 +246,14 @@ int params_diff(const struct params *want, const struct params *have, struct wir
 	any |= put_sets(w, want, have);
 	wire_put_u8(w, 0);
 	wire_end(w);
-	if (w->bad)
-		return -1;
 	if (!any)
 		w->len = at;
-	return n + any;
+	n += any;
+	if (scs_off && !params_get(want, "standard_conforming_strings")) {
+		wire_put_msg_str(w, 'Q', "RESET standard_conforming_strings");
+		n++;
+	}
+	return w->bad ? -1 : n;
 }
 
 static int put_option(struct params *p, char *word, const char **bad)

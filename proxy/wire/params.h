@@ -43,10 +43,10 @@ bool params_same(const struct params *a, const struct params *b);
 
 /* Appends Query messages that make a session with `have` one with `want`:
  * RESET for what is only in have, set_config() for what differs. Values are
- * quoted. Returns how many Query messages were written (0, 1 or 2; two when
- * standard_conforming_strings must come on first, because the quoting relies
- * on it), -1 when it does not fit. */
-MUST_CHECK int params_diff(const struct params *want, const struct params *have,
+ * quoted for standard_conforming_strings = on; scs_off says that it is off in
+ * that session now: then it is switched on before and put right after. Returns
+ * how many Query messages were written (0 to 3), -1 when it does not fit. */
+MUST_CHECK int params_diff(const struct params *want, const struct params *have, bool scs_off,
 			   struct wire_put *w);
 
 /* Takes "-c name=value", "-cname=value" and "--name=value" with backslash

@@ -8,26 +8,57 @@
 #include <stdlib.h>
 #include <string.h>
 
-static uint64_t hash_bytes(uint64_t h, const uint8_t *p, size_t n)
+static uint64_t rotl(uint64_t x, int n)
 {
-	uint64_t w;
+	return x << n | x >> (64 - n);
+}
 
-	h ^= n * 0x9e3779b97f4a7c15ULL;
+static void sip_round(uint64_t v[4])
+{
+	v[0] += v[1];
+	v[1] = rotl(v[1], 13) ^ v[0];
+	v[0] = rotl(v[0], 32);
+	v[2] += v[3];
+	v[3] = rotl(v[3], 16) ^ v[2];
+	v[0] += v[3];
+	v[3] = rotl(v[3], 21) ^ v[0];
+	v[2] += v[1];
+	v[1] = rotl(v[1], 17) ^ v[2];
+	v[2] = rotl(v[2], 32);
+}
+
+/* SipHash-1-3 (Aumasson, Bernstein): texts and names are chosen by clients, who
+ * must not be able to choose them all into one bucket. */
+static uint64_t hash_bytes(const uint64_t key[2], const uint8_t *p, size_t n)
+{
+	uint64_t v[4] = { key[0] ^ 0x736f6d6570736575ULL, key[1] ^ 0x646f72616e646f6dULL,
+			  key[0] ^ 0x6c7967656e657261ULL, key[1] ^ 0x7465646279746573ULL };
+	uint64_t last = (uint64_t)n << 56, w;
+	int i;
+
 	for (; n >= 8; p += 8, n -= 8) {
 		memcpy(&w, p, 8);
-		h = (h ^ w) * 0xff51afd7ed558ccdULL;
-		h ^= h >> 32;
+		v[3] ^= w;
+		sip_round(v);
+		v[0] ^= w;
 	}
 	w = 0;
 	memcpy(&w, p, n);
-	h = (h ^ w) * 0xc4ceb9fe1a85ec53ULL;
-	return h ^ (h >> 29);
+	last |= w;
+	v[3] ^= last;
+	sip_round(v);
+	v[0] ^= last;
+	v[2] ^= 0xff;
+	for (i = 0; i < 3; i++)
+		sip_round(v);
+	return v[0] ^ v[1] ^ v[2] ^ v[3];
 }
 
-void stmts_init(struct stmts *t, unsigned worker, uint64_t seed)
+void stmts_init(struct stmts *t, unsigned worker, const uint64_t key[2])
 {
 	*t = (struct stmts){ 0 };
-	t->seed = seed;
+	t->key[0] = key[0];
+	t->key[1] = key[1];
 	t->next_id = ((uint64_t)(worker + 1) << 48) + 1;
 }
 
@@ -52,7 +83,7 @@ static int stmts_grow(struct stmts *t)
 
 struct stmt *stmts_get(struct stmts *t, const uint8_t *body, uint32_t len, bool *fresh)
 {
-	uint64_t h = hash_bytes(t->seed, body, len);
+	uint64_t h = hash_bytes(t->key, body, len);
 	struct stmt *s;
 
 	*fresh = false;
@@ -147,7 +178,7 @@ static int names_grow(struct stmt_names *m)
 
 static struct stmt_named **names_find(const struct stmt_names *m, const char *name, uint64_t *hash)
 {
-	uint64_t h = hash_bytes(0x243f6a8885a308d3ULL, (const uint8_t *)name, strlen(name));
+	uint64_t h = hash_bytes(m->key, (const uint8_t *)name, strlen(name));
 	struct stmt_named **p;
 
 	*hash = h;
@@ -186,6 +217,7 @@ int stmt_names_add(struct stmt_names *m, const char *name, struct stmt *s)
 	e->next = m->bucket[h & (m->cap - 1)];
 	m->bucket[h & (m->cap - 1)] = e;
 	m->n++;
+	m->bytes += sizeof(*e) + n + s->len;
 	return 0;
 }
 
@@ -200,9 +232,29 @@ struct stmt *stmt_names_del(struct stmt_names *m, const char *name)
 	e = *p;
 	*p = e->next;
 	s = e->stmt;
+	m->bytes -= sizeof(*e) + strlen(e->name) + 1 + s->len;
 	free(e);
 	m->n--;
 	return s;
+}
+
+void stmt_names_forget(struct stmt_names *m, struct stmts *t, uint64_t id)
+{
+	struct stmt_named **p, *e;
+	uint32_t i;
+
+	for (i = 0; i < m->cap; i++)
+		for (p = &m->bucket[i]; (e = *p);) {
+			if (e->stmt->id != id) {
+				p = &e->next;
+				continue;
+			}
+			*p = e->next;
+			m->bytes -= sizeof(*e) + strlen(e->name) + 1 + e->stmt->len;
+			stmts_put(t, e->stmt);
+			free(e);
+			m->n--;
+		}
 }
 
 void stmt_names_clear(struct stmt_names *m, struct stmts *t)
@@ -217,7 +269,7 @@ void stmt_names_clear(struct stmt_names *m, struct stmts *t)
 			free(e);
 		}
 	free(m->bucket);
-	*m = (struct stmt_names){ 0 };
+	*m = (struct stmt_names){ .key = { m->key[0], m->key[1] } };
 }
 
 /* ---- a server's cache ---- */

@@ -27,7 +27,9 @@ struct stmt {
 	unsigned refs;
 	bool retryable;                /* by its text, see wire/lexer.h */
 	bool retired;                  /* not to be shared any more: its plan is stale */
-	bool may_commit;               /* transaction control, or not understood */
+	bool may_commit;               /* a COMMIT, or not understood */
+	bool resets;                   /* RESET or DISCARD */
+	bool barrier;                  /* DEALLOCATE or DISCARD: the names change with its answer */
 	uint32_t len;
 	uint64_t id;
 	uint64_t hash;
@@ -39,12 +41,12 @@ struct stmts {
 	struct stmt **bucket;
 	uint32_t cap, n;               /* cap is a power of two, 0 at first */
 	uint64_t next_id;
-	uint64_t seed;                 /* of the hash: not to be guessed */
+	uint64_t key[2];               /* of the hash: random, not to be guessed */
 	size_t bytes;
 };
 
-/* worker: 0..32767. seed: random. */
-void stmts_init(struct stmts *t, unsigned worker, uint64_t seed);
+/* worker: 0..32767. key: random. */
+void stmts_init(struct stmts *t, unsigned worker, const uint64_t key[2]);
 /* Finds or makes the statement; one reference more. *fresh: it was made now.
  * NULL when out of memory. */
 struct stmt *stmts_get(struct stmts *t, const uint8_t *body, uint32_t len, bool *fresh);
@@ -68,6 +70,8 @@ struct stmt_named {
 struct stmt_names {
 	struct stmt_named **bucket;
 	uint32_t cap, n;
+	size_t bytes;                  /* of the names and the texts they stand for */
+	uint64_t key[2];               /* as stmts: set by the owner before use */
 };
 
 struct stmt *stmt_names_get(const struct stmt_names *m, const char *name);
@@ -76,6 +80,8 @@ struct stmt *stmt_names_get(const struct stmt_names *m, const char *name);
 MUST_CHECK int stmt_names_add(struct stmt_names *m, const char *name, struct stmt *s);
 /* Takes the name out and gives the reference back, NULL when it is not there. */
 struct stmt *stmt_names_del(struct stmt_names *m, const char *name);
+/* Every name of statement id. */
+void stmt_names_forget(struct stmt_names *m, struct stmts *t, uint64_t id);
 void stmt_names_clear(struct stmt_names *m, struct stmts *t);
 
 /* ---- what a server has ---- */

@@ -206,7 +206,7 @@ static void test_limits(void **state)
 /* ---- the difference as SQL ---- */
 
 /* want, have: as fill(). sql: the Query texts, one a line. */
-static void check_diff(const char *want, const char *have, int n, const char *sql)
+static void check_diff_scs(const char *want, const char *have, bool off, int n, const char *sql)
 {
 	struct params w, h;
 	uint8_t b[2048];
@@ -216,7 +216,7 @@ static void check_diff(const char *want, const char *have, int n, const char *sq
 
 	fill(&w, want);
 	fill(&h, have);
-	assert_int_equal(params_diff(&w, &h, &out), n);
+	assert_int_equal(params_diff(&w, &h, off, &out), n);
 	full = out.len;
 	while (at < full) {
 		uint8_t type = 0;
@@ -236,10 +236,15 @@ static void check_diff(const char *want, const char *have, int n, const char *sq
 	assert_string_equal(got, sql);
 	for (cap = 0; cap < full; cap++) {
 		out = wire_put_to(b, cap);
-		assert_int_equal(params_diff(&w, &h, &out), -1);
+		assert_int_equal(params_diff(&w, &h, off, &out), -1);
 	}
 	params_clear(&w);
 	params_clear(&h);
+}
+
+static void check_diff(const char *want, const char *have, int n, const char *sql)
+{
+	check_diff_scs(want, have, false, n, sql);
 }
 
 #define CONFIG "pg_catalog.set_config"
@@ -273,24 +278,28 @@ static void test_diff(void **state)
 	check_diff("", "\xc3\x84x=1", 1, "RESET \"\xc3\x84x\";");
 }
 
-/* The quoting holds only with standard_conforming_strings on: it goes first. */
+/* The quoting holds only with standard_conforming_strings on: it goes first, and
+ * goes back where the client does not ask for it. */
 static void test_diff_backslashes(void **state)
 {
 	static const char on[] = "SET standard_conforming_strings = on\n";
+	static const char back[] = "\nRESET standard_conforming_strings";
 	char sql[512];
 
 	(void)state;
 	snprintf(sql, sizeof(sql), "%sRESET \"standard_conforming_strings\";SELECT " CONFIG
-				   "('a','\\''',false)", on);
-	check_diff("a=\\'", "standard_conforming_strings=off", 2, sql);
-	snprintf(sql, sizeof(sql), "%sRESET \"standard_conforming_strings\";", on);
-	check_diff("", "Standard_Conforming_Strings=OFF", 2, sql);
+				   "('a','\\''',false)%s", on, back);
+	check_diff_scs("a=\\'", "standard_conforming_strings=off", true, 3, sql);
+	/* off by the server's own default: nothing of it is in the settings */
+	snprintf(sql, sizeof(sql), "%sSELECT " CONFIG "('a','1',false)%s", on, back);
+	check_diff_scs("a=1", "", true, 3, sql);
 	snprintf(sql, sizeof(sql), "%sSELECT " CONFIG "('standard_conforming_strings','on',false)",
 		 on);
-	check_diff("standard_conforming_strings=on", "standard_conforming_strings=off", 2, sql);
+	check_diff_scs("standard_conforming_strings=on", "", true, 2, sql);
 	check_diff("standard_conforming_strings=off", "", 1,
 		   "SELECT " CONFIG "('standard_conforming_strings','off',false)");
-	check_diff("standard_conforming_strings=off", "standard_conforming_strings=off", 0, "");
+	check_diff_scs("standard_conforming_strings=off", "standard_conforming_strings=off", true, 0,
+		       "");
 	check_diff("a=1", "standard_conforming_strings=on", 1,
 		   "RESET \"standard_conforming_strings\";SELECT " CONFIG "('a','1',false)");
 }

@@ -53,7 +53,7 @@ static void test_shared(void **state)
 	uint64_t id;
 
 	(void)state;
-	stmts_init(&t, 0, 42);
+	stmts_init(&t, 0, (const uint64_t[2]){ 42, 0 });
 	a = get(&t, "SELECT 1", true);
 	b = get(&t, "SELECT 1", false);
 	c = get(&t, "SELECT 2", true);
@@ -86,7 +86,7 @@ static void test_bodies(void **state)
 	uint32_t i;
 
 	(void)state;
-	stmts_init(&t, 0, 7);
+	stmts_init(&t, 0, (const uint64_t[2]){ 7, 0 });
 	for (i = 0; i <= sizeof(body); i++) {
 		uint8_t *exact = malloc(i ? i : 1);
 
@@ -115,7 +115,7 @@ static void test_ids(void **state)
 	for (i = 0; i < COUNT(worker); i++) {
 		struct stmts t;
 
-		stmts_init(&t, worker[i], 1);
+		stmts_init(&t, worker[i], (const uint64_t[2]){ 1, 0 });
 		for (k = 0; k < 100; k++) {
 			struct stmt *s = get(&t, "SELECT 1", true);
 
@@ -141,7 +141,7 @@ static void test_retire(void **state)
 	struct stmt *old, *fresh, *same;
 
 	(void)state;
-	stmts_init(&t, 0, 3);
+	stmts_init(&t, 0, (const uint64_t[2]){ 3, 0 });
 	stmts_retire(&t, 99); /* nobody's */
 	old = get(&t, "SELECT 1", true);
 	stmts_retire(&t, old->id);
@@ -172,7 +172,7 @@ static void test_interning_random(void **state)
 
 	(void)state;
 	memset(model, 0, sizeof(model));
-	stmts_init(&t, 4, 0xfeed);
+	stmts_init(&t, 4, (const uint64_t[2]){ 0xfeed, 0 });
 	for (step = 0; step < 30000; step++) {
 		i = rnd(TEXTS);
 		snprintf(text, sizeof(text), "SELECT %u", i);
@@ -200,7 +200,7 @@ static void test_interning_random(void **state)
 	assert_int_equal(t.bytes, 0);
 	stmts_free(&t);
 	/* with some left: all of it goes */
-	stmts_init(&t, 4, 0xfeed);
+	stmts_init(&t, 4, (const uint64_t[2]){ 0xfeed, 0 });
 	for (i = 0; i < 100; i++) {
 		snprintf(text, sizeof(text), "SELECT %u", i);
 		(void)get(&t, text, true);
@@ -221,7 +221,7 @@ static void test_names(void **state)
 	char name[32];
 
 	(void)state;
-	stmts_init(&t, 0, 5);
+	stmts_init(&t, 0, (const uint64_t[2]){ 5, 0 });
 	assert_null(stmt_names_get(&m, "x"));
 	assert_null(stmt_names_del(&m, "x"));
 	for (step = 0; step < 30000; step++) {
@@ -270,7 +270,7 @@ static void test_names_strange(void **state)
 	size_t i;
 
 	(void)state;
-	stmts_init(&t, 0, 5);
+	stmts_init(&t, 0, (const uint64_t[2]){ 5, 0 });
 	for (i = 0; i < COUNT(names); i++) {
 		snprintf(text, sizeof(text), "%zu", i);
 		s[i] = get(&t, text, true);

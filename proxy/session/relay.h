@@ -1,0 +1,26 @@
+/* proxy/session/relay.h - what a pass of the relay comes to, in either direction.
+ *
+ * SPDX-License-Identifier: ISC
+ */
+#ifndef PGWEIR_SESSION_RELAY_H
+#define PGWEIR_SESSION_RELAY_H
+
+enum relay {
+	RELAY_ON = 0,         /* all done for now */
+	RELAY_NEED_SERVER,    /* a whole message waits and there is no server */
+	RELAY_PAUSE,          /* the other side does not keep up */
+	RELAY_TX_DONE,        /* down: the server is free */
+	RELAY_RETRY,          /* down: the unit is to be run again */
+	RELAY_CLIENT_GONE,
+	RELAY_SERVER_GONE
+};
+
+/* Why a client's session ends. sqlstate and message are for the client when not
+ * NULL. */
+struct up_why {
+	const char *why;
+	const char *sqlstate;
+	const char *message;
+};
+
+#endif

@@ -1,0 +1,77 @@
+/* proxy/session/up.c - see up.h
+ *
+ * SPDX-License-Identifier: ISC
+ */
+#include "session/up.h"
+
+#include "session/unit.h"
+#include "wire/wire.h"
+
+enum step up_refuse(struct up *u, const char *why, const char *sqlstate, const char *message)
+{
+	u->why->why = why;
+	u->why->sqlstate = sqlstate;
+	u->why->message = message;
+	return STEP_CLIENT;
+}
+
+enum step up_flush(struct up *u)
+{
+	enum io io = IO_OK;
+
+	if (u->g.n) {
+		io = stream_sendv(&u->s->s, u->g.v, u->g.n);
+		gather_init(&u->g);
+	}
+	if (u->at) {
+		u->c->in_bytes += u->at;
+		STAT_ADD(&u->c->h->stats, received_bytes, u->at);
+		stream_consume(&u->c->s, u->at);
+		u->at = 0;
+	}
+	if (io == IO_AGAIN)
+		u->backed_up = true;
+	return io == IO_FAIL ? STEP_SERVER : STEP_ON;
+}
+
+enum step up_room(struct up *u, int pieces, size_t own)
+{
+	return gather_room(&u->g, pieces, own) ? STEP_ON : up_flush(u);
+}
+
+enum step up_owe(struct up *u, char type, char what, bool swallow, uint64_t ref, bool *live)
+{
+	if (owed_sent(&u->s->owed, type, what, swallow, ref, live))
+		return up_refuse(u, "out of memory", "53200", "out of memory");
+	return STEP_ON;
+}
+
+enum step up_owe_local(struct up *u, enum names_local what, bool *live)
+{
+	uint64_t ref = what;
+
+	if (owed_sent_local(&u->s->owed, ref, live))
+		return up_refuse(u, "out of memory", "53200", "out of memory");
+	if (*live) {
+		unit_record(u->c, UNIT_LOCAL);
+		unit_log(u->c, &ref, sizeof(ref));
+	}
+	return STEP_ON;
+}
+
+/* The message at `at`, as it is. */
+void up_pass(struct up *u, const uint8_t *msg, uint32_t len)
+{
+	unit_record(u->c, UNIT_FORWARD);
+	unit_log(u->c, msg, len);
+	gather_range(&u->g, msg, len);
+}
+
+void up_own_query(struct up *u, const char *text)
+{
+	uint8_t b[80];
+	struct wire_put w = wire_put_to(b, sizeof(b));
+
+	wire_put_msg_str(&w, 'Q', text);
+	gather_copy(&u->g, b, w.len);
+}

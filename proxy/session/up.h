@@ -1,0 +1,45 @@
+/* proxy/session/up.h - one pass over a client's buffer: what is gathered for the
+ * server, what is owed for it, what is noted for a second attempt.
+ *
+ * On the stack of relay_up(). Threads: the worker's.
+ *
+ * SPDX-License-Identifier: ISC
+ */
+#ifndef PGWEIR_SESSION_UP_H
+#define PGWEIR_SESSION_UP_H
+
+#include "session/gather.h"
+#include "session/names.h"
+#include "session/relay.h"
+#include "session/session.h"
+
+/* One pass over the client's buffer. */
+struct up {
+	struct client *c;
+	struct server *s;
+	struct gather g;
+	size_t at;               /* bytes of the buffer dealt with */
+	size_t want;             /* the next message needs that many */
+	struct up_why *why;
+	bool backed_up;
+};
+
+/* What one message came to. */
+enum step { STEP_ON, STEP_STOP_MORE, STEP_STOP_NEED, STEP_STOP_PAUSE, STEP_CLIENT, STEP_SERVER };
+
+/* The client's session ends: always STEP_CLIENT. */
+enum step up_refuse(struct up *u, const char *why, const char *sqlstate, const char *message);
+/* Sends what is gathered and lets go of the bytes dealt with; the message in
+ * hand stays where it is. */
+enum step up_flush(struct up *u);
+/* Room in the gather for so many pieces and bytes of our own. */
+enum step up_room(struct up *u, int pieces, size_t own);
+/* The server is going to owe an answer for this (wire/owed.h). */
+enum step up_owe(struct up *u, char type, char what, bool swallow, uint64_t ref, bool *live);
+enum step up_owe_local(struct up *u, enum names_local what, bool *live);
+/* A message as it is; room was made. */
+void up_pass(struct up *u, const uint8_t *msg, uint32_t len);
+/* A Query of our own in place of the client's; room was made. */
+void up_own_query(struct up *u, const char *text);
+
+#endif

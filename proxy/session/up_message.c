@@ -1,0 +1,304 @@
+/* proxy/session/up_message.c - see up_message.h
+ *
+ * SPDX-License-Identifier: ISC
+ */
+#include "session/up_message.h"
+
+#include <string.h>
+
+#include "session/retry.h"
+#include "session/unit.h"
+#include "session/up_stmt.h"
+#include "wire/wire.h"
+
+/* Texts that one client's statements may keep in memory. */
+#define UP_NAMES_MAX (32u << 20)
+
+static enum step up_query(struct up *u, const uint8_t *msg, uint32_t len, size_t have)
+{
+	struct client *c = u->c;
+	const char *sql = (const char *)msg + WIRE_HEADER;
+	bool whole = have == len;
+	struct lex_class k = { 0 };
+	char dealloc[64];
+	size_t dealloc_len = 0;
+	enum step r = STEP_ON;
+	bool live = false;
+
+	if (whole && (len < 6 || msg[len - 1] != 0))
+		return up_refuse(u, "protocol violation", "08P01", "invalid string in message");
+	if (whole)
+		lex_classify(sql, len - WIRE_HEADER - 1, (const char *const *)c->h->snap->deny, &k);
+	if (k.first == VERB_DEALLOCATE && k.statements == 1)
+		r = up_deallocate(u, sql, len - WIRE_HEADER - 1, dealloc, &dealloc_len);
+	if (r == STEP_ON)
+		r = up_room(u, 1, 80);
+	if (r == STEP_ON)
+		r = up_owe(u, 'Q', 0, false, 0, &live);
+	if (r == STEP_ON && whole && stmt_changes_settings(&k))
+		r = up_note_resets(u, sql, len - WIRE_HEADER - 1);
+	if (r != STEP_ON)
+		return r;
+	if (!whole || stmt_may_commit(&k))
+		c->commit_sent = true;
+	if (!whole || stmt_changes_names(&k))
+		c->barrier = true;
+	c->unit.statements = (uint16_t)(k.statements > 60000 ? 60000 : k.statements);
+	if (!whole || !lex_retryable(&k))
+		unit_pass(c, RV_CLASS);
+	/* A simple Query ends the unnamed statement on the server. */
+	if (live && (c->unnamed || u->s->unnamed_serial)) {
+		r = up_settle(u);
+		up_drop_unnamed(c);
+		u->s->unnamed_serial = 0;
+	}
+	c->unit.closed = true;
+	if (dealloc_len)
+		up_own_query(u, dealloc);
+	else
+		up_pass(u, msg, (uint32_t)have);
+	return r;
+}
+
+static enum step up_parse_named(struct up *u, const char *name, struct stmt *st)
+{
+	char sname[STMT_NAME_CAP];
+	struct client *c = u->c;
+	bool live = false;
+	enum step r;
+
+	stmt_name(st->id, sname);
+	if (stmt_names_get(&c->names, name)) {
+		/* The server's own 42P05: it has the statement, and is asked
+		 * for it once more. */
+		r = up_need_stmt(u, stmt_names_get(&c->names, name));
+		stmt_name(stmt_names_get(&c->names, name)->id, sname);
+		if (r == STEP_ON)
+			r = up_send_parse(u, st, sname, false, 0, &live);
+		if (r == STEP_ON)
+			r = up_flush(u); /* st's text may go now */
+		stmts_put(&c->h->stmts, st);
+		return r;
+	}
+	if (c->names.bytes + st->len > UP_NAMES_MAX) {
+		stmts_put(&c->h->stmts, st);
+		return up_refuse(u, "too many prepared statements", "54000",
+			      "the prepared statements of this connection take more than 32 MiB");
+	}
+	if (stmt_cache_use(&u->s->cache, st->id)) {
+		r = up_owe_local(u, LOCAL_PARSE_COMPLETE, &live);
+	} else {
+		r = up_evict(u);
+		if (r == STEP_ON)
+			r = up_send_parse(u, st, sname, false, st->id, &live);
+		if (r == STEP_ON && live && stmt_cache_add(&u->s->cache, st->id))
+			r = up_refuse(u, "out of memory", "53200", "out of memory");
+	}
+	if (r == STEP_ON && live) {
+		if (names_give(c, name, st))
+			return up_refuse(u, "out of memory", "53200", "out of memory");
+		return STEP_ON;
+	}
+	if (r == STEP_ON)
+		r = up_settle(u);
+	stmts_put(&c->h->stmts, st);
+	return r;
+}
+
+static enum step up_parse(struct up *u, const uint8_t *msg, uint32_t len)
+{
+	struct client *c = u->c;
+	struct wire_get g = wire_body(msg, len);
+	const char *name = wire_get_str(&g, NULL);
+	const uint8_t *body = g.p;
+	size_t sql_len, dealloc_len, body_len = wire_left(&g);
+	char dealloc[64] = { 0 };
+	bool fresh, live = false;
+	struct stmt *st;
+	enum step r = STEP_ON;
+
+	(void)wire_get_str(&g, &sql_len);
+	if (g.bad)
+		return up_refuse(u, "protocol violation", "08P01", "malformed Parse message");
+	if (!*name)
+		r = up_deallocate(u, (const char *)body, sql_len, dealloc, &dealloc_len);
+	if (r != STEP_ON)
+		return r;
+	if (!*name && dealloc_len) {
+		body = (const uint8_t *)dealloc; /* text, zero, no parameter types */
+		body_len = dealloc_len + 3;
+	}
+	st = stmts_get(&c->h->stmts, body, (uint32_t)body_len, &fresh);
+	if (!st)
+		return up_refuse(u, "out of memory", "53200", "out of memory");
+	if (fresh)
+		up_classify(c, st);
+	STAT_INC(&c->h->stats, parses);
+	if (!st->retryable)
+		unit_pass(c, RV_CLASS);
+	if (*name)
+		return up_parse_named(u, name, st);
+	r = up_settle(u);
+	if (r == STEP_ON)
+		r = up_send_parse(u, st, "", false, REF_UNNAMED, &live);
+	if (r != STEP_ON || !live) {
+		stmts_put(&c->h->stmts, st);
+		return r;
+	}
+	up_drop_unnamed(c);
+	c->unnamed = st;
+	c->unnamed_serial = ++c->h->serial;
+	u->s->unnamed_serial = c->unnamed_serial;
+	return STEP_ON;
+}
+
+/* Bind: portal, statement, the rest, of which only `have` bytes may be here. */
+static enum step up_bind(struct up *u, const uint8_t *msg, uint32_t len, size_t have)
+{
+	struct wire_get g = { msg + WIRE_HEADER, msg + have, false };
+	const struct stmt *st;
+	const char *name;
+	size_t before;
+	enum step r;
+
+	(void)wire_get_str(&g, NULL);
+	before = (size_t)(g.p - (msg + WIRE_HEADER));
+	name = wire_get_str(&g, NULL);
+	if (g.bad)
+		return up_refuse(u, "protocol violation", "08P01", "malformed Bind message");
+	r = up_use_stmt(u, name, &st);
+	if (r == STEP_ON)
+		r = up_room(u, 5, 64);
+	if (r == STEP_ON)
+		r = up_owe(u, 'B', 0, false, u->s->bound = st ? st->id : 0, NULL);
+	if (r != STEP_ON)
+		return r;
+	STAT_INC(&u->c->h->stats, binds);
+	if (st && st->barrier)
+		u->c->barrier = true;
+	if (st && st->resets)
+		r = up_note_resets(u, (const char *)st->body, strnlen((const char *)st->body, st->len));
+	if (r != STEP_ON)
+		return r;
+	if (have < len)
+		unit_pass(u->c, RV_MEMORY);
+	if (*name && st)
+		return up_send_renamed(u, 'B', msg, before, name, st, have, len);
+	up_pass(u, msg, (uint32_t)have);
+	return STEP_ON;
+}
+
+static enum step up_describe(struct up *u, const uint8_t *msg, uint32_t len)
+{
+	struct wire_get g = wire_body(msg, len);
+	char what = (char)wire_get_u8(&g);
+	const char *name = wire_get_str(&g, NULL);
+	const struct stmt *st = NULL;
+	enum step r = STEP_ON;
+
+	if (g.bad || (what != 'S' && what != 'P'))
+		return up_refuse(u, "protocol violation", "08P01", "malformed Describe message");
+	if (what == 'S')
+		r = up_use_stmt(u, name, &st);
+	if (r == STEP_ON)
+		r = up_room(u, 5, 64);
+	if (r == STEP_ON)
+		r = up_owe(u, 'D', what, false, 0, NULL);
+	if (r != STEP_ON)
+		return r;
+	if (*name && st)
+		return up_send_renamed(u, 'D', msg, 1, name, st, len, len);
+	up_pass(u, msg, len);
+	return STEP_ON;
+}
+
+static enum step up_close(struct up *u, const uint8_t *msg, uint32_t len)
+{
+	struct wire_get g = wire_body(msg, len);
+	char what = (char)wire_get_u8(&g);
+	const char *name = wire_get_str(&g, NULL);
+	enum step r;
+	bool live = false;
+
+	if (g.bad || (what != 'S' && what != 'P'))
+		return up_refuse(u, "protocol violation", "08P01", "malformed Close message");
+	if (what == 'S' && *name) {
+		/* The server keeps it for the others. */
+		r = up_owe_local(u, LOCAL_CLOSE_COMPLETE, &live);
+		if (r == STEP_ON && live && names_take(u->c, name))
+			r = up_refuse(u, "out of memory", "53200", "out of memory");
+		return r;
+	}
+	r = up_room(u, 1, 0);
+	if (r == STEP_ON)
+		r = up_owe(u, 'C', 0, false, what == 'S' ? REF_UNNAMED : 0, &live);
+	if (r != STEP_ON)
+		return r;
+	up_pass(u, msg, len);
+	if (what == 'S' && live) {
+		r = up_settle(u);
+		up_drop_unnamed(u->c);
+		u->s->unnamed_serial = 0;
+	}
+	return r;
+}
+
+/* Everything that passes untouched. */
+static enum step up_plain(struct up *u, uint8_t type, const uint8_t *msg, uint32_t len)
+{
+	enum step r = up_room(u, 1, 0);
+
+	if (r == STEP_ON)
+		r = up_owe(u, (char)type, 0, false, type == 'E' ? u->s->bound : 0, NULL);
+	if (r != STEP_ON)
+		return r;
+	switch (type) {
+	case 'S':
+		u->c->unit.closed = true;
+		break;
+	case 'E':
+		break;
+	default: /* Flush lets the client see part of the answer; F and COPY are never run twice */
+		unit_pass(u->c, type == 'H' ? RV_STARTED : RV_CLASS);
+	}
+	up_pass(u, msg, len);
+	return STEP_ON;
+}
+
+/* max_prepared_statements = 0: statements are the client's own affair. */
+static enum step up_raw(struct up *u, uint8_t type, const uint8_t *msg, uint32_t len, size_t have)
+{
+	enum step r = up_room(u, 1, 0);
+
+	if (r == STEP_ON && len <= WIRE_HEADER)
+		r = up_refuse(u, "protocol violation", "08P01", "malformed message");
+	if (r == STEP_ON)
+		r = up_owe(u, (char)type, (char)msg[WIRE_HEADER], false, 0, NULL);
+	if (r != STEP_ON)
+		return r;
+	unit_pass(u->c, RV_CLASS);
+	u->c->commit_sent = true; /* the texts are not looked at */
+	u->s->unnamed_serial = UNNAMED_UNKNOWN;
+	gather_range(&u->g, msg, have);
+	return STEP_ON;
+}
+
+enum step up_message(struct up *u, uint8_t type, const uint8_t *msg, uint32_t len, size_t have)
+{
+	if (u->c->h->snap->conf->g.max_prepared_statements == 0 && strchr("PBDC", type))
+		return up_raw(u, type, msg, len, have);
+	switch (type) {
+	case 'Q':
+		return up_query(u, msg, len, have);
+	case 'P':
+		return up_parse(u, msg, len);
+	case 'B':
+		return up_bind(u, msg, len, have);
+	case 'D':
+		return up_describe(u, msg, len);
+	case 'C':
+		return up_close(u, msg, len);
+	default:
+		return up_plain(u, type, msg, (uint32_t)have);
+	}
+}

@@ -1,0 +1,282 @@
+/* proxy/session/up_stmt.c - see up_stmt.h
+ *
+ * SPDX-License-Identifier: ISC
+ */
+#include "session/up_stmt.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "session/retry.h"
+#include "session/settings.h"
+#include "session/unit.h"
+#include "wire/wire.h"
+
+/* Could a transaction be committed by it? One statement is what it says; of
+ * several the middle ones are not known. */
+bool stmt_may_commit(const struct lex_class *k)
+{
+	if (!k->sure)
+		return true;
+	if (k->statements > 1)
+		return k->txn_control;
+	return k->first == VERB_COMMIT || k->first == VERB_PREPARE_TRANSACTION || k->chain;
+}
+
+bool stmt_changes_settings(const struct lex_class *k)
+{
+	return !k->listed && (k->first == VERB_RESET || k->first == VERB_DISCARD ||
+			      k->statements > 1 || !k->sure);
+}
+
+/* DEALLOCATE ALL and DISCARD ALL take effect when their answer comes: what is
+ * behind them must wait to know which statements there are. */
+bool stmt_changes_names(const struct lex_class *k)
+{
+	return !k->listed && (k->first == VERB_DEALLOCATE || k->first == VERB_DISCARD ||
+			      k->statements > 1 || !k->sure);
+}
+
+/* A text that may reset settings is on its way. */
+enum step up_note_resets(struct up *u, const char *sql, size_t n)
+{
+	struct client *c = u->c;
+	int found = settings_scan(c, sql, n);
+
+	if (found < 0)
+		return up_refuse(u, "out of memory", "53200", "out of memory");
+	if (found) {
+		c->resetting = true;
+		u->s->reset_seen = true;
+	}
+	return STEP_ON;
+}
+
+void up_classify(struct client *c, struct stmt *st)
+{
+	struct lex_class k;
+	size_t n = strnlen((const char *)st->body, st->len);
+
+	lex_classify((const char *)st->body, n, (const char *const *)c->h->snap->deny, &k);
+	st->retryable = lex_retryable(&k) && k.statements == 1;
+	st->may_commit = stmt_may_commit(&k);
+	st->resets = stmt_changes_settings(&k);
+	st->barrier = stmt_changes_names(&k);
+}
+
+/* Puts a Close for the statement that has to go, so that one more fits. */
+enum step up_evict(struct up *u)
+{
+	uint32_t max = (uint32_t)u->c->h->snap->conf->g.max_prepared_statements;
+	char name[STMT_NAME_CAP];
+	uint8_t b[64];
+
+	while (u->s->cache.n >= max && u->s->cache.n) {
+		struct wire_put w = wire_put_to(b, sizeof(b));
+		uint64_t id = stmt_cache_oldest(&u->s->cache);
+		enum step st = up_room(u, 1, sizeof(b));
+		bool live;
+
+		if (st == STEP_ON)
+			st = up_owe(u, 'C', 0, true, id, &live);
+		if (st != STEP_ON || !live)
+			return st;
+		stmt_name(id, name);
+		wire_begin(&w, 'C');
+		wire_put_u8(&w, 'S');
+		wire_put_str(&w, name);
+		wire_end(&w);
+		unit_record(u->c, UNIT_SWALLOW);
+		unit_log(u->c, b, w.len);
+		gather_copy(&u->g, b, w.len);
+		stmt_cache_del(&u->s->cache, id);
+	}
+	return STEP_ON;
+}
+
+/* Sends a Parse under the name `name` ("" for the unnamed one). */
+enum step up_send_parse(struct up *u, const struct stmt *st, const char *name, bool swallow,
+			    uint64_t ref, bool *live)
+{
+	uint8_t head[WIRE_HEADER + STMT_NAME_CAP];
+	struct wire_put w = wire_put_to(head, sizeof(head));
+	enum step r = up_room(u, 3, sizeof(head));
+
+	if (r == STEP_ON)
+		r = up_owe(u, 'P', 0, swallow, ref, live);
+	if (r != STEP_ON || !*live)
+		return r;
+	wire_put_u8(&w, 'P');
+	wire_put_u32(&w, (uint32_t)(4 + strlen(name) + 1 + st->len));
+	wire_put_str(&w, name);
+	unit_record(u->c, swallow ? UNIT_SWALLOW : UNIT_FORWARD);
+	unit_log(u->c, head, w.len);
+	unit_log(u->c, st->body, st->len);
+	gather_copy(&u->g, head, w.len);
+	gather_range(&u->g, st->body, st->len);
+	STAT_INC(&u->c->h->stats, server_parses);
+	return STEP_ON;
+}
+
+/* Makes sure the server has the statement before it is used. */
+enum step up_need_stmt(struct up *u, const struct stmt *st)
+{
+	char name[STMT_NAME_CAP];
+	enum step r;
+	bool live = false;
+
+	if (stmt_cache_use(&u->s->cache, st->id))
+		return STEP_ON;
+	r = up_evict(u);
+	if (r != STEP_ON)
+		return r;
+	stmt_name(st->id, name);
+	r = up_send_parse(u, st, name, true, st->id, &live);
+	if (r == STEP_ON && live && stmt_cache_add(&u->s->cache, st->id))
+		return up_refuse(u, "out of memory", "53200", "out of memory");
+	return r;
+}
+
+/* The unnamed statement of this client, wherever it was parsed. */
+static enum step up_need_unnamed(struct up *u)
+{
+	static const uint8_t close_unnamed[] = { 'C', 0, 0, 0, 6, 'S', 0 };
+	struct client *c = u->c;
+	struct server *s = u->s;
+	enum step r;
+	bool live = false;
+
+	if (s->unnamed_serial == c->unnamed_serial)
+		return STEP_ON;
+	if (c->unnamed) {
+		r = up_send_parse(u, c->unnamed, "", true, REF_UNNAMED, &live);
+		if (r == STEP_ON && live)
+			s->unnamed_serial = c->unnamed_serial;
+		return r;
+	}
+	/* It has none: the one that is there is somebody else's. */
+	r = up_room(u, 1, sizeof(close_unnamed));
+	if (r == STEP_ON)
+		r = up_owe(u, 'C', 0, true, REF_UNNAMED, &live);
+	if (r != STEP_ON || !live)
+		return r;
+	unit_record(c, UNIT_SWALLOW);
+	unit_log(c, close_unnamed, sizeof(close_unnamed));
+	gather_copy(&u->g, close_unnamed, sizeof(close_unnamed));
+	s->unnamed_serial = 0;
+	return STEP_ON;
+}
+
+void up_drop_unnamed(struct client *c)
+{
+	stmts_put(&c->h->stmts, c->unnamed);
+	c->unnamed = NULL;
+	c->unnamed_serial = 0;
+}
+
+/* A change of the client's statements may free one whose text is still in the
+ * gather. */
+enum step up_settle(struct up *u)
+{
+	return u->g.n ? up_flush(u) : STEP_ON;
+}
+
+/* A statement of that name, so that DEALLOCATE finds one: which does not
+ * matter, and an empty text can always be parsed. */
+static enum step need_name(struct up *u, const struct stmt *st)
+{
+	static const uint8_t rest[] = { 0, 0, 0 };
+	char name[STMT_NAME_CAP];
+	uint8_t b[64];
+	struct wire_put w = wire_put_to(b, sizeof(b));
+	enum step r;
+
+	if (stmt_cache_use(&u->s->cache, st->id))
+		return STEP_ON;
+	r = up_room(u, 1, sizeof(b));
+	if (r == STEP_ON)
+		r = up_owe(u, 'P', 0, true, 0, NULL);
+	if (r != STEP_ON)
+		return r;
+	stmt_name(st->id, name);
+	wire_begin(&w, 'P');
+	wire_put_str(&w, name);
+	wire_put_bytes(&w, rest, sizeof(rest));
+	wire_end(&w);
+	gather_copy(&u->g, b, w.len);
+	return STEP_ON;
+}
+
+/* DEALLOCATE of a statement that was prepared by protocol: the server knows it
+ * under our name. Writes the text with that name to out and takes the client's
+ * name away; *len is 0 when the text is something else. */
+enum step up_deallocate(struct up *u, const char *sql, size_t n, char out[64], size_t *len)
+{
+	struct client *c = u->c;
+	char name[256], sname[STMT_NAME_CAP];
+	struct stmt *st = NULL;
+	enum step r;
+
+	*len = 0;
+	if (c->names.n && u->s->tx != 'E' && names_deallocated(sql, n, name, sizeof(name)))
+		st = stmt_names_get(&c->names, name);
+	if (!st)
+		return STEP_ON;
+	r = need_name(u, st);
+	if (r == STEP_ON)
+		r = up_settle(u);
+	if (r != STEP_ON)
+		return r;
+	unit_pass(c, RV_CLASS);
+	stmt_name(st->id, sname);
+	*len = (size_t)snprintf(out, 64, "DEALLOCATE %s", sname);
+	stmt_cache_del(&u->s->cache, st->id);
+	stmts_put(&c->h->stmts, stmt_names_del(&c->names, name));
+	return STEP_ON;
+}
+
+/* The statement a message names, made ready on the server. *found: NULL when
+ * the client has no such name: the server will say so. */
+enum step up_use_stmt(struct up *u, const char *name, const struct stmt **found)
+{
+	struct client *c = u->c;
+	enum step r;
+
+	*found = *name ? stmt_names_get(&c->names, name) : c->unnamed;
+	if (!*name)
+		r = up_need_unnamed(u);
+	else
+		r = *found ? up_need_stmt(u, *found) : STEP_ON;
+	if (!*found || !(*found)->retryable)
+		unit_pass(c, RV_CLASS);
+	if (!*found || (*found)->may_commit)
+		c->commit_sent = true;
+	return r;
+}
+
+/* Sends a message with the statement's name in it replaced: before, name,
+ * after. `before` begins behind the length. */
+enum step up_send_renamed(struct up *u, uint8_t type, const uint8_t *msg, size_t before,
+			      const char *old, const struct stmt *st, size_t have, uint32_t len)
+{
+	char name[STMT_NAME_CAP];
+	uint8_t head[WIRE_HEADER];
+	size_t tail = WIRE_HEADER + before + strlen(old) + 1;
+	enum step r = up_room(u, 5, sizeof(head) + sizeof(name));
+
+	if (r != STEP_ON)
+		return r;
+	stmt_name(st->id, name);
+	head[0] = type;
+	wire_set_u32(head + 1, (uint32_t)(len - 1 - strlen(old) + strlen(name)));
+	unit_record(u->c, UNIT_FORWARD);
+	unit_log(u->c, head, sizeof(head));
+	unit_log(u->c, msg + WIRE_HEADER, before);
+	unit_log(u->c, name, strlen(name) + 1);
+	unit_log(u->c, msg + tail, have - tail);
+	gather_copy(&u->g, head, sizeof(head));
+	gather_range(&u->g, msg + WIRE_HEADER, before);
+	gather_copy(&u->g, name, strlen(name) + 1);
+	gather_range(&u->g, msg + tail, have - tail);
+	return STEP_ON;
+}

@@ -1,0 +1,44 @@
+/* proxy/session/up_stmt.h - prepared statements on their way to the server: what
+ * a text does, and making sure that the server has what a message names.
+ *
+ * Threads: the worker's.
+ *
+ * SPDX-License-Identifier: ISC
+ */
+#ifndef PGWEIR_SESSION_UP_STMT_H
+#define PGWEIR_SESSION_UP_STMT_H
+
+#include "session/up.h"
+#include "wire/lexer.h"
+
+bool stmt_may_commit(const struct lex_class *k);
+bool stmt_changes_settings(const struct lex_class *k);
+bool stmt_changes_names(const struct lex_class *k);
+/* Notes what a text says, once, with the statement. */
+void up_classify(struct client *c, struct stmt *st);
+/* A text that may reset settings is on its way. */
+enum step up_note_resets(struct up *u, const char *sql, size_t n);
+
+/* Closes the statement used longest ago when the server is full. */
+enum step up_evict(struct up *u);
+/* A Parse under the name `name` ("": the unnamed one). */
+enum step up_send_parse(struct up *u, const struct stmt *st, const char *name, bool swallow,
+			uint64_t ref, bool *live);
+/* The server has the statement, or is given it in front. */
+enum step up_need_stmt(struct up *u, const struct stmt *st);
+/* The statement a client's message names, made ready on the server. *found:
+ * NULL when the client has no such name: the server will say so. */
+enum step up_use_stmt(struct up *u, const char *name, const struct stmt **found);
+/* A Bind or Describe with the statement's name replaced by the server's for it:
+ * `before` bytes of the body come before the name; `have` of `len` are here. */
+enum step up_send_renamed(struct up *u, uint8_t type, const uint8_t *msg, size_t before,
+			  const char *old, const struct stmt *st, size_t have, uint32_t len);
+/* DEALLOCATE of a name given by protocol: the text for the server, *len 0 when
+ * it is something else. The name is taken away. */
+enum step up_deallocate(struct up *u, const char *sql, size_t n, char out[64], size_t *len);
+
+void up_drop_unnamed(struct client *c);
+/* Before a statement may be freed whose text is still in the gather. */
+enum step up_settle(struct up *u);
+
+#endif
