@@ -549,6 +549,42 @@ static void test_short_writes(void **state)
 	close_worker(&w);
 }
 
+/* More than the kernel takes in one call, cut inside any of the pieces. */
+static void test_short_vector(void **state)
+{
+	static uint8_t b[900000], back[sizeof(b)];
+	static const size_t first[] = {1, 100, 200000, 400000, 899999};
+	struct worker w;
+	struct end e;
+	size_t k, i, seen;
+	int peer, turns;
+
+	(void)state;
+	open_worker(&w);
+	for (i = 0; i < sizeof(b); i++)
+		b[i] = pattern(i);
+	for (k = 0; k < COUNT(first); k++) {
+		struct iovec v[3] = {{b, first[k]},
+				     {b + first[k], (sizeof(b) - first[k]) / 2},
+				     {NULL, 0}};
+
+		v[2].iov_base = b + v[0].iov_len + v[1].iov_len;
+		v[2].iov_len = sizeof(b) - v[0].iov_len - v[1].iov_len;
+		peer = open_pair(&w, &e);
+		assert_int_equal(stream_sendv(&e.s, v, 3), IO_AGAIN);
+		for (seen = 0, turns = 0; seen < sizeof(b) && turns < 100000; turns++) {
+			ssize_t n = read(peer, back + seen, sizeof(b) - seen);
+
+			seen += n > 0 ? (size_t)n : 0;
+			spin(&w);
+		}
+		assert_int_equal(seen, sizeof(b));
+		assert_memory_equal(b, back, sizeof(b));
+		close_end(&e, peer);
+	}
+	close_worker(&w);
+}
+
 /* EOF after any number of bytes: first they, then it. */
 static void test_eof(void **state)
 {
@@ -822,6 +858,16 @@ static void test_growth(void **state)
 		stream_consume(&e.s, 0);
 		close_end(&e, peer);
 	}
+	/* grown when some at the front are gone */
+	peer = open_pair(&w, &e);
+	assert_int_equal(write(peer, "0123456789", 10), 10);
+	assert_int_equal(stream_fill(&e.s, 0), IO_OK);
+	stream_consume(&e.s, 4);
+	assert_int_equal(write(peer, "ab", 2), 2);
+	assert_int_equal(stream_fill(&e.s, 50000), IO_OK);
+	assert_int_equal(stream_have(&e.s), 8);
+	assert_memory_equal(stream_data(&e.s), "456789ab", 8);
+	close_end(&e, peer);
 	/* closed with bytes in both directions */
 	peer = open_pair(&w, &e);
 	assert_int_equal(write(peer, "left", 4), 4);
@@ -900,7 +946,8 @@ int main(void)
 		cmocka_unit_test(test_deadline_order),	cmocka_unit_test(test_deadline_inside),
 		cmocka_unit_test(test_deadline_earlier), cmocka_unit_test(test_grave),
 		cmocka_unit_test(test_buffers),		cmocka_unit_test(test_byte_by_byte),
-		cmocka_unit_test(test_short_writes),	cmocka_unit_test(test_eof),
+		cmocka_unit_test(test_short_writes),
+		cmocka_unit_test(test_short_vector),	cmocka_unit_test(test_eof),
 		cmocka_unit_test(test_reset),		cmocka_unit_test(test_tcp),
 		cmocka_unit_test(test_connect_refused),
 		cmocka_unit_test(test_send_while_connecting),
