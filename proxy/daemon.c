@@ -605,23 +605,55 @@ static int open_log(struct daemon *d, const char *path, struct err *e)
 	return d->log_fd < 0 ? err_set(e, "logfile %s: %s", path, strerror(errno)) : 0;
 }
 
-static int background(const struct conf_global *g, struct err *e)
+/* Goes on in a child. The parent stays until the child has started, and ends
+ * with its success. */
+static int background(const struct conf_global *g, int *started_fd, struct err *e)
 {
+	int p[2];
+	char c;
+	pid_t pid;
+
 	if (!g->pidfile || !g->logfile)
 		return err_set(e, "--daemon needs the settings pidfile and logfile");
-	return daemon(1, 0) ? err_set(e, "cannot go into the background: %s", strerror(errno)) : 0;
+	if (pipe2(p, O_CLOEXEC) || (pid = fork()) < 0)
+		return err_set(e, "cannot go into the background: %s", strerror(errno));
+	if (pid > 0) {
+		close(p[1]);
+		_exit(read(p[0], &c, 1) == 1 ? 0 : 1);
+	}
+	close(p[0]);
+	(void)setsid();
+	*started_fd = p[1];
+	return 0;
+}
+
+/* Started: lets the parent go, and the terminal. */
+static void background_done(int started_fd)
+{
+	int null = open("/dev/null", O_RDWR);
+
+	if (null >= 0) {
+		dup2(null, STDIN_FILENO);
+		dup2(null, STDOUT_FILENO);
+		dup2(null, STDERR_FILENO);
+		if (null > STDERR_FILENO)
+			close(null);
+	}
+	if (write(started_fd, "", 1) < 0)
+		return;
+	close(started_fd);
 }
 
 int daemon_run(const struct daemon_args *args, struct conf *conf, struct err *e)
 {
 	struct daemon d = { .args = args, .signal_fd = -1 };
 	struct log log = { .level = &d.log_level, .wall_us = clock_wall_us };
-	int rc = 1;
+	int rc = 1, started_fd = -1;
 
 	d.notify.fd = -1;
 	d.listener.reserve = -1;
 	set_level(&d, conf);
-	if (open_log(&d, conf->g.logfile, e) || (args->background && background(&conf->g, e))) {
+	if (open_log(&d, conf->g.logfile, e) || (args->background && background(&conf->g, &started_fd, e))) {
 		conf_drop(conf);
 		return 1;
 	}
@@ -637,6 +669,8 @@ int daemon_run(const struct daemon_args *args, struct conf *conf, struct err *e)
 	else if (notify_open(&d.notify, getenv("NOTIFY_SOCKET")))
 		err_set(e, "NOTIFY_SOCKET cannot be used: %s", strerror(errno));
 	else if (start(&d, e) == 0) {
+		if (started_fd >= 0)
+			background_done(started_fd);
 		worker_run(&d.w);
 		LOG(&d.w.log_ctx, LOG_LEVEL_INFO, "stopped", NULL);
 		rc = 0;

@@ -665,9 +665,12 @@ void client_server_drained(struct server *s)
 
 void client_server_live(struct server *s)
 {
-	s->shard->fails = 0;
-	s->shard->tried = 0;
+	struct shard *sh = s->shard;
+
+	sh->fails = 0;
+	sh->tried = 0;
 	link_put(s);
+	link_dial(sh); /* it was the one that had to get through first */
 }
 
 void client_server_late(struct server *s)

@@ -558,8 +558,11 @@ static bool unsuitable_server(struct hall *h, struct server **out)
 		enum session_attrs attrs = shard_attrs(s->shard);
 		bool dialling = s->state == SV_CONNECT || s->state == SV_LOGIN;
 
+		/* one that hangs there may be idle for ever without an end */
+		bool down = atomic_load(&s->target->state) == TARGET_DOWN;
+
 		if (dialling ? target_suits(s->target, attrs) > 0 :
-			       target_role_suits(s->target, attrs))
+			       !down && target_role_suits(s->target, attrs))
 			continue;
 		*out = s;
 		if (dialling || (s->state == SV_LIVE && s->ps.seat == SEAT_IDLE))
@@ -580,7 +583,7 @@ void link_targets_changed(struct hall *h)
 		if (s->state != SV_LIVE)
 			login_failed(s, "08001", "its node is down", false);
 		else
-			server_close(s, "its node has another role now", true);
+			server_close(s, "its node is down or has another role now", false);
 	}
 	link_look(h);
 }

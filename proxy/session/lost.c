@@ -198,6 +198,14 @@ static bool limbo_query(struct client *c, uint8_t *msg, uint32_t len)
 		stream_consume(&c->s, len);
 		return true;
 	}
+	if (k.first == VERB_COMMIT && !c->limbo_told) {
+		/* It believes that there is something to commit. */
+		limbo_error(c);
+		c->limbo = false;
+		say_ready(c, 'I');
+		stream_consume(&c->s, len);
+		return true;
+	}
 	leave_limbo(c);
 	if (k.statements <= 1) {
 		say_ready(c, 'I');
@@ -219,24 +227,25 @@ static const uint8_t close_complete[] = { '3', 0, 0, 0, 4 };
 static const uint8_t no_params[] = { 't', 0, 0, 0, 6, 0, 0 };
 static const uint8_t no_data[] = { 'n', 0, 0, 0, 4 };
 
-static bool stmt_is_exit(const struct stmt *st)
+static bool stmt_is_exit(const struct stmt *st, bool *commit)
 {
 	struct lex_class k;
 
 	if (!st)
 		return false;
 	lex_classify((const char *)st->body, strnlen((const char *)st->body, st->len), NULL, &k);
+	*commit = k.first == VERB_COMMIT;
 	return is_exit(&k) && k.statements == 1;
 }
 
 static bool limbo_parse(struct client *c, struct wire_get g)
 {
 	const char *name = wire_get_str(&g, NULL);
-	bool fresh;
+	bool fresh, commit;
 	struct stmt *st = g.bad ? NULL :
 				  stmts_get(&c->h->stmts, g.p, (uint32_t)wire_left(&g), &fresh);
 
-	if (!st || !stmt_is_exit(st) || (*name && stmt_names_add(&c->names, name, st))) {
+	if (!st || !stmt_is_exit(st, &commit) || (*name && stmt_names_add(&c->names, name, st))) {
 		stmts_put(&c->h->stmts, st);
 		return false;
 	}
@@ -254,6 +263,7 @@ static bool limbo_parse(struct client *c, struct wire_get g)
 static bool limbo_extended(struct client *c, uint8_t type, struct wire_get g)
 {
 	const char *name;
+	bool commit;
 	char what;
 
 	switch (type) {
@@ -263,7 +273,8 @@ static bool limbo_extended(struct client *c, uint8_t type, struct wire_get g)
 		(void)wire_get_str(&g, NULL);
 		name = wire_get_str(&g, NULL);
 		c->limbo_exit = !g.bad && stmt_is_exit(*name ? stmt_names_get(&c->names, name) :
-							       c->unnamed);
+							       c->unnamed,
+						       &c->limbo_commit);
 		if (c->limbo_exit)
 			say(c, bind_complete, sizeof(bind_complete));
 		return c->limbo_exit;
@@ -271,7 +282,8 @@ static bool limbo_extended(struct client *c, uint8_t type, struct wire_get g)
 		what = (char)wire_get_u8(&g);
 		name = wire_get_str(&g, NULL);
 		if (what == 'P' ? !c->limbo_exit :
-				  !stmt_is_exit(*name ? stmt_names_get(&c->names, name) : c->unnamed))
+				  !stmt_is_exit(*name ? stmt_names_get(&c->names, name) : c->unnamed,
+						&commit))
 			return false;
 		if (what == 'S')
 			say(c, no_params, sizeof(no_params));
@@ -287,6 +299,10 @@ static bool limbo_extended(struct client *c, uint8_t type, struct wire_get g)
 	case 'E':
 		if (!c->limbo_exit)
 			return false;
+		if (c->limbo_commit && !c->limbo_told) {
+			c->limbo = false; /* the error that follows ends it */
+			return false;
+		}
 		leave_limbo(c);
 		return true;
 	default:

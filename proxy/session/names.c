@@ -196,6 +196,8 @@ void names_emit_due(struct client *c, struct server *s)
 	while (owed_local_due(&s->owed, &ref)) {
 		size_t n = names_reply(s, ref, b);
 
+		if (c->unit.state == UNIT_ARMED && c->unit.back.len == 0)
+			unit_hold_timer(c);
 		if (c->unit.state == UNIT_ARMED &&
 		    !hold_add(&c->unit.back, b, n, (size_t)g->retry_hold_max, &c->h->sh->held_bytes,
 			      g->retry_mem_total))

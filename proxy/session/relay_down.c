@@ -58,9 +58,8 @@ static bool keep(struct down *d)
 		memcpy(back->p + back->len, d->g.v[i].iov_base, d->g.v[i].iov_len);
 		back->len += d->g.v[i].iov_len;
 	}
-	if (first && g->retry_hold_time)
-		deadline_set(&d->c->h->w, DL_HOLD, &d->c->idle_dl,
-			     d->c->h->w.now_us + (uint64_t)g->retry_hold_time);
+	if (first)
+		unit_hold_timer(d->c);
 	return true;
 }
 

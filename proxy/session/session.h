@@ -95,6 +95,7 @@ struct client {
 	bool limbo;              /* its transaction was lost: 25P02 until it ends it */
 	bool limbo_told;         /* ... and it knows */
 	bool limbo_exit;         /* ... and has bound a ROLLBACK or COMMIT */
+	bool limbo_commit;       /* ... a COMMIT */
 	bool commit_sent;        /* a COMMIT may be among what is in flight */
 	bool at_start;           /* the next message begins a unit */
 	bool dressing;           /* waits for the server to accept its settings */

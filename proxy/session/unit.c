@@ -73,3 +73,11 @@ void unit_record(struct client *c, enum unit_record kind)
 
 	unit_log(c, &k, 1);
 }
+
+void unit_hold_timer(struct client *c)
+{
+	int64_t limit = c->h->snap->conf->g.retry_hold_time;
+
+	if (limit)
+		deadline_set(&c->h->w, DL_HOLD, &c->idle_dl, c->h->w.now_us + (uint64_t)limit);
+}

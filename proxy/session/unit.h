@@ -28,4 +28,7 @@ void unit_end(struct client *c);
 void unit_record(struct client *c, enum unit_record kind);
 void unit_log(struct client *c, const void *p, size_t n);
 
+/* The first bytes of an answer are held: not longer than retry_hold_time. */
+void unit_hold_timer(struct client *c);
+
 #endif

@@ -75,7 +75,7 @@ enum step up_evict(struct up *u)
 		struct wire_put w = wire_put_to(b, sizeof(b));
 		uint64_t id = stmt_cache_oldest(&u->s->cache);
 		enum step st = up_room(u, 1, sizeof(b));
-		bool live;
+		bool live = false;
 
 		if (st == STEP_ON)
 			st = up_owe(u, 'C', 0, true, id, &live);

@@ -434,6 +434,7 @@ def test_not_given_back_between_pipelined_units(tiny):
     """ReadyForQuery I with another Sync outstanding: nobody else in between."""
     with tiny.connect() as a, tiny.connect() as b:
         a.send(query('SELECT pg_sleep(0.3)') + query('BEGIN') + query('SELECT pg_sleep(0.2)'))
+        until(lambda: tiny.pool()['sv_active'] == '1', why='the first to have the server')
         b.send(query('SELECT 2'))
         for _ in range(3):
             a.until()
