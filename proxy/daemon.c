@@ -218,10 +218,16 @@ static void drain(struct daemon *d)
 {
 	int64_t us = d->snap->conf->g.shutdown_timeout;
 	struct timeval tv = { (time_t)(us / 1000000), (suseconds_t)(us % 1000000) };
+	char text[120];
 	unsigned i;
 
 	d->draining = true;
-	notify_send(&d->notify, "STOPPING=1\nSTATUS=waiting for transactions to end");
+	/* The manager is asked for the time the configuration allows, whatever
+	 * its unit says. */
+	(void)snprintf(text, sizeof(text),
+		       "STOPPING=1\nEXTEND_TIMEOUT_USEC=%lld\nSTATUS=waiting for transactions to end",
+		       (long long)us + 5000000);
+	notify_send(&d->notify, text);
 	LOG(&d->w.log_ctx, LOG_LEVEL_INFO, "draining", NULL);
 	listen_close(&d->listener);
 	for (i = 0; i < d->sh.hall_n; i++)
@@ -254,14 +260,35 @@ static void hall_stopped(struct shared *sh, struct hall *h)
 
 /* ---- reload ---- */
 
+/* Settings that only a restart applies, as they were and as they are wished. */
+struct wish {
+	struct daemon *d;
+	const struct conf *old;
+	const char *key, *value;
+};
+
+static void compare_row(void *arg, const char *key, const char *value, const char *def,
+			bool reloadable)
+{
+	struct wish *w = arg;
+
+	(void)def;
+	(void)reloadable;
+	if (strcmp(key, w->key) == 0 && strcmp(value ? value : "", w->value ? w->value : "") != 0)
+		LOG(&w->d->w.log_ctx, LOG_LEVEL_WARN, "needs_restart", "setting=%s", key);
+}
+
 static void warn_start_only(void *arg, const char *key, const char *value, const char *def,
 			    bool reloadable)
 {
-	(void)arg;
-	(void)key;
-	(void)value;
+	struct wish *w = arg;
+
 	(void)def;
-	(void)reloadable;
+	if (reloadable)
+		return;
+	w->key = key;
+	w->value = value;
+	conf_each(w->old, compare_row, w);
 }
 
 static void set_level(struct daemon *d, const struct conf *c)
@@ -277,6 +304,7 @@ static void reload(struct daemon *d)
 {
 	struct conf *conf = NULL;
 	struct snapshot *snap;
+	struct wish wish = { 0 };
 	struct err e;
 	unsigned i;
 
@@ -289,7 +317,9 @@ static void reload(struct daemon *d)
 		notify_send(&d->notify, "READY=1\nSTATUS=reload failed, running on as before");
 		return;
 	}
-	conf_each(conf, warn_start_only, d);
+	wish.d = d;
+	wish.old = d->snap->conf;
+	conf_each(conf, warn_start_only, &wish);
 	snap = snapshot_make(conf, &d->targets);
 	if (!snap) {
 		LOG(&d->w.log_ctx, LOG_LEVEL_ERROR, "reload_failed", "reason=\"out of memory\"");

@@ -411,3 +411,14 @@ def test_unit_files():
         assert s[key] in (value, 'true'), key
     assert '/usr/bin/pgweir' in s['ExecStart']
     assert 'ListenStream' in unit('pgweir.socket')
+
+
+@pytest.mark.weir_only
+def test_reload_says_what_needs_a_restart(weir, pg):
+    w = weir(ini({'app': db(pg)}, workers=1))
+    w.rewrite(ini({'app': db(pg)}, workers=2, default_pool_size=7))
+    w.hup()
+    w.wait_log('event=reloaded')
+    assert [x for x in w.log_lines('needs_restart') if 'setting=workers' in x]
+    assert not w.log_lines('needs_restart', 'default_pool_size')
+    assert len(w.log_lines('needs_restart')) == 1
