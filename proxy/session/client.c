@@ -39,6 +39,28 @@ static bool node_up(const struct shard *sh)
 	return false;
 }
 
+/* Is there a node that is up and only its role is not known? Then the checks
+ * cannot log in, and no waiting will help. */
+static bool role_unknown(const struct shard *sh)
+{
+	size_t i;
+
+	for (i = 0; i < sh->db->target_n; i++)
+		if (atomic_load(&sh->db->targets[i]->state) == TARGET_UP &&
+		    atomic_load(&sh->db->targets[i]->role) == ROLE_UNKNOWN)
+			return true;
+	return false;
+}
+
+static const char *no_node_hint(const struct shard *sh)
+{
+	if (shard_attrs(sh) != ATTRS_ANY && role_unknown(sh))
+		return "A node is up, but the health checks cannot log in to learn its role, which "
+		       "target_session_attrs asks for: set health_check_user and "
+		       "health_check_password.";
+	return "See SHOW NODES on the console.";
+}
+
 static void wait_over(struct client *c)
 {
 	struct shard *sh = c->shard;
@@ -48,7 +70,7 @@ static void wait_over(struct client *c)
 			       "no suitable node was up within query_wait_timeout";
 	const char *hint = up ? "All connections of the pool are in use: see default_pool_size and "
 				"max_db_connections." :
-				"See SHOW NODES on the console.";
+				no_node_hint(sh);
 	const char *detail = !up && *sh->last_error ? sh->last_error : NULL;
 
 	STAT_INC(&c->h->stats, wait_timeouts);

@@ -492,3 +492,13 @@ def test_writer_never_lands_on_a_standby(weir, new_cluster):
     assert all(done > 5 for done, _ in res), res
     assert not [x for _, codes in res for x in codes if x == '25006'], res
     assert all(len(codes) <= 1 for _, codes in res), res
+
+
+def test_role_that_cannot_be_learnt_is_named(weir, scram_pg):
+    """The node is up, the health checks are not let in: whoever waits for a
+    primary is told which setting is missing."""
+    w = weir(ini({'app': db(scram_pg, target_session_attrs='primary')}, query_wait_timeout='0.5',
+                 health_check_user='nobody_there'))
+    with pytest.raises(PgError) as e:
+        w.one('SELECT 1')
+    assert e.value.code == '57P03' and 'health_check_user' in e.value.fields['H']
