@@ -160,10 +160,13 @@ tsan:
 	$(NO_ASLR) $(MAKE) $(TSAN) unit
 	PGWEIR_SAN=tsan $(NO_ASLR) $(MAKE) $(TSAN) integration-workers
 
-demo: all
+# These begin on a machine that may have nothing: deps first, then the build.
+demo:
 	@tests/demo.sh
 
-bench: all
+bench:
+	@tests/deps.sh
+	@$(MAKE) all
 	@tests/bench/run.sh
 
 install: all
