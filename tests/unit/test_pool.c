@@ -464,7 +464,6 @@ struct world {
 	unsigned box_n[WORKERS];
 	uint64_t now, count;
 	bool rr;
-	bool arriving;         /* the server that comes free has just been handed over */
 	bool lowered;          /* a bound was lowered: more than it may be out */
 	unsigned long married, elsewhere, spared, evicted;
 };
@@ -531,14 +530,9 @@ static enum pool_next expected(const struct wserver *s, unsigned *to, struct wcl
 	return next;
 }
 
-/* Those that have just arrived are used once, however old: CLOSE_ON_ARRIVAL
- * lets them be closed as session/ does. */
+/* Also one that was handed over for somebody's ticket and is closed on arrival. */
 static bool outlived(const struct wserver *s)
 {
-#ifndef CLOSE_ON_ARRIVAL
-	if (w.arriving)
-		return false;
-#endif
 	return s->bad || limit_over(&w.hub[s->hub]->limit) || limit_over(&w.hub[s->hub]->in->limit);
 }
 
@@ -548,10 +542,8 @@ static void free_server(struct wserver *s)
 	struct wclient *who = NULL;
 	unsigned to = 99, want_to = 99, worker = s->worker;
 	enum pool_next want, got;
-	bool over = outlived(s);
 
-	w.arriving = false;
-	if (over) {
+	if (outlived(s)) {
 		close_server(s);
 		dial(worker, s->hub);
 		return;
@@ -674,7 +666,6 @@ static void deliver(unsigned worker, unsigned i)
 		break;
 	case SERVER:
 		pool_adopt(&w.pool[worker][n.hub], &w.s[n.server].ps);
-		w.arriving = true;
 		free_server(&w.s[n.server]);
 		break;
 	}
