@@ -53,7 +53,7 @@ static void finish_connect(struct stream *s)
 	socklen_t len = sizeof(error);
 
 	s->connecting = false;
-	wr_arm(s, false);
+	wr_arm(s, s->out_len > 0);
 	if (!error && getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
 		error = errno;
 	if (!error)

@@ -43,7 +43,8 @@ int hold_add(struct hold *h, const void *p, size_t n, size_t max, _Atomic int64_
 {
 	if (hold_room(h, n, max, total, budget_max))
 		return -1;
-	memcpy(h->p + h->len, p, n);
+	if (n)
+		memcpy(h->p + h->len, p, n);
 	h->len += n;
 	return 0;
 }

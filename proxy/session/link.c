@@ -348,7 +348,7 @@ bool link_need(struct client *c)
 	if (limit && (c->state != CL_WELCOME || !deadline_is_set(&c->dl) ||
 		      c->dl.at_us > h->w.now_us + limit))
 		deadline_set(&h->w, DL_WAIT, &c->dl, h->w.now_us + limit);
-	sh->asked = false;
+	sh->asked_spare = sh->asked_evict = false;
 	link_dial(sh);
 	return false;
 }
@@ -363,9 +363,9 @@ static void ask_others(struct shard *sh)
 {
 	unsigned i;
 
-	if (sh->asked)
+	if (sh->asked_spare)
 		return;
-	sh->asked = true;
+	sh->asked_spare = true;
 	for (i = 0; i < sh->pool.hub->worker_n; i++)
 		if (pool_asks(&sh->pool, i))
 			ask(sh->h, i, ASK_SPARE, sh->pool.hub);
@@ -376,9 +376,9 @@ static void ask_evict(struct shard *sh)
 	struct hall *h = sh->h;
 	unsigned i;
 
-	if (evict_one(h, sh->pool.hub->in) || sh->asked)
+	if (evict_one(h, sh->pool.hub->in) || sh->asked_evict)
 		return;
-	sh->asked = true;
+	sh->asked_evict = true;
 	for (i = 0; i < h->sh->hall_n; i++)
 		if (i != h->w.id)
 			ask(h, i, ASK_EVICT, sh->pool.hub->in);
@@ -450,7 +450,7 @@ void link_look(struct hall *h)
 
 	for (sh = h->shards; sh; sh = sh->next)
 		if (sh->pool.waiting_n) {
-			sh->asked = false;
+			sh->asked_spare = sh->asked_evict = false;
 			link_dial(sh);
 		}
 }
@@ -495,7 +495,7 @@ void link_put(struct server *s)
 		post_server(s, worker);
 		/* it may have come for a waiter here */
 		if (sh->pool.waiting_n) {
-			sh->asked = false;
+			sh->asked_spare = sh->asked_evict = false;
 			link_dial(sh);
 		}
 		break;

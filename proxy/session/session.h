@@ -200,7 +200,8 @@ struct shard {
 	uint64_t rr;
 	bool gone;                   /* its database left the configuration */
 	bool no_node;                /* the last look found no node to dial */
-	bool asked;                  /* the other workers have been asked for a spare server */
+	bool asked_spare;            /* the other workers have been asked for a spare server */
+	bool asked_evict;            /* ... to make room in the database */
 	uint64_t idle_us;            /* since when it has had neither clients nor servers, 0: has */
 	char last_error[256];        /* of the last failed dial, for people */
 	char last_sqlstate[6];

@@ -142,6 +142,8 @@ static void copy_done(struct owed *o)
 		else
 			i++;
 	}
+	if (i < o->n)
+		cut(o, i); /* its CopyDone; a Query may hold another COPY */
 }
 
 static void copy_failed(struct owed *o)

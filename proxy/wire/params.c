@@ -249,9 +249,14 @@ int params_diff(const struct params *want, const struct params *have, bool scs_o
 	if (!any)
 		w->len = at;
 	n += any;
-	if (scs_off && !params_get(want, "standard_conforming_strings")) {
-		wire_put_msg_str(w, 'Q', "RESET standard_conforming_strings");
-		n++;
+	if (scs_off) {
+		const char *scs = params_get(want, "standard_conforming_strings");
+
+		if (!scs)
+			wire_put_msg_str(w, 'Q', "RESET standard_conforming_strings");
+		else if (strcasecmp(scs, "off") == 0)
+			wire_put_msg_str(w, 'Q', "SET standard_conforming_strings = off");
+		n += !scs || strcasecmp(scs, "off") == 0;
 	}
 	return w->bad ? -1 : n;
 }
@@ -275,19 +280,24 @@ static int put_option(struct params *p, char *word, const char **bad)
 	return 0;
 }
 
+static bool is_blank(char c)
+{
+	return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
 /* The next blank-separated word, backslash escapes undone (pg_split_opts). */
 static bool next_word(const char **at, char *out, size_t cap)
 {
 	const char *s = *at;
 	size_t n = 0;
 
-	while (*s == ' ' || *s == '\t' || *s == '\n' || *s == '\r')
+	while (is_blank(*s))
 		s++;
 	if (!*s)
 		return false;
-	for (; *s && *s != ' ' && *s != '\t' && *s != '\n' && *s != '\r'; s++) {
-		if (*s == '\\' && s[1])
-			s++;
+	for (; *s && !is_blank(*s); s++) {
+		if (*s == '\\' && !*++s)
+			break;
 		if (n + 1 < cap)
 			out[n++] = *s;
 	}

@@ -237,6 +237,7 @@ static void test_copy_in(void **state)
 		">Q >d >c >Q <G <C <Z , <C <Z .",
 		">Q >d >c >Q <E <Z <C <Z .",
 		">Q >d >c >d >c <G <C <G <C <Z .", /* two COPYs in one */
+		">Q >c >S >c <G <C <G <C <Z .",	   /* a Sync in the data of the second */
 		/* Syncs in the middle of the data are eaten */
 		">Q <G >S >d >S >H >c <C <Z .",
 		/* extended, as drivers do it */

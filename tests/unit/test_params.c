@@ -300,6 +300,10 @@ static void test_diff_backslashes(void **state)
 		   "SELECT " CONFIG "('standard_conforming_strings','off',false)");
 	check_diff_scs("standard_conforming_strings=off", "standard_conforming_strings=off", true, 0,
 		       "");
+	/* the client wants it off: it is off again behind the settings */
+	snprintf(sql, sizeof(sql), "%sSELECT " CONFIG "('a','1',false)\nSET standard_conforming_strings = off",
+		 on);
+	check_diff_scs("standard_conforming_strings=off a=1", "standard_conforming_strings=off", true, 3, sql);
 	check_diff("a=1", "standard_conforming_strings=on", 1,
 		   "RESET \"standard_conforming_strings\";SELECT " CONFIG "('a','1',false)");
 }
@@ -317,6 +321,7 @@ static void test_options(void **state)
 		{"-ca=1", "a=1"},
 		{"--a=1", "a=1"},
 		{" \t-c\na=1\r -c b=2 ", "a=1 b=2"},
+		{"\v-c\fa=1\v-c b=2\f", "a=1 b=2"},
 		{"-c a=1 -ca=2 --A=3", "a=3"},
 		{"-c a=", "a="},
 		{"-c a==1=", "a==1="},
@@ -361,6 +366,7 @@ static void test_options_escapes(void **state)
 		{"-c a=\\\\ -c b=1", "\\"},   {"-c a=\\x", "x"},
 		{"-c a=\\\\\\ z", "\\ z"},    {"-c a=\\\tz", "\tz"},
 		{"-c a=\\'", "'"},	      {"-c \\a=1", "1"},
+		{"-c a=b\\", "b"}, /* nothing behind it: it goes */
 		{"\\-c a=1", "1"},	      {"-c a\\=1", "1"},
 		{"-c\\ a=1", NULL}, /* a name with a blank in front: another one */
 	};
