@@ -50,12 +50,13 @@ static size_t needed(uint8_t type, uint32_t len)
 }
 
 /* Behind a barrier nothing goes on before all is answered; but what belongs to
- * its own unit does, or its Sync would never be sent. */
+ * its own unit does, or its Sync would never be sent, and so does all when an
+ * error has made the server skip the barrier itself. */
 static bool must_wait(const struct up *u)
 {
 	const struct client *c = u->c;
 
-	return c->barrier && !c->at_start && c->unit.closed;
+	return c->barrier && !c->at_start && c->unit.closed && u->s->owed.ready_n > 0;
 }
 
 /* A message for the server the client has. */

@@ -579,3 +579,14 @@ def test_statements_of_one_client_are_bounded(weir, pg):
             except Closed:
                 break
         assert int(w.status('VmRSS')) - before < 100 * 1024
+
+
+def test_barrier_that_the_server_skips(tiny, pg):
+    """DISCARD ALL holds back what is behind it until it is answered; here an
+    error before it makes the server skip it, and only the Sync behind it can
+    bring an answer."""
+    for port in (tiny.port, pg.port):
+        with Conn(port, timeout=10) as a:
+            a.send(parse('nonsense'), query('DISCARD ALL'), sync())
+            assert shape(a.until()) == 'E:42601 Z:I'
+            assert a.one('SELECT 1') == '1'
