@@ -14,18 +14,28 @@ pytestmark = pytest.mark.weir_only
 
 class Sampler(threading.Thread):
     """Asks the server all the time how many connections the user has: the
-    most that it saw. Counts by backend, so that nothing short is missed."""
+    most that it saw, and for how long at a stretch it saw more than `bound`."""
 
-    def __init__(self, pg, where="usename = 'app'"):
+    def __init__(self, pg, where="usename = 'app'", bound=1 << 30):
         super().__init__(daemon=True)
         self.c = pg.connect('postgres', 'postgres')
         self.sql = ("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND %s" % where)
         self.most, self.n, self.end = 0, 0, False
+        self.bound, self.over = bound, 0.0
         self.start()
 
     def run(self):
+        since = None
         while not self.end:
-            self.most = max(self.most, int(self.c.one(self.sql)))
+            got = int(self.c.one(self.sql))
+            now = time.monotonic()
+            if got <= self.bound:
+                since = None
+            elif since is None:
+                since = now
+            else:
+                self.over = max(self.over, now - since)
+            self.most = max(self.most, got)
             self.n += 1
 
     def __enter__(self):
@@ -274,11 +284,13 @@ def test_max_db_connections(weir, pg, workers):
     """Over all pools of the database; an idle server of one user's pool makes
     way for another user."""
     w = weir(ini({'app': db(pg)}, max_db_connections=3, default_pool_size=20, workers=workers))
-    with Sampler(pg, "usename IN ('app', 'other')") as s:
+    with Sampler(pg, "usename IN ('app', 'other')", bound=3) as s:
         a = Spawned(load, w, 10, 1.0, 'app', 'app', 0.002)
         b = Spawned(load, w, 10, 1.0, 'app', 'other', 0.002)
         assert a.result() > 20 and b.result() > 20
-    assert s.most == 3
+    # one that makes way is closed before the next is dialled, but PostgreSQL
+    # may list it until its process is gone
+    assert 3 <= s.most <= 5 and s.over < 0.05 * SLOW, (s.most, s.over)
 
 
 def test_several_dials_at_once(weir, pg):
