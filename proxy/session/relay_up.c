@@ -104,6 +104,8 @@ static enum step one_message(struct up *u)
 	if ((type == 'D' || type == 'C' || type == 'E' || type == 'S' || type == 'H' ||
 	     type == 'X') && len > BUF_CAP)
 		return up_refuse(u, "protocol violation", "08P01", "invalid message length");
+	if ((type == 'S' || type == 'H') && len != WIRE_HEADER)
+		return up_refuse(u, "protocol violation", "08P01", "invalid message format");
 	if (have < need) {
 		u->want = need;
 		return STEP_STOP_MORE;
