@@ -216,3 +216,22 @@ def test_clients_come_and_go(weir, pg):
     until(lambda: w.fds() <= fds + 4, why='descriptors to be closed')
     if not SAN:
         assert int(w.status('VmRSS')) - rss < 3000
+
+
+def test_no_delayed_acknowledgement_is_waited_for(weir, pg):
+    """Nagle's algorithm against delayed acknowledgements costs 40 ms an answer:
+    small answers in several pieces, to clients, servers and the console."""
+    w = weir(ini({'app': db(pg)}, workers=1))
+    with w.connect() as c, w.connect('admin', 'pgweir') as k:
+        t = time.monotonic()
+        for _ in range(25):
+            # two units in two segments, and a word in between
+            c.send(parse('SELECT 1'), bind())
+            c.send(execute())
+            c.send(sync(), query('SELECT 2'))
+            c.until()
+            c.until()
+            k.ask(query('SHOW VERSION'))
+            assert [m for m in k.ask(query('no such thing')) if m[0] == 'E']
+        took = time.monotonic() - t
+    assert took < 0.5 * SLOW, took
