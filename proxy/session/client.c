@@ -652,7 +652,10 @@ void client_server_readable(struct server *s)
 
 	switch (r) {
 	case RELAY_TX_DONE:
-		server_free(s);
+		/* in the pause before another attempt a word from the server
+		 * changes nothing */
+		if (!c || c->state != CL_BACKOFF)
+			server_free(s);
 		break;
 	case RELAY_RETRY:
 		backoff(c);

@@ -590,3 +590,27 @@ def test_barrier_that_the_server_skips(tiny, pg):
             a.send(parse('nonsense'), query('DISCARD ALL'), sync())
             assert shape(a.until()) == 'E:42601 Z:I'
             assert a.one('SELECT 1') == '1'
+
+
+def test_word_from_the_server_during_backoff(fake):
+    """Nothing is owed while a unit waits to be run again, and the server says
+    something by itself: it is not free for all that."""
+    go = threading.Event()
+
+    def script(c):
+        try:
+            c.expect('Q')
+            c.send(E1 + ready())
+            go.wait(10)
+            c.send(wire.parameter('TimeZone', 'Europe/Berlin'))
+            c.expect('Q')
+            c.send(result(), ready())
+            c.wait_close()
+        except Closed:
+            pass
+    w, _ = fake(script, retry_backoff_base='0.4', retry_backoff_max='0.4')
+    with w.connect(timeout=10) as a:
+        a.send(query('SELECT 1'))
+        until(lambda: w.retries()['retry_eligible'] >= 1, why='the pause')
+        go.set()
+        assert shape(a.until()).endswith('C:SELECT 1 Z:I')
