@@ -155,7 +155,11 @@ void stream_tcp_options(int fd, const struct stream_tcp *t)
 {
 	int one = 1;
 
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	/* refused on a unix socket: then there is nothing to set */
+	if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)))
+		return;
+	if (t->user_timeout_ms)
+		setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &t->user_timeout_ms, sizeof(int));
 	if (!t->keepalive)
 		return;
 	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
@@ -165,8 +169,6 @@ void stream_tcp_options(int fd, const struct stream_tcp *t)
 		setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &t->keepintvl, sizeof(int));
 	if (t->keepcnt)
 		setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &t->keepcnt, sizeof(int));
-	if (t->user_timeout_ms)
-		setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &t->user_timeout_ms, sizeof(int));
 }
 
 /* Makes room behind what is there: moves it to the front, or into a larger

@@ -59,6 +59,7 @@ void stream_open(struct stream *s, struct worker *w, int fd, const struct stream
  * -1: no socket (errno). */
 MUST_CHECK int stream_connect(struct stream *s, struct worker *w, const struct sockaddr *sa,
 			      socklen_t len, const struct stream_ops *ops);
+/* TCP_NODELAY and what t says; nothing on a unix socket. */
 void stream_tcp_options(int fd, const struct stream_tcp *t);
 
 /* Reads once into `in`, making the buffer large enough for `want` bytes from

@@ -487,6 +487,7 @@ static void name_client(struct client *c, int fd, uint64_t id)
 void client_accept(struct hall *h, int fd)
 {
 	const struct conf_global *g = &h->snap->conf->g;
+	struct stream_tcp tcp = snapshot_tcp(h->snap);
 	struct client *c = calloc(1, sizeof(*c));
 
 	if (!c) {
@@ -504,6 +505,7 @@ void client_accept(struct hall *h, int fd)
 	deadline_init(&c->dl, on_deadline);
 	deadline_init(&c->idle_dl, on_idle);
 	name_client(c, fd, ++h->client_ids);
+	stream_tcp_options(fd, &tcp);
 	stream_open(&c->s, &h->w, fd, &client_stream);
 	atomic_fetch_add_explicit(&h->w.load, 1, memory_order_relaxed);
 	LOG(&c->log, LOG_LEVEL_DEBUG, "client_accepted", "fd=%d", fd);

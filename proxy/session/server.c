@@ -29,12 +29,9 @@ static void on_drained(struct stream *st)
 static void on_connected(struct stream *st, int error)
 {
 	struct server *s = LIST_ENTRY(st, struct server, s);
-	const struct conf_global *g = &s->shard->snap->conf->g;
-	struct stream_tcp tcp = { g->tcp_keepalive != 0, (int)g->tcp_keepidle,
-				  (int)g->tcp_keepintvl, (int)g->tcp_keepcnt,
-				  (int)g->tcp_user_timeout };
+	struct stream_tcp tcp = snapshot_tcp(s->shard->snap);
 
-	if (!error && s->target->addr.sock.sa.sa_family != AF_UNIX)
+	if (!error)
 		stream_tcp_options(st->fd, &tcp);
 	s->h->up->connected(s, error);
 }

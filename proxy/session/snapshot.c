@@ -132,6 +132,15 @@ void snapshot_drop(struct snapshot *s)
 	free(s);
 }
 
+struct stream_tcp snapshot_tcp(const struct snapshot *s)
+{
+	const struct conf_global *g = &s->conf->g;
+
+	return (struct stream_tcp){ g->tcp_keepalive != 0, (int)g->tcp_keepidle,
+				    (int)g->tcp_keepintvl, (int)g->tcp_keepcnt,
+				    (int)g->tcp_user_timeout };
+}
+
 const struct snapshot_db *snapshot_db(const struct snapshot *s, const char *name)
 {
 	const struct conf_db *d = conf_find_db(s->conf, name);

@@ -17,6 +17,7 @@
 
 #include "conf/conf.h"
 #include "health/target.h"
+#include "io/stream.h"
 #include "wire/scram.h"
 
 #define SNAPSHOT_CODES 16u
@@ -43,6 +44,9 @@ struct snapshot {
 struct snapshot *snapshot_make(struct conf *conf, struct targets *ts);
 struct snapshot *snapshot_hold(struct snapshot *s);
 void snapshot_drop(struct snapshot *s);
+
+/* The TCP settings for every connection. */
+struct stream_tcp snapshot_tcp(const struct snapshot *s);
 
 /* NULL when the name is not served. */
 const struct snapshot_db *snapshot_db(const struct snapshot *s, const char *name);
