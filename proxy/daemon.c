@@ -558,7 +558,6 @@ static int start(struct daemon *d, struct err *e)
 	if (random_secret(d->sh.mock_key, sizeof(d->sh.mock_key)))
 		return err_set(e, "the system has no randomness");
 	limit_init(&d->sh.clients, (int)g->max_client_conn);
-	d->sh.control = &d->w;
 	d->sh.target_bad = target_bad;
 	d->sh.hall_stopped = hall_stopped;
 	if (start_halls(d, e))

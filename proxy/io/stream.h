@@ -74,6 +74,12 @@ static inline uint8_t *stream_data(const struct stream *s)
 {
 	return s->in->data + s->in->start;
 }
+/* After a fill that had `had` bytes before it: a read that did not fill the
+ * buffer was the last there is for now, and another would only say EAGAIN. */
+static inline bool stream_had_it_all(const struct stream *s, size_t had)
+{
+	return stream_have(s) - had < BUF_CAP / 2 && s->in->end < s->in->cap;
+}
 /* n bytes of `in` are done with; an empty buffer goes back. */
 void stream_consume(struct stream *s, size_t n);
 

@@ -415,7 +415,6 @@ static bool dial_one(struct shard *sh)
 	}
 	i = pick_target(sh->db->targets, sh->db->target_n, shard_attrs(sh), how, sh->tried,
 			worker_random(&sh->h->w), &sh->rr);
-	sh->no_node = i == PICK_NONE && !sh->tried;
 	if (i == PICK_NONE) {
 		if (sh->tried && !sh->pool.n[SEAT_DIALLING])
 			back_off(sh);

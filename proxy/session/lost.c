@@ -14,6 +14,11 @@
 #include "wire/lexer.h"
 #include "wire/wire.h"
 
+/* Said when it is lost, or by the first answer after that. */
+static const char lost_message[] = "the connection to the server was lost inside a transaction";
+static const char lost_hint[] =
+	"Nothing of it was committed: roll back and run the transaction again.";
+
 struct verdict {
 	const char *sqlstate, *message, *detail, *hint;
 	char status;             /* of the ReadyForQuery */
@@ -40,8 +45,8 @@ static void judge(const struct client *c, const struct server *s, const struct d
 	}
 	if (block && !c->commit_sent) {
 		v->sqlstate = "40001";
-		v->message = "the connection to the server was lost inside a transaction";
-		v->hint = "Nothing of it was committed: roll back and run the transaction again.";
+		v->message = lost_message;
+		v->hint = lost_hint;
 		v->status = 'E';
 		return;
 	}
@@ -165,9 +170,7 @@ static void limbo_error(struct client *c)
 			  "transaction block",
 			  NULL, NULL);
 	else
-		say_error(c, "ERROR", "40001",
-			  "the connection to the server was lost inside a transaction", NULL,
-			  "Nothing of it was committed: roll back and run the transaction again.");
+		say_error(c, "ERROR", "40001", lost_message, NULL, lost_hint);
 	c->limbo_told = true;
 }
 

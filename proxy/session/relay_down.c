@@ -480,8 +480,7 @@ enum relay relay_down(struct server *s, bool readable, struct down_why *why)
 				why->why = "server connection lost";
 			return RELAY_SERVER_GONE;
 		}
-		/* A read that did not fill the buffer was the last there is. */
-		if (stream_have(&s->s) - had < BUF_CAP / 2 && s->s.in->end < s->s.in->cap)
+		if (stream_had_it_all(&s->s, had))
 			readable = false;
 	}
 }
@@ -490,10 +489,7 @@ void relay_give_up(struct client *c)
 {
 	struct unit *u = &c->unit;
 
-	if (u->back.len) {
-		count_out(c, u->back.len);
-		(void)!stream_send(&c->s, u->back.p, u->back.len);
-	}
+	say(c, u->back.p, u->back.len);
 	u->answered = false;
 	unit_end(c);
 }

@@ -216,8 +216,7 @@ enum relay relay_up(struct client *c, bool readable, struct up_why *why)
 		default:
 			break;
 		}
-		/* A read that did not fill the buffer was the last there is. */
-		if (stream_have(&c->s) - had < BUF_CAP / 2 && c->s.in->end < c->s.in->cap)
+		if (stream_had_it_all(&c->s, had))
 			readable = false;
 	}
 }

@@ -199,7 +199,6 @@ struct shard {
 	struct deadline dial_dl;
 	uint64_t rr;
 	bool gone;                   /* its database left the configuration */
-	bool no_node;                /* the last look found no node to dial */
 	bool asked_spare;            /* the other workers have been asked for a spare server */
 	bool asked_evict;            /* ... to make room in the database */
 	uint64_t idle_us;            /* since when it has had neither clients nor servers, 0: has */
@@ -257,7 +256,6 @@ struct shared {
 	struct limit clients;
 	_Atomic int64_t held_bytes;
 	uint8_t mock_key[32];
-	struct worker *control;
 	/* Any thread: tells the control loop what a worker saw of a target. */
 	void (*target_bad)(struct shared *sh, struct target *t, bool hard);
 	/* Any thread: asks the control loop for something (console). */

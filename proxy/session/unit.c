@@ -5,6 +5,7 @@
 #include "session/unit.h"
 
 #include "session/retry.h"
+#include "session/step.h"
 
 void unit_end(struct client *c)
 {
@@ -26,10 +27,7 @@ void unit_pass(struct client *c, unsigned reason)
 	u->state = UNIT_PASS;
 	u->refused = (uint8_t)reason;
 	deadline_clear(&c->idle_dl); /* retry_hold_time */
-	if (u->back.len) {
-		STAT_ADD(&c->h->stats, sent_bytes, u->back.len);
-		(void)!stream_send(&c->s, u->back.p, u->back.len);
-	}
+	say(c, u->back.p, u->back.len);
 	hold_clear(&u->log, &c->h->sh->held_bytes);
 	hold_clear(&u->back, &c->h->sh->held_bytes);
 }
