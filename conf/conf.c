@@ -23,6 +23,7 @@
 #define WIPE_SESSION_ATTRS(field)
 #define WIPE_AUTH_TYPE(field)
 #define WIPE_RETRY(field)
+#define WIPE_PIN(field)
 
 #define KEY(scope, type, name, def, min, max, when, help) WIPE_IN_##scope(type, name)
 

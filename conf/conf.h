@@ -36,6 +36,7 @@ enum session_attrs {
 	ATTRS_PREFER_STANDBY
 };
 enum auth_type { AUTH_TRUST = 0, AUTH_SCRAM };
+enum pin_mode { PIN_OFF = 0, PIN_ON, PIN_ERROR };
 enum retry_mode { RETRY_OFF = 0, RETRY_OBSERVE, RETRY_IMPLICIT };
 
 /* The value of a DB or USER setting that was not given there. STR: NULL. */
@@ -54,6 +55,7 @@ enum retry_mode { RETRY_OFF = 0, RETRY_OBSERVE, RETRY_IMPLICIT };
 #define CONF_FIELD_SESSION_ATTRS int64_t
 #define CONF_FIELD_AUTH_TYPE int64_t
 #define CONF_FIELD_RETRY int64_t
+#define CONF_FIELD_PIN int64_t
 
 #define CONF_ROW_GLOBAL(type, name) CONF_FIELD_##type name;
 #define CONF_ROW_DB(type, name)

@@ -23,7 +23,7 @@ static const char *const names[] = {
 	"pool_idle_timeout", "query_timeout", "query_wait_notify", "reserve_pool",
 	"reserve_pool_size", "reserve_pool_timeout", "resolv_conf", "sbuf_loopcnt",
 	"scram_iterations", "server_check_delay", "server_check_query",
-	"server_fast_close", "server_reset_query_always", "server_tls13_ciphers",
+	"server_fast_close", "server_tls13_ciphers",
 	"server_tls_ca_file", "server_tls_cert_file", "server_tls_ciphers",
 	"server_tls_key_file", "server_tls_protocols", "server_tls_sslmode",
 	"service_name", "so_reuseport", "stats_period", "suspend_timeout", "syslog",

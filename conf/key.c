@@ -322,6 +322,7 @@ int key_set(const struct key *k, void *base, const char *text, struct err *e)
 	case KEY_SESSION_ATTRS:
 	case KEY_AUTH_TYPE:
 	case KEY_RETRY:
+	case KEY_PIN:
 		ret = set_word(k, text, &value, e);
 		break;
 	case KEY_TYPE_N:
@@ -418,6 +419,7 @@ const char *key_print(const struct key *k, const void *base, char *out, size_t c
 	case KEY_SESSION_ATTRS:
 	case KEY_AUTH_TYPE:
 	case KEY_RETRY:
+	case KEY_PIN:
 		return word_of(k->type, v);
 	case KEY_STR:
 	case KEY_BOOL:

@@ -33,6 +33,7 @@ enum key_type {
 	KEY_SESSION_ATTRS,
 	KEY_AUTH_TYPE,
 	KEY_RETRY,
+	KEY_PIN,
 	KEY_TYPE_N
 };
 

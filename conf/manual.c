@@ -144,6 +144,7 @@ static void put_allowed(FILE *out, const struct key *k)
 	case KEY_SESSION_ATTRS:
 	case KEY_AUTH_TYPE:
 	case KEY_RETRY:
+	case KEY_PIN:
 		fputs("; one of: ", out);
 		put_text(out, key_words(k->type, words, sizeof(words)));
 		break;

@@ -58,6 +58,15 @@ static char **split_list(const char *list)
 	return out;
 }
 
+static void free_list(char **list)
+{
+	size_t i;
+
+	for (i = 0; list && list[i]; i++)
+		free(list[i]);
+	free(list);
+}
+
 static void take_codes(struct snapshot *s, const char *list)
 {
 	const char *p = list ? list : "";
@@ -87,8 +96,10 @@ struct snapshot *snapshot_make(struct conf *conf, struct targets *ts)
 	s->dbs = calloc(conf->db_n ? conf->db_n : 1, sizeof(*s->dbs));
 	s->secrets = calloc(conf->user_n ? conf->user_n : 1, sizeof(*s->secrets));
 	s->deny = split_list(conf->g.retry_deny_functions);
-	if (!s->dbs || !s->secrets || !s->deny)
+	s->leave = split_list(conf->g.pin_functions);
+	if (!s->dbs || !s->secrets || !s->deny || !s->leave)
 		goto fail;
+	s->lists = (struct lex_lists){ (const char *const *)s->deny, (const char *const *)s->leave };
 	for (i = 0; i < conf->db_n; i++)
 		if (map_db(&s->dbs[i], &conf->dbs[i], ts))
 			goto fail;
@@ -117,9 +128,8 @@ void snapshot_drop(struct snapshot *s)
 		free(s->dbs[i].targets);
 	free(s->dbs);
 	free(s->fallback.targets);
-	for (i = 0; s->deny && s->deny[i]; i++)
-		free(s->deny[i]);
-	free(s->deny);
+	free_list(s->deny);
+	free_list(s->leave);
 	for (i = 0; s->secrets && i < s->conf->user_n; i++) {
 		struct scram_secret *k = atomic_load(&s->secrets[i]);
 

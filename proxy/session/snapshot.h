@@ -18,6 +18,7 @@
 #include "conf/conf.h"
 #include "health/target.h"
 #include "io/stream.h"
+#include "wire/lexer.h"
 #include "wire/scram.h"
 
 #define SNAPSHOT_CODES 16u
@@ -34,6 +35,8 @@ struct snapshot {
 	struct snapshot_db *dbs;       /* parallel to conf->dbs */
 	struct snapshot_db fallback;   /* conf NULL when there is none */
 	char **deny;                   /* retry_deny_functions, lower case, NULL at the end */
+	char **leave;                  /* pin_functions, the same */
+	struct lex_lists lists;        /* both, for the lexer */
 	char codes[SNAPSHOT_CODES][6];
 	unsigned code_n;
 	_Atomic(struct scram_secret *) *secrets;  /* parallel to conf->users */

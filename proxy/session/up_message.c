@@ -28,7 +28,7 @@ static enum step up_query(struct up *u, const uint8_t *msg, uint32_t len, size_t
 	if (whole && (len < 6 || msg[len - 1] != 0))
 		return up_refuse(u, "protocol violation", "08P01", "invalid string in message");
 	if (whole)
-		lex_classify(sql, len - WIRE_HEADER - 1, (const char *const *)c->h->snap->deny, &k);
+		lex_classify(sql, len - WIRE_HEADER - 1, &c->h->snap->lists, &k);
 	if (k.first == VERB_DEALLOCATE && k.statements == 1)
 		r = up_deallocate(u, sql, len - WIRE_HEADER - 1, dealloc, &dealloc_len);
 	if (r == STEP_ON)

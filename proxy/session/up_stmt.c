@@ -57,7 +57,7 @@ void up_classify(struct client *c, struct stmt *st)
 	struct lex_class k;
 	size_t n = strnlen((const char *)st->body, st->len);
 
-	lex_classify((const char *)st->body, n, (const char *const *)c->h->snap->deny, &k);
+	lex_classify((const char *)st->body, n, &c->h->snap->lists, &k);
 	st->retryable = lex_retryable(&k) && k.statements == 1;
 	st->may_commit = stmt_may_commit(&k);
 	st->resets = stmt_changes_settings(&k);

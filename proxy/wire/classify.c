@@ -507,9 +507,10 @@ static void on_other(struct walk *w, const struct lex_token *t)
 		w->out->sure = false;
 }
 
-void lex_classify(const char *sql, size_t len, const char *const *deny, struct lex_class *out)
+void lex_classify(const char *sql, size_t len, const struct lex_lists *lists,
+		  struct lex_class *out)
 {
-	struct walk w = {.out = out, .deny = deny, .sql = sql};
+	struct walk w = {.out = out, .deny = lists ? lists->deny : NULL, .sql = sql};
 	struct lex_token t;
 
 	*out = (struct lex_class){.sure = true, .listed = true, .second_at = len};

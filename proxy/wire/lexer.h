@@ -83,7 +83,38 @@ struct lex_class {
 				     EXPLAIN), SELECT ... INTO included */
 	bool denied;              /* a function on the deny list is called somewhere */
 	bool chain;               /* COMMIT/ROLLBACK AND CHAIN somewhere */
+	uint16_t leaves;          /* enum lex_leaves bits: what it may leave behind in its session.
+				     When !sure, LEAVES_UNKNOWN is among them */
 	size_t second_at;         /* offset of the second statement's first token; len if none */
+};
+
+/* What a text may leave behind in its session, or take away again. Over-reporting
+ * costs one look at the server after the transaction; under-reporting lets one
+ * client's state reach another. Functions and procedures that are not named here
+ * or in lex_lists.leave are taken to leave nothing. */
+enum lex_leaves {
+	LEAVES_SETTING = 1 << 0,   /* settings with names in the text: see lex_settings() */
+	LEAVES_RESET_ALL = 1 << 1, /* RESET ALL, DISCARD ALL */
+	LEAVES_LISTEN = 1 << 2,    /* LISTEN */
+	LEAVES_TEMP = 1 << 3,      /* the word TEMP, TEMPORARY, pg_temp (quoted too) or pg_temp_N */
+	LEAVES_HOLD = 1 << 4,      /* DECLARE ... WITH HOLD */
+	LEAVES_LOCK = 1 << 5,      /* a call that takes a session-level advisory lock */
+	LEAVES_PREPARE = 1 << 6,   /* SQL PREPARE (not PREPARE TRANSACTION) */
+	LEAVES_LIBRARY = 1 << 7,   /* LOAD: cannot be taken back */
+	LEAVES_OBJECT = 1 << 8,    /* a call after which something is there that cannot be asked
+				      for: dblink_connect*, pg_backup_start, ..., lex_lists.leave */
+	LEAVES_UNKNOWN = 1 << 9,   /* not understood; or a setting whose name is not in the text */
+	LEAVES_END = 1 << 10,      /* may end one of these: UNLISTEN, DEALLOCATE, DISCARD, CLOSE,
+				      DROP, a call that gives advisory locks back */
+	LEAVES_SEQUENCE = 1 << 11, /* reads what the session did before: currval(), lastval() */
+	LEAVES_EXECUTE = 1 << 12   /* SQL EXECUTE */
+};
+
+/* NULL-terminated lists of lower-case function names, * at the end for a prefix;
+ * each may be NULL. The built-in lists always hold. */
+struct lex_lists {
+	const char *const *deny;   /* never retried */
+	const char *const *leave;  /* LEAVES_OBJECT */
 };
 
 /* May a unit of this text be run again after a definite abort? */
@@ -92,12 +123,22 @@ static inline bool lex_retryable(const struct lex_class *c)
 	return c->sure && c->listed && !c->denied && !c->txn_control && c->statements > 0;
 }
 
-/* Classifies a whole query string. deny: NULL-terminated list of further
- * function names (lower case), or NULL; the built-in list always holds. An
+/* Classifies a whole query string. lists may be NULL. An
  * identifier (quoted or not, the last part of a qualified name) directly
  * followed by "(" is a call. Names ending in * on the lists are prefixes.
  * Parentheses before the first word are skipped: (SELECT ...) is SELECT. */
-void lex_classify(const char *sql, size_t len, const char *const *deny, struct lex_class *out);
+void lex_classify(const char *sql, size_t len, const struct lex_lists *lists, struct lex_class *out);
+
+/* Calls fn for each setting that the text names, in the order of the text: SET
+ * [SESSION] x, SET TIME ZONE ("timezone"), NAMES ("client_encoding"), SCHEMA
+ * ("search_path"), ROLE, SESSION AUTHORIZATION ("session_authorization"), XML
+ * OPTION ("xmloption"), SESSION CHARACTERISTICS AS TRANSACTION (the three
+ * default_transaction_ settings), RESET x, set_config('x', ..., ) unless its third
+ * argument is the word true. name: folded as the server would (parts of a
+ * qualified name with a dot between), borrowed for the call. reset: RESET or TO
+ * DEFAULT. Not: SET LOCAL, SET TRANSACTION, SET CONSTRAINTS, SET SEED, RESET ALL. */
+typedef void lex_setting_fn(void *arg, const char *name, bool reset);
+void lex_settings(const char *sql, size_t len, lex_setting_fn *fn, void *arg);
 
 const char *lex_verb_name(enum lex_verb v);
 

@@ -497,7 +497,8 @@ static void test_more_denied(void **state)
 
 	(void)state;
 	for (i = 0; i < COUNT(cases); i++) {
-		lex_classify(cases[i].sql, strlen(cases[i].sql), more, &c);
+		lex_classify(cases[i].sql, strlen(cases[i].sql),
+			     &(struct lex_lists){ .deny = more }, &c);
 		if (c.denied != cases[i].denied)
 			print_error("text: %s\n", cases[i].sql);
 		assert_int_equal(c.denied, cases[i].denied);
