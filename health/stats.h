@@ -34,6 +34,12 @@
 	X(parses, "Parse messages of clients")                                 \
 	X(server_parses, "Parse messages sent to servers")                     \
 	X(binds, "Bind messages")                                              \
+	X(lazy_begins, "BEGINs answered without a server")                     \
+	X(questions, "times a server was asked what a transaction left behind") \
+	X(pins, "times a client was bound to its server")                      \
+	X(pin_refusals, "statements refused because of pin or max_pinned_servers") \
+	X(recovered, "servers kept although their client left in the middle")  \
+	X(reprepared, "units sent again with statements prepared anew")        \
 	X(retry_seen, "retryable errors seen")                                 \
 	X(retry_eligible, "of those: could have been retried")                 \
 	X(retried, "units sent again")                                  \

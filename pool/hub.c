@@ -94,6 +94,7 @@ static struct hub *make(struct hubs *h, const char *db, const char *user, int po
 	memset(hub->side, 0, side);
 	hub->worker_n = h->worker_n;
 	limit_init(&hub->limit, pool_size);
+	limit_init(&hub->pins, 0);
 	hub->next = h->head;
 	h->head = hub;
 	return hub;

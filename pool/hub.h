@@ -43,6 +43,7 @@ struct hub {
 	char *db, *user;
 	struct hub_db *in;
 	struct limit limit;
+	struct limit pins;             /* clients bound to their server */
 	_Atomic int hungry;            /* sides with a ticket out */
 	_Atomic int moving;            /* servers on their way between workers */
 	unsigned worker_n;

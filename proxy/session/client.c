@@ -15,10 +15,10 @@
 #include "session/link.h"
 #include "session/login.h"
 #include "session/lost.h"
+#include "session/residue.h"
 #include "session/resend.h"
 #include "session/retry.h"
 #include "session/server.h"
-#include "session/settings.h"
 #include "session/startup.h"
 #include "session/step.h"
 #include "session/unit.h"
@@ -141,7 +141,7 @@ static void on_idle(struct deadline *d)
 
 	if (c->unit.state == UNIT_ARMED)
 		unit_pass(c, RV_STARTED);
-	else if (c->state == CL_LINKED && server_for(c)->tx != 'I')
+	else if (c->begun || (c->state == CL_LINKED && server_for(c)->tx != 'I'))
 		client_end(c, "25P03", "terminating connection due to idle_transaction_timeout",
 			   NULL, NULL, "idle_transaction_timeout");
 	else
@@ -156,28 +156,6 @@ static void set_idle(struct client *c, char tx)
 	if (t > 0)
 		deadline_set(&c->h->w, tx == 'I' ? DL_IDLE : DL_IDLE_TX, &c->idle_dl,
 			     c->h->w.now_us + (uint64_t)t);
-}
-
-/* Newly linked: the server is given the client's settings. false: not usable,
- * c has no server any more or must wait for it. */
-static bool dress(struct client *c)
-{
-	struct server *s = server_for(c);
-	bool sent;
-
-	if (params_same(&c->params, &s->params) && !s->reset_seen)
-		return true;
-	c->dressing = true;
-	if (settings_sync(c, s, &sent)) {
-		struct down_why w = { .why = "settings could not be sent" };
-
-		lost(c, s, &w);
-		return false;
-	}
-	/* Nothing of the client's goes before they are accepted: it would run
-	 * under the settings of somebody else if they were not. */
-	c->dressing = sent;
-	return !sent;
 }
 
 /* A client that was waiting has a server. */
@@ -201,8 +179,7 @@ static void run_linked(struct client *c)
 			client_run(c, false);
 		return;
 	}
-	if (dress(c))
-		client_run(c, false);
+	client_run(c, false);
 }
 
 void clients_run_ready(struct hall *h)
@@ -223,7 +200,7 @@ static void lost(struct client *c, struct server *s, const struct down_why *w)
 {
 	struct shard *sh = s->shard;
 
-	bool session = c->pool_mode == POOL_SESSION;
+	bool bound = c->pool_mode == POOL_SESSION || residue_holds(c);
 
 	STAT_INC(&c->h->stats, server_lost);
 	c->dress_fails = (uint8_t)(c->dressing ? c->dress_fails + 1 : 0);
@@ -233,7 +210,9 @@ static void lost(struct client *c, struct server *s, const struct down_why *w)
 		return;
 	}
 	link_dial(sh);
-	if (session)
+	if (!bound)
+		residue_lost(c);
+	if (bound)
 		client_end(c, "57P01", "the server connection of this session was lost", w->why,
 			   "Connect again: its settings, temporary tables and locks went with it.",
 			   "server of the session lost");
@@ -286,12 +265,10 @@ static void relay(struct client *c, bool readable)
 				database_gone(c);
 				return;
 			}
-			if ((server_for(c) || link_need(c)) ? !dress(c) : true) {
-				if (c->state == CL_WAITING || c->state == CL_LINKED)
-					stream_want(&c->s, false);
-				return;
-			}
-			continue;
+			if (link_need(c))
+				continue;
+			stream_want(&c->s, false);
+			return;
 		case RELAY_PAUSE:
 			stream_want(&c->s, false);
 			return;
@@ -304,10 +281,13 @@ static void relay(struct client *c, bool readable)
 		case RELAY_ON:
 		case RELAY_TX_DONE:
 		case RELAY_RETRY:
+		case RELAY_SETTINGS_REFUSED:
 		default:
 			stream_want(&c->s, true);
 			if (overdue(c))
 				tx_done(c, server_for(c));
+			else if (c->begun && !server_for(c))
+				set_idle(c, 'T');
 			return;
 		}
 	}
@@ -464,7 +444,7 @@ static void on_drained(struct stream *st)
 	if (s && !s->s.wants) {
 		stream_want(&s->s, true);
 		client_server_readable(s);
-	} else if (!st->wants && (c->state == CL_READY || (c->state == CL_LINKED && !c->dressing))) {
+	} else if (!st->wants && (c->state == CL_READY || c->state == CL_LINKED)) {
 		client_run(c, false); /* it had stopped because nobody read its answers */
 	}
 }
@@ -504,7 +484,8 @@ void client_accept(struct hall *h, int fd)
 	list_push_back(&h->clients, &c->all);
 	deadline_init(&c->dl, on_deadline);
 	deadline_init(&c->idle_dl, on_idle);
-	name_client(c, fd, ++h->client_ids);
+	c->id = (uint64_t)h->w.id << 48 | ++h->client_ids;
+	name_client(c, fd, h->client_ids);
 	stream_tcp_options(fd, &tcp);
 	stream_open(&c->s, &h->w, fd, &client_stream);
 	atomic_fetch_add_explicit(&h->w.load, 1, memory_order_relaxed);
@@ -532,17 +513,10 @@ static void backoff(struct client *c)
 	deadline_set(&c->h->w, DL_BACKOFF, &c->dl, c->h->w.now_us + us);
 }
 
-/* The client's settings have been applied, or not. */
-static void dressed(struct client *c, struct server *s)
+static void settings_refused(struct client *c, struct server *s)
 {
 	char code[6], text[160];
 
-	c->dressing = false;
-	if (!s->sync_failed) {
-		c->dress_fails = 0;
-		client_run(c, false);
-		return;
-	}
 	s->close_needed = true;
 	(void)snprintf(code, sizeof(code), "%s", s->sync_error);
 	(void)snprintf(text, sizeof(text), "%s", s->sync_message);
@@ -581,30 +555,76 @@ void clients_gone(struct hall *h)
 	}
 }
 
+static void run_if_more(struct client *c)
+{
+	if (stream_have(&c->s) || !c->s.wants)
+		client_run(c, false);
+}
+
+/* c needs its server no more. */
+static void release(struct client *c, struct server *s)
+{
+	bool never;
+	const char *reset = residue_reset(c, &never);
+
+	s->close_needed |= never;
+	residue_released(c, s);
+	client_step(c, CE_UNLINK);
+	pool_part(&s->ps);
+	if (!server_clean(s, reset))
+		link_put(s);
+}
+
+/* Its BEGIN was refused after it had been answered: its transaction fails with
+ * its first statement. */
+static void begin_refused(struct client *c, struct server *s)
+{
+	char code[6], text[160];
+
+	c->begin_failed = false;
+	(void)snprintf(code, sizeof(code), "%s", s->sync_failed ? s->sync_error : "08P01");
+	(void)snprintf(text, sizeof(text), "%s",
+		       s->sync_failed ? s->sync_message : "the server did not begin a transaction");
+	s->sync_failed = false;
+	release(c, s);
+	refuse_unit(c, code, text, NULL, NULL);
+	client_run(c, false);
+}
+
 /* The server is free: the transaction is over. */
 static void tx_done(struct client *c, struct server *s)
 {
-	if (c->dressing) {
-		dressed(c, s);
+	if (c->dressed_only) {
+		c->dressed_only = false;
+		client_run(c, false);
+		return;
+	}
+	if (c->begin_failed) {
+		begin_refused(c, s);
 		return;
 	}
 	if (c->body_left && !c->body_drop)
 		return; /* the server waits for the rest of a message */
-	if (c->h->draining) {
+	if (c->h->draining && !c->residue.asking) {
 		say_goodbye(c);
 		return;
 	}
 	set_idle(c, 'I');
-	if (c->pool_mode == POOL_SESSION) {
-		if (stream_have(&c->s) || !c->s.wants)
-			client_run(c, false);
+	switch (c->pool_mode == POOL_SESSION ? RESIDUE_KEPT : residue_settle(c, s)) {
+	case RESIDUE_FREE:
+		release(c, s);
+		break;
+	case RESIDUE_BROKEN:
+		s->close_needed = true;
+		client_end(c, "53200", "out of memory while following the settings of this session",
+			   NULL, NULL, "out of memory");
 		return;
+	case RESIDUE_ASKED:
+	case RESIDUE_KEPT:
+	default:
+		break;
 	}
-	client_step(c, CE_UNLINK);
-	pool_part(&s->ps);
-	link_put(s);
-	if (stream_have(&c->s) || !c->s.wants)
-		client_run(c, false);
+	run_if_more(c);
 }
 
 static void server_gone(struct server *s, const struct down_why *w)
@@ -662,6 +682,9 @@ void client_server_readable(struct server *s)
 	case RELAY_RETRY:
 		backoff(c);
 		break;
+	case RELAY_SETTINGS_REFUSED:
+		settings_refused(c, s);
+		break;
 	case RELAY_PAUSE:
 		stream_want(&s->s, false);
 		break;
@@ -677,7 +700,7 @@ void client_server_readable(struct server *s)
 		if (c->at_start && s->tx != 'I')
 			set_idle(c, s->tx);
 		/* it may have stopped because too much was owed */
-		if (!c->s.wants && !c->dressing && !stream_backed_up(&s->s))
+		if (!c->s.wants && !stream_backed_up(&s->s))
 			client_run(c, false);
 	}
 }

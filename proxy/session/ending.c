@@ -9,6 +9,7 @@
 #include "session/cancel.h"
 #include "session/link.h"
 #include "session/names.h"
+#include "session/residue.h"
 #include "session/retry.h"
 #include "session/server.h"
 #include "session/startup.h"
@@ -26,22 +27,35 @@ static void bury(struct corpse *corpse)
 	free(c);
 }
 
+/* Could what is under way be brought to an end, and the server be used again?
+ * Not when it waits for the rest of a message, or when it is not known what it
+ * owes. */
+static bool recoverable(const struct client *c, const struct server *s)
+{
+	return !s->owed.unsure && !s->close_needed && (!c->body_left || c->body_drop);
+}
+
 /* Its server, when the client goes: back to the pool if that is safe. */
 static void leave_server(struct client *c, struct server *s)
 {
 	bool busy = !owed_nothing(&s->owed) || s->body_left || c->body_left || s->owed.unsure;
-	bool session = c->pool_mode == POOL_SESSION;
+	bool cancel = c->h->snap->conf->g.cancel_on_disconnect != 0, never;
+	const char *reset = residue_reset(c, &never);
 	struct shard *sh = s->shard;
 
 	pool_part(&s->ps);
 	stream_want(&s->s, true);
-	if (busy) {
+	s->close_needed |= never;
+	if (!busy && !server_clean(s, reset)) {
+		link_put(s);
+	} else if (busy) {
 		/* What runs there is nobody's any more. */
-		cancel_server(s, -1);
+		if (cancel)
+			cancel_server(s, -1);
+		if (recoverable(c, s) && !server_abandon(s, reset))
+			return;
 		server_close(s, "client left in the middle", false);
 		link_dial(sh);
-	} else if (!server_clean(s, session ? c->h->snap->conf->g.server_reset_query : NULL)) {
-		link_put(s);
 	}
 }
 
@@ -49,6 +63,9 @@ static void forget(struct client *c)
 {
 	struct hall *h = c->h;
 
+	residue_drop(c);
+	free(c->begun);
+	c->begun = NULL;
 	names_clear(c);
 	stmt_names_clear(&c->names, &h->stmts);
 	stmts_put(&h->stmts, c->unnamed);

@@ -141,6 +141,14 @@ static int pool_size(const struct snapshot *snap, const struct snapshot_db *db,
 			      snap->conf->g.default_pool_size);
 }
 
+/* One server of each pool is left to the others, if it has more than one. */
+static int pins_max(const struct snapshot *snap, int size)
+{
+	int max = (int)snap->conf->g.max_pinned_servers;
+
+	return max ? max : size > 1 ? size - 1 : size;
+}
+
 static int db_max(const struct snapshot *snap, const struct snapshot_db *db)
 {
 	return (int)CONF_PICK(CONF_UNSET, db->conf->k.max_db_connections,
@@ -208,6 +216,8 @@ struct shard *shard_get(struct hall *h, const struct snapshot_db *db, const char
 	sh->log.log = &h->w.log;
 	hub = hubs_get(&h->sh->hubs, db_name, user, pool_size(h->snap, db, sh->user_conf),
 		       db_max(h->snap, db));
+	if (hub)
+		atomic_store(&hub->pins.max, pins_max(h->snap, pool_size(h->snap, db, sh->user_conf)));
 	if (!hub || shard_login(sh, db_name, user)) {
 		sh->pool.hub = hub;
 		shard_free(sh);
@@ -280,6 +290,7 @@ void shard_reconf(struct shard *sh, struct snapshot *snap)
 	sh->user_conf = conf_find_user(snap->conf, hub->user);
 	sh->pool.round_robin = snap->conf->g.server_round_robin != 0;
 	atomic_store(&hub->limit.max, pool_size(snap, db, sh->user_conf));
+	atomic_store(&hub->pins.max, pins_max(snap, pool_size(snap, db, sh->user_conf)));
 	atomic_store(&hub->in->limit.max, db_max(snap, db));
 	sh->tried = sh->dial_after_us = 0;
 	if (shard_login(sh, hub->db, hub->user))
@@ -311,7 +322,8 @@ void shards_sweep(struct hall *h, bool all)
 
 static void linked(struct client *c)
 {
-	c->at_start = true;
+	c->at_start = c->undressed = c->at_link = true;
+	c->dressed_only = false;
 	if (c->state != CL_WELCOME) {
 		client_step(c, CE_LINK);
 		server_for(c)->used = true;

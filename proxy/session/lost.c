@@ -5,6 +5,7 @@
 #include "session/lost.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "session/names.h"
@@ -113,7 +114,7 @@ bool lost_server(struct client *c, struct server *s, const struct down_why *w)
 	unit_end(c);
 	names_clear(c);
 	deadline_clear(&c->dl);
-	c->dressing = false;
+	c->dressing = c->dressed_only = c->beginning = c->begin_failed = false;
 	deadline_clear(&c->idle_dl);
 	in_flight = answer_owed(c, s, &v);
 	c->limbo = block && v.status == 'E';
@@ -149,8 +150,14 @@ void refuse_unit(struct client *c, const char *sqlstate, const char *message, co
 	stream_consume(&c->s, have);
 	c->body_left = len - (uint32_t)have;
 	c->body_drop = true;
+	if (c->begun) {
+		/* its transaction has failed before it began anywhere */
+		free(c->begun);
+		c->begun = NULL;
+		c->limbo = c->limbo_told = true;
+	}
 	if (type == 'Q' || type == 'F')
-		say_ready(c, 'I');
+		say_ready(c, c->limbo ? 'E' : 'I');
 	else
 		c->skip_to_sync = true;
 }

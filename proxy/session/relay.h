@@ -11,6 +11,7 @@ enum relay {
 	RELAY_PAUSE,          /* the other side does not keep up */
 	RELAY_TX_DONE,        /* down: the server is free */
 	RELAY_RETRY,          /* down: the unit is to be run again */
+	RELAY_SETTINGS_REFUSED, /* down: the server refused the client's settings */
 	RELAY_CLIENT_GONE,
 	RELAY_SERVER_GONE
 };

@@ -5,10 +5,13 @@
 #include "session/relay_down.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "session/gather.h"
 #include "session/names.h"
+#include "session/ours.h"
+#include "session/residue.h"
 #include "session/retry.h"
 #include "session/server.h"
 #include "session/step.h"
@@ -27,7 +30,14 @@ struct down {
 	bool retry;              /* the unit is to be run again */
 };
 
-enum step { STEP_ON = 0, STEP_MORE, STEP_PAUSE, STEP_SERVER };
+enum step { STEP_ON = 0, STEP_MORE, STEP_PAUSE, STEP_SERVER, STEP_REFUSED };
+
+/* What the oldest entry is: what the next message answers. */
+struct front {
+	enum ours ours;          /* a Query of ours */
+	enum refusal refused;    /* a message of the client's that must fail */
+	bool abandoned;
+};
 
 static enum step gone(struct down *d, const char *why)
 {
@@ -208,12 +218,12 @@ static void got_ready(struct down *d, bool mine, char status)
 	if (!c || !mine)
 		return;
 	c->queries++;
+	c->at_link = false;
 	STAT_INC(&c->h->stats, queries);
 	if (!owed_nothing(&d->s->owed))
 		return;
 	if (status == 'I')
 		c->commit_sent = false; /* a portal bound to COMMIT lives as long as its block */
-	c->resetting = false;
 	c->at_start = true;
 	if (status == 'I')
 		STAT_INC(&c->h->stats, xacts);
@@ -221,18 +231,7 @@ static void got_ready(struct down *d, bool mine, char status)
 		unit_answered(d, status);
 }
 
-/* Settings went back to what the connection began with: that is not what this
- * session began with. */
-static void got_reset(struct down *d, bool mine)
-{
-	if (!mine) {
-		params_clear(&d->s->params);
-		return;
-	}
-	d->s->reset_seen = true;
-}
-
-static void got_complete(struct down *d, bool mine, const char *tag)
+static void got_complete(struct down *d, bool mine, const struct front *f, const char *tag)
 {
 	struct client *c = d->c;
 
@@ -252,12 +251,14 @@ static void got_complete(struct down *d, bool mine, const char *tag)
 		server_forget_statements(d->s);
 		if (c && mine)
 			stmt_names_clear(&c->names, &c->h->stmts);
-		if (strncmp(tag, "DISCARD", 7) == 0)
-			got_reset(d, mine);
+		if (!mine && strncmp(tag, "DISCARD", 7) == 0)
+			params_clear(&d->s->params);
 		return;
 	case 'R':
-		if (strcmp(tag, "RESET") == 0)
-			got_reset(d, mine);
+		if (!mine && f->ours == OURS_OTHER && strcmp(tag, "RESET") == 0)
+			params_clear(&d->s->params);
+		else if (c && mine && strcmp(tag, "ROLLBACK") == 0)
+			residue_undone(c);
 		return;
 	default:
 		return;
@@ -277,7 +278,8 @@ static void last_words(struct down *d, const struct wire_fields *f)
 }
 
 /* An ErrorResponse. STEP_SERVER: the connection ends with it. */
-static enum step got_error(struct down *d, enum owed_verdict v, const struct wire_get body)
+static enum step got_error(struct down *d, enum owed_verdict v, const struct front *front,
+			   const struct wire_get body)
 {
 	struct server *s = d->s;
 	struct client *c = d->c;
@@ -285,6 +287,7 @@ static enum step got_error(struct down *d, enum owed_verdict v, const struct wir
 
 	wire_get_fields(body, &f);
 	if (c && v == OWED_FORWARD) {
+		residue_undone(c);
 		if (snapshot_is_retry_code(c->h->snap, f.sqlstate)) {
 			STAT_INC(&c->h->stats, retry_seen);
 			c->unit.failed = true;
@@ -302,16 +305,20 @@ static enum step got_error(struct down *d, enum owed_verdict v, const struct wir
 	}
 	if (v == OWED_ASYNC)
 		s->close_needed = true; /* said without being asked: it is leaving */
-	if (v == OWED_SWALLOW) {
-		s->sync_failed = true;
-		(void)snprintf(s->sync_error, sizeof(s->sync_error), "%s", f.sqlstate);
-		(void)snprintf(s->sync_message, sizeof(s->sync_message), "%s", f.message);
-	}
-	return STEP_ON;
+	if (v != OWED_SWALLOW || front->abandoned)
+		return STEP_ON;
+	s->sync_failed = front->ours != OURS_QUESTION;
+	(void)snprintf(s->sync_error, sizeof(s->sync_error), "%s", f.sqlstate);
+	(void)snprintf(s->sync_message, sizeof(s->sync_message), "%s", f.message);
+	if (c && front->ours == OURS_QUESTION)
+		residue_failed(c, f.sqlstate);
+	return c && (front->ours == OURS_SETTINGS || front->ours == OURS_SETTINGS_PART) ?
+		       STEP_REFUSED :
+		       STEP_ON;
 }
 
-static enum step interpret(struct down *d, uint8_t type, enum owed_verdict v, const uint8_t *msg,
-			   size_t have)
+static enum step interpret(struct down *d, uint8_t type, enum owed_verdict v,
+			   const struct front *f, const uint8_t *msg, size_t have)
 {
 	struct wire_get g = { msg + WIRE_HEADER, msg + have, false };
 	bool mine = v == OWED_FORWARD;
@@ -320,7 +327,11 @@ static enum step interpret(struct down *d, uint8_t type, enum owed_verdict v, co
 	switch (type) {
 	case 'C':
 		name = wire_get_str(&g, NULL);
-		got_complete(d, mine, name);
+		got_complete(d, mine, f, name);
+		return STEP_ON;
+	case 'D':
+		if (d->c && f->ours == OURS_QUESTION)
+			residue_row(d->c, d->s, g.p, wire_left(&g));
 		return STEP_ON;
 	case 's':
 		if (d->c && mine)
@@ -334,7 +345,7 @@ static enum step interpret(struct down *d, uint8_t type, enum owed_verdict v, co
 		server_param(d->s, d->c, name, value);
 		return STEP_ON;
 	case 'E':
-		return got_error(d, v, g);
+		return got_error(d, v, f, g);
 	default:
 		return STEP_ON;
 	}
@@ -349,6 +360,77 @@ static bool is_stale_plan(const uint8_t *msg, size_t have)
 	return strcmp(f.sqlstate, "0A000") == 0;
 }
 
+static void look_at_front(const struct owed *o, struct front *f)
+{
+	const struct owed_entry *e = owed_front(o);
+
+	*f = (struct front){ 0 };
+	if (!e)
+		return;
+	f->abandoned = e->swallow && e->ref == REF_ABANDONED;
+	if (e->kind == OWED_QUERY && e->swallow && !f->abandoned)
+		f->ours = (enum ours)e->ref;
+	if ((e->kind == OWED_QUERY || e->kind == OWED_BIND) && !e->swallow && (e->ref & REF_REFUSED))
+		f->refused = (enum refusal)(e->ref & ~REF_REFUSED);
+}
+
+/* The server failed as it was made to: this is why. */
+static void say_refusal(struct down *d, enum refusal no)
+{
+	struct wire_error e;
+	uint8_t b[1024];
+	struct wire_put w = wire_put_to(b, sizeof(b));
+
+	refusal_error(no, &e);
+	wire_put_error(&w, 'E', &e);
+	if (!gather_room(&d->g, 1, w.len))
+		flush(d);
+	gather_copy(&d->g, b, w.len);
+}
+
+/* A ReadyForQuery of something of ours. */
+static void got_ours(struct down *d, enum ours ours)
+{
+	struct client *c = d->c;
+
+	switch (ours) {
+	case OURS_SETTINGS:
+		c->dressing = false;
+		c->dress_fails = 0;
+		c->dressed_only = c->at_start;
+		break;
+	case OURS_QUESTION:
+		residue_answered(c, d->s);
+		break;
+	case OURS_BEGIN:
+		c->beginning = false;
+		c->begin_failed = d->s->tx == 'I';
+		if (!c->begin_failed) {
+			free(c->begun);
+			c->begun = NULL;
+		}
+		break;
+	case OURS_OTHER:
+	case OURS_SETTINGS_PART:
+	case OURS_RESTORE:
+	default:
+		break;
+	}
+}
+
+/* Does it go to the client? */
+static void pass_on(struct down *d, uint8_t type, enum owed_verdict v, const struct front *f,
+		    const uint8_t *msg, size_t have, uint32_t len)
+{
+	if (type == 'A' && d->c && d->c->unit.state == UNIT_ARMED && have == len)
+		say(d->c, msg, have); /* belongs to no attempt: not held with one */
+	else if (type == 'E' && f->refused != REFUSED_NOT)
+		say_refusal(d, f->refused);
+	else if (v == OWED_FORWARD || type == 'A' || (v == OWED_ASYNC && type != 'E') ||
+		 (type == 'S' && f->ours == OURS_RESTORE))
+		forward(d, msg, have);
+}
+
 static enum step one_message(struct down *d)
 {
 	struct server *s = d->s;
@@ -356,7 +438,9 @@ static enum step one_message(struct down *d)
 	size_t have = stream_have(&s->s) - d->at, need;
 	struct owed_entry settled;
 	enum owed_verdict v;
+	struct front front;
 	uint32_t len = 0;
+	enum step st;
 
 	switch (wire_header(msg, have, &type, &len)) {
 	case WIRE_BAD:
@@ -380,6 +464,7 @@ static enum step one_message(struct down *d)
 	local_due(d);
 	if (type == 'E')
 		s->plan_stale = is_stale_plan(msg, have);
+	look_at_front(&s->owed, &front);
 	v = owed_got(&s->owed, (char)type, &settled, names_dropped, s);
 	if (v == OWED_BROKEN)
 		return gone(d, "server is out of step");
@@ -387,18 +472,19 @@ static enum step one_message(struct down *d)
 		names_undo(d->c);
 	else if (settled.kind != OWED_KIND_N)
 		names_settled(s, &settled);
-	if (interpret(d, type, v, msg, have) == STEP_SERVER)
-		return STEP_SERVER;
-	if (type == 'A' && d->c && d->c->unit.state == UNIT_ARMED && have == len)
-		say(d->c, msg, have); /* belongs to no attempt: not held with one */
-	else if (v == OWED_FORWARD || type == 'A' || (v == OWED_ASYNC && type != 'E'))
-		forward(d, msg, have);
+	st = interpret(d, type, v, &front, msg, have);
+	if (st != STEP_ON)
+		return st;
+	pass_on(d, type, v, &front, msg, have, len);
 	d->at += have;
 	s->body_left = len - (uint32_t)have;
 	s->body_swallow = v == OWED_SWALLOW || !d->c;
 	local_due(d);
-	if (type == 'Z')
+	if (type == 'Z') {
 		got_ready(d, v == OWED_FORWARD, (char)msg[5]);
+		if (d->c && front.ours != OURS_OTHER)
+			got_ours(d, front.ours);
+	}
 	return STEP_ON;
 }
 
@@ -458,6 +544,8 @@ enum relay relay_down(struct server *s, bool readable, struct down_why *why)
 		switch (pass_over(&d)) {
 		case STEP_SERVER:
 			return RELAY_SERVER_GONE;
+		case STEP_REFUSED:
+			return RELAY_SETTINGS_REFUSED;
 		case STEP_PAUSE:
 			return RELAY_PAUSE;
 		case STEP_ON:

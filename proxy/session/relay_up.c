@@ -9,6 +9,7 @@
 #include "session/retry.h"
 #include "session/step.h"
 #include "session/unit.h"
+#include "session/up_begin.h"
 #include "session/up_message.h"
 #include "wire/wire.h"
 
@@ -20,13 +21,15 @@
 /* ---- without a server ---- */
 
 /* A message that is no work for a server. true: dealt with. */
-static bool up_unlinked(struct client *c, uint8_t type)
+static bool up_unlinked(struct client *c, uint8_t type, const uint8_t *msg, uint32_t len, size_t have)
 {
+	if (type == 'Q' && have == len && len > WIRE_HEADER && !c->skip_to_sync && !msg[len - 1])
+		return up_lazily(c, (const char *)msg + WIRE_HEADER, len - WIRE_HEADER - 1);
 	if (type == 'd' || type == 'c' || type == 'f')
 		return true; /* the rest of a COPY that has failed: PostgreSQL ignores it too */
 	if (type == 'S') {
 		c->skip_to_sync = false;
-		say_ready(c, c->limbo ? 'E' : 'I');
+		say_ready(c, c->limbo ? 'E' : c->begun ? 'T' : 'I');
 		return true;
 	}
 	return c->skip_to_sync || type == 'H';
@@ -64,16 +67,21 @@ static enum step up_linked(struct up *u, uint8_t type, const uint8_t *msg, uint3
 {
 	struct client *c = u->c;
 
+	enum step r;
+
 	if (!owed_room(&u->s->owed, 8) || must_wait(u))
 		return STEP_STOP_PAUSE;
-	if (c->at_start && u->s->reset_seen && u->s->tx == 'I')
-		return STEP_STOP_NEED; /* of settings */
-	if (c->at_start)
+	r = up_prepare(u);
+	if (r != STEP_ON)
+		return r;
+	if (c->dressing && (c->dress_await || up_might_exit(u, type, msg, len)))
+		return STEP_STOP_PAUSE;
+	if (c->at_start) {
 		c->barrier = false;
-	if (c->at_start)
 		unit_begin(c, u->s);
-	else if (c->unit.closed)
+	} else if (c->unit.closed) {
 		unit_pass(c, RV_PIPELINED);
+	}
 	return up_message(u, type, msg, len, have);
 }
 
@@ -114,7 +122,7 @@ static enum step one_message(struct up *u)
 		have = len;
 	if (type == 'X')
 		return up_refuse(u, "client closed the session", NULL, NULL);
-	if (!u->s && up_unlinked(c, type)) {
+	if (!u->s && up_unlinked(c, type, msg, len, have)) {
 		r = STEP_ON;
 		c->body_drop = true;
 	} else if (!u->s) {

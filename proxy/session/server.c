@@ -10,7 +10,11 @@
 #include <string.h>
 #include <strings.h>
 
+#include "session/ours.h"
 #include "session/step.h"
+
+/* For what runs on a server whose client has gone, to end after its cancel. */
+#define ABANDON_US 10000000u
 
 static void on_readable(struct stream *st)
 {
@@ -186,6 +190,34 @@ bool server_clean(struct server *s, const char *reset)
 	return true;
 }
 
+static int send_bytes(struct server *s, char type, const uint8_t *msg, size_t n)
+{
+	if (owed_sent(&s->owed, type, 0, true, REF_ABANDONED, NULL))
+		return -1;
+	return stream_send(&s->s, msg, n) == IO_FAIL ? -1 : 0;
+}
+
+/* CopyFail ends a COPY that is under way or about to begin, and means nothing
+ * otherwise; a Sync ends a batch; ROLLBACK a transaction. */
+int server_abandon(struct server *s, const char *reset)
+{
+	static const uint8_t copy_fail[] = { 'f', 0, 0, 0, 16, 'c', 'l', 'i', 'e', 'n',
+					     't', ' ', 'g', 'o', 'n', 'e', 0 };
+	static const uint8_t sync[] = { 'S', 0, 0, 0, 4 };
+	bool batch = s->owed.open || s->owed.skipping;
+
+	owed_abandon(&s->owed, REF_ABANDONED);
+	s->body_swallow = true;
+	server_step(s, SE_DIRTY);
+	if (send_bytes(s, 'f', copy_fail, sizeof(copy_fail)) ||
+	    (batch && send_bytes(s, 'S', sync, sizeof(sync))) || send_query(s, "ROLLBACK") ||
+	    (reset && *reset && send_query(s, reset)))
+		return -1;
+	deadline_set(&s->h->w, DL_CLEAN, &s->dl, s->h->w.now_us + ABANDON_US);
+	STAT_INC(&s->h->stats, recovered);
+	return 0;
+}
+
 void server_cleaned(struct server *s)
 {
 	deadline_clear(&s->dl);
@@ -243,9 +275,7 @@ void server_param(struct server *s, struct client *c, const char *name, const ch
 	else if (params_set(&s->params, name, value))
 		s->close_needed = true;
 	server_look_at_sql(s);
-	/* A RESET goes back to what this session began with, which the server
-	 * does not know: settings_reset() sees to it. */
-	if (!c || (c->resetting && same))
+	if (!c)
 		return;
 	if (same)
 		params_unset(&c->params, name);

@@ -31,6 +31,10 @@ bool server_uncancel(struct server *s);
 /* Sends ROLLBACK if it is in a transaction, then `reset` if not empty; state
  * clean. false: nothing to do, it is clean. The seat must be free of a client. */
 bool server_clean(struct server *s, const char *reset);
+/* Its client has gone in the middle of something: what is owed is swallowed,
+ * the transaction is rolled back, `reset` is sent. State clean. -1: it must be
+ * closed. Not for a server that waits for the rest of a message. */
+MUST_CHECK int server_abandon(struct server *s, const char *reset);
 /* Cleaned: back to live. */
 void server_cleaned(struct server *s);
 

@@ -64,6 +64,8 @@ struct unit {
 	bool commit_seen;        /* ... with the tag COMMIT */
 	bool other_error;        /* another error besides a retryable one */
 	bool failed;             /* a retryable error has come */
+	bool described;          /* a portal was described in it */
+	bool noted_before;       /* the transaction before had left something, not asked for yet */
 	bool names_lost;         /* the error undid a name that was given in the unit */
 	bool answered;           /* its ReadyForQuery is in `back`: a retry is due */
 	char status;             /* ... with this status */
@@ -74,6 +76,27 @@ struct unit {
 	uint64_t first_fail_us;
 	struct hold log;         /* frontend records, see unit.h */
 	struct hold back;        /* backend bytes held back */
+};
+
+/* What the client has left behind on its server, see session/residue.h. */
+struct residue {
+	uint16_t leaves;         /* may be there: noted since the server was asked */
+	uint16_t pinned;         /* is there, and binds the client to its server */
+	uint16_t found;          /* the same, by the answer so far */
+	bool unsure;             /* noted from a text that was not understood */
+	bool asked_unsure;
+	bool asking, answered, failed;
+	bool scrub;              /* settings of unknown names may be there */
+	bool undone;             /* an error or a ROLLBACK since */
+	bool token;              /* counts among the pool's pins */
+	struct noted *noted;     /* settings; NULL until the first */
+};
+
+/* Names of settings that were noted. */
+struct noted {
+	struct params names;     /* name: "set" or "reset", the latest */
+	struct params asked;     /* ... that the question in flight is about, in its order */
+	struct params seen;      /* what the server says was changed (asked_unsure only) */
 };
 
 struct client {
@@ -98,15 +121,21 @@ struct client {
 	bool limbo_commit;       /* ... a COMMIT */
 	bool commit_sent;        /* a COMMIT may be among what is in flight */
 	bool at_start;           /* the next message begins a unit */
-	bool dressing;           /* waits for the server to accept its settings */
+	bool dressing;           /* its settings are on their way to the server */
+	bool dress_await;        /* ... and nothing may follow before they are accepted */
+	bool beginning;          /* its BEGIN is on its way */
+	bool begin_failed;
 	uint8_t dress_fails;     /* servers lost over that in a row */
 	bool barrier;            /* nothing more before what was sent is answered */
-	bool resetting;          /* a RESET or DISCARD is in flight */
+	bool undressed;          /* the server has not been given its settings yet */
+	bool at_link;            /* no unit has been answered by this server yet */
+	bool dressed_only;       /* ... it has, and nothing else since */
 	bool retry_off;          /* the lexer was wrong once: never again for this client */
 	bool console_admin;
 	bool counted;            /* holds a token of max_client_conn */
 	uint8_t negotiations;    /* SSLRequest and GSSENCRequest so far */
-	uint8_t pool_mode, retry;
+	uint8_t pool_mode, retry, pin;
+	uint64_t id;             /* never used again in this worker; the worker is in it */
 	int64_t wait_timeout_us, idle_timeout_us, idle_tx_timeout_us;
 	uint64_t wait_since;
 	uint64_t born_us;
@@ -117,9 +146,11 @@ struct client {
 	uint64_t unnamed_serial;
 	struct pending_name *pending, **pending_end;
 	unsigned undo_n;         /* of them: dropped by the error being handled */
+	struct residue residue;
 	struct unit unit;
 	struct login *login;     /* until logged in */
 	char *user, *db;
+	char *begun;             /* a BEGIN that was answered and not sent */
 	uint64_t queries, in_bytes, out_bytes;
 	struct log_ctx log;
 };
@@ -155,7 +186,6 @@ struct server {
 	char tx;                 /* status of the last ReadyForQuery */
 	bool close_needed;       /* not to be used again */
 	bool odd_sql;            /* standard_conforming_strings off, or an encoding that hides quotes */
-	bool reset_seen;         /* a client has reset settings: RESET ALL before the next use */
 	bool plan_stale;         /* the error being handled is 0A000 */
 	bool once, used;         /* server_lifetime = 0: good for one use; has been used */
 	bool crdb;
@@ -171,6 +201,7 @@ struct server {
 	uint64_t bound;          /* statement of the last Bind */
 	uint64_t unnamed_serial; /* whose unnamed statement it holds, 0: none */
 	uint64_t born_us, expires_us, idle_us;
+	uint64_t last_client;    /* id of the one whose transaction it ran last */
 	char sync_error[6];
 	char sync_message[160];
 	struct server_login *login;

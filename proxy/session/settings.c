@@ -9,10 +9,11 @@
 #include <strings.h>
 
 #include "session/names.h"
+#include "session/ours.h"
 #include "wire/lexer.h"
-#include "wire/wire.h"
 
-#define SETTINGS_SHORT 4096u
+/* Every byte of a value may be doubled, and so may names. */
+#define SETTINGS_BIG (4 * PARAMS_BYTES_MAX + 16 * PARAMS_MAX * 8)
 
 static bool scs_off(const struct server *s)
 {
@@ -23,111 +24,82 @@ static bool scs_off(const struct server *s)
 	return v && strcasecmp(v, "off") == 0;
 }
 
-int settings_sync(struct client *c, struct server *s, bool *sent)
+int settings_put(struct client *c, struct server *s, struct wire_put *w, uint8_t **big,
+		 size_t *big_len, bool *await)
 {
-	static const uint8_t reset_all[] = { 'Q', 0,   0,   0,	 14,  'R', 'E', 'S',
-					     'E', 'T', ' ', 'A', 'L', 'L', 0 };
-	uint8_t b[SETTINGS_SHORT];
-	uint8_t *big = NULL;
-	struct wire_put w = wire_put_to(b, sizeof(b));
-	int n, rc = -1;
+	size_t at = w->len;
+	int n;
 
-	*sent = false;
-	if (s->reset_seen) {
-		if (owed_sent(&s->owed, 'Q', 0, true, 0, NULL) ||
-		    stream_send(&s->s, reset_all, sizeof(reset_all)) == IO_FAIL)
-			return -1;
-		s->reset_seen = false;
-		*sent = true;
-		params_clear(&s->params);
-	}
-	n = params_diff(&c->params, &s->params, scs_off(s), &w);
+	*big = NULL;
+	*await = scs_off(s);
+	n = params_diff(&c->params, &s->params, scs_off(s), w);
 	if (n < 0) {
-		big = malloc(4 * PARAMS_BYTES_MAX + 16 * PARAMS_MAX * 8);
-		if (!big)
+		struct wire_put all;
+
+		w->len = at;
+		w->bad = false;
+		*big = malloc(SETTINGS_BIG);
+		if (!*big)
 			return -1;
-		w = wire_put_to(big, 4 * PARAMS_BYTES_MAX + 16 * PARAMS_MAX * 8);
-		n = params_diff(&c->params, &s->params, scs_off(s), &w);
+		all = wire_put_to(*big, SETTINGS_BIG);
+		n = params_diff(&c->params, &s->params, scs_off(s), &all);
+		*big_len = all.len;
 	}
-	if (n == 0)
-		rc = 0;
-	*sent |= n > 0;
-	while (n-- > 0)
-		if (owed_sent(&s->owed, 'Q', 0, true, 0, NULL))
-			goto out;
-	if (w.len && stream_send(&s->s, w.p, w.len) != IO_FAIL) {
-		s->unnamed_serial = UNNAMED_UNKNOWN;
-		rc = params_copy(&s->params, &c->params);
-	}
-out:
-	free(big);
-	return rc;
+	for (; n > 0; n--)
+		if (owed_sent(&s->owed, 'Q', 0, true, n == 1 ? OURS_SETTINGS : OURS_SETTINGS_PART, NULL))
+			return -1;
+	s->unnamed_serial = UNNAMED_UNKNOWN; /* a simple Query ends it */
+	return n < 0 ? -1 : params_copy(&s->params, &c->params);
 }
 
-int settings_reset(struct client *c, const char *name)
+/* Calls for each setting of the startup packet that a RESET has undone. */
+static void due(const struct client *c, struct params *out, bool *any)
 {
-	const char *v;
+	const struct residue *r = &c->residue;
+	uint32_t i;
 
-	if (!name)
-		return params_copy(&c->params, &c->startup);
-	v = params_get(&c->startup, name);
-	if (v)
-		return params_set(&c->params, name, v);
-	params_unset(&c->params, name);
-	return 0;
-}
+	*any = false;
+	for (i = 0; i < c->startup.n; i++) {
+		const struct param *e = &c->startup.v[i];
+		const char *how = r->noted ? params_get(&r->noted->names, e->name) : NULL;
 
-/* What RESET is followed by, as a setting's name. */
-static const char *reset_name(struct lex *l, char *out, size_t cap)
-{
-	struct lex_token t = lex_next(l);
-	size_t n = 0;
-
-	if (lex_is(&t, "time"))
-		return "TimeZone";
-	if (lex_is(&t, "session"))
-		return "session_authorization";
-	while ((t.kind == LEX_WORD || t.kind == LEX_QUOTED) && n + t.len + 2 < cap) {
-		memcpy(out + n, t.text, t.len);
-		n += t.len;
-		t = lex_next(l);
-		if (t.kind != LEX_PUNCT || t.len != 1 || *t.text != '.')
-			break;
-		out[n++] = '.';
-		t = lex_next(l);
+		if (how ? *how != 'r' : !(r->leaves & LEAVES_RESET_ALL))
+			continue;
+		*any = true;
+		if (out && params_set(out, e->name, e->value))
+			return;
 	}
-	out[n] = 0;
-	return out;
 }
 
-static bool is_semicolon(const struct lex_token *t)
+bool settings_due(const struct client *c)
 {
-	return t->kind == LEX_PUNCT && t->len == 1 && *t->text == ';';
+	bool any = false;
+
+	if (c->startup.n && c->residue.leaves && !c->residue.undone)
+		due(c, NULL, &any);
+	return any;
 }
 
-int settings_scan(struct client *c, const char *sql, size_t n)
+void settings_restore(struct client *c, struct server *s, struct wire_put *w)
 {
-	bool start = true;
-	struct lex_token t;
-	char name[256];
-	int found = 0;
-	struct lex l;
+	struct params which = { 0 };
+	uint32_t i;
+	bool any;
 
-	lex_init(&l, sql, n);
-	for (t = lex_next(&l); t.kind != LEX_END && t.kind != LEX_BAD; t = lex_next(&l)) {
-		struct lex after = l;
-		bool discard = lex_is(&t, "discard");
-		const char *what;
-
-		if (start && (discard || lex_is(&t, "reset"))) {
-			what = reset_name(&after, name, sizeof(name));
-			if (!discard || strcasecmp(what, "all") == 0) {
-				found = 1;
-				if (settings_reset(c, strcasecmp(what, "all") == 0 ? NULL : what))
-					return -1;
-			}
-		}
-		start = is_semicolon(&t);
+	due(c, &which, &any);
+	wire_begin(w, 'Q');
+	params_put_sets(&which, w);
+	wire_put_u8(w, 0);
+	wire_end(w);
+	w->bad |= scs_off(s);
+	/* They are set now: asked for at the end of the transaction. */
+	for (i = 0; !w->bad && i < which.n; i++) {
+		if (!c->residue.noted)
+			c->residue.noted = calloc(1, sizeof(*c->residue.noted));
+		if (!c->residue.noted ||
+		    params_set(&c->residue.noted->names, which.v[i].name, "set"))
+			c->residue.unsure = true;
+		c->residue.leaves |= LEAVES_SETTING;
 	}
-	return found;
+	params_clear(&which);
 }

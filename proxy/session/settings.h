@@ -8,19 +8,22 @@
 #define PGWEIR_SESSION_SETTINGS_H
 
 #include "session/session.h"
+#include "wire/wire.h"
 
-/* Sends the difference between the server's settings and the client's, in front
- * of everything else; the answers are swallowed. 0; -1: the server is not usable
- * (close it). *sent: was there a difference? */
-MUST_CHECK int settings_sync(struct client *c, struct server *s, bool *sent);
+/* The difference between the server's settings and the client's, as messages
+ * that go in front of the client's; their answers are swallowed and the server
+ * is taken to have the settings from now on. Put into w, when *big is NULL; else
+ * it did not fit and *big, which the caller frees, holds *big_len bytes. *await:
+ * nothing of the client's may follow before the answers (wire/params.h says why
+ * it may otherwise). 0; -1: out of memory. */
+MUST_CHECK int settings_put(struct client *c, struct server *s, struct wire_put *w, uint8_t **big,
+			    size_t *big_len, bool *await);
 
-/* The client has sent RESET name, or RESET ALL (NULL): from now on it has what
- * it asked for at its start. -1: out of memory. */
-MUST_CHECK int settings_reset(struct client *c, const char *name);
-
-/* Looks for RESET and DISCARD ALL among the statements of a text that is being
- * sent, and does settings_reset() for each. 1: found; 0: none; -1: out of
- * memory. */
-MUST_CHECK int settings_scan(struct client *c, const char *sql, size_t n);
+/* A RESET inside a session goes back to what the server began with, which is not
+ * what this client began with: are there such settings, noted and in effect? */
+bool settings_due(const struct client *c);
+/* The message that sets them as the client's startup packet did. w->bad: did not
+ * fit. */
+void settings_restore(struct client *c, struct server *s, struct wire_put *w);
 
 #endif

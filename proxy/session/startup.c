@@ -158,6 +158,7 @@ static enum startup admit(struct client *c, struct startup_no *no)
 	atomic_fetch_add(&c->shard->pool.side->clients, 1);
 	c->pool_mode = (uint8_t)CONF_PICK(u ? u->k.pool_mode : CONF_UNSET, db->conf->k.pool_mode,
 					  g->pool_mode);
+	c->pin = (uint8_t)CONF_PICK(u ? u->k.pin : CONF_UNSET, db->conf->k.pin, g->pin);
 	c->retry = (uint8_t)CONF_PICK(u ? u->k.retry : CONF_UNSET, db->conf->k.retry, g->retry);
 	c->wait_timeout_us = CONF_PICK(u ? u->k.query_wait_timeout : CONF_UNSET,
 				       db->conf->k.query_wait_timeout, g->query_wait_timeout);

@@ -39,6 +39,8 @@ void unit_begin(struct client *c, const struct server *s)
 
 	*u = (struct unit){ .log = log, .back = back };
 	u->explicit_txn = s->tx != 'I';
+	u->noted_before = c->residue.leaves != 0;
+	c->dressed_only = false;
 	c->at_start = false;
 	deadline_clear(&c->idle_dl);
 	u->state = UNIT_PASS;

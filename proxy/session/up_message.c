@@ -4,8 +4,10 @@
  */
 #include "session/up_message.h"
 
+#include <stdio.h>
 #include <string.h>
 
+#include "session/ours.h"
 #include "session/retry.h"
 #include "session/unit.h"
 #include "session/up_stmt.h"
@@ -22,6 +24,7 @@ static enum step up_query(struct up *u, const uint8_t *msg, uint32_t len, size_t
 	struct lex_class k = { 0 };
 	char dealloc[64];
 	size_t dealloc_len = 0;
+	enum refusal no = REFUSED_NOT;
 	enum step r = STEP_ON;
 	bool live = false;
 
@@ -29,14 +32,16 @@ static enum step up_query(struct up *u, const uint8_t *msg, uint32_t len, size_t
 		return up_refuse(u, "protocol violation", "08P01", "invalid string in message");
 	if (whole)
 		lex_classify(sql, len - WIRE_HEADER - 1, &c->h->snap->lists, &k);
+	else
+		k.leaves = LEAVES_UNKNOWN;
 	if (k.first == VERB_DEALLOCATE && k.statements == 1)
 		r = up_deallocate(u, sql, len - WIRE_HEADER - 1, dealloc, &dealloc_len);
 	if (r == STEP_ON)
 		r = up_room(u, 1, 80);
+	if (r == STEP_ON && k.leaves)
+		no = up_note(u, k.leaves, k.sure, sql, whole ? len - WIRE_HEADER - 1 : 0);
 	if (r == STEP_ON)
-		r = up_owe(u, 'Q', 0, false, 0, &live);
-	if (r == STEP_ON && whole && stmt_changes_settings(&k))
-		r = up_note_resets(u, sql, len - WIRE_HEADER - 1);
+		r = up_owe(u, 'Q', 0, false, no == REFUSED_NOT ? 0 : REF_REFUSED | no, &live);
 	if (r != STEP_ON)
 		return r;
 	if (!whole || stmt_may_commit(&k))
@@ -53,10 +58,14 @@ static enum step up_query(struct up *u, const uint8_t *msg, uint32_t len, size_t
 		u->s->unnamed_serial = 0;
 	}
 	c->unit.closed = true;
-	if (dealloc_len)
+	if (no != REFUSED_NOT) {
+		unit_pass(c, RV_CLASS);
+		up_own_query(u, "pgweir_refuses_this");
+	} else if (dealloc_len) {
 		up_own_query(u, dealloc);
-	else
+	} else {
 		up_pass(u, msg, (uint32_t)have);
+	}
 	return r;
 }
 
@@ -152,12 +161,59 @@ static enum step up_parse(struct up *u, const uint8_t *msg, uint32_t len)
 	return STEP_ON;
 }
 
+/* A name for which the server has nothing. Its own error tells the client so;
+ * names like ours are kept from meeting ours. */
+static const char *stranger(const char *name, char out[STMT_NAME_CAP])
+{
+	if (strncmp(name, "pgweir_", 7) != 0)
+		return NULL;
+	(void)snprintf(out, STMT_NAME_CAP, " %.28s", name);
+	return out;
+}
+
+/* A Bind that must not run fails: the server's transaction with it. */
+static enum step up_refused_bind(struct up *u, enum refusal no)
+{
+	static const char name[] = "pgweir refuses this";
+	uint8_t b[64];
+	struct wire_put w = wire_put_to(b, sizeof(b));
+	enum step r = up_room(u, 1, sizeof(b));
+
+	if (r == STEP_ON)
+		r = up_owe(u, 'B', 0, false, REF_REFUSED | no, NULL);
+	if (r != STEP_ON)
+		return r;
+	unit_pass(u->c, RV_CLASS);
+	wire_begin(&w, 'B');
+	wire_put_str(&w, "");
+	wire_put_str(&w, name);
+	wire_put_u16(&w, 0);
+	wire_put_u16(&w, 0);
+	wire_put_u16(&w, 0);
+	wire_end(&w);
+	gather_copy(&u->g, b, w.len);
+	return STEP_ON;
+}
+
+/* What a Bind of this statement brings with it. */
+static enum refusal note_bind(struct up *u, const struct stmt *st)
+{
+	const char *sql = (const char *)st->body;
+
+	if (st->barrier)
+		u->c->barrier = true;
+	return st->leaves ? up_note(u, st->leaves, st->sure, sql, strnlen(sql, st->len)) :
+			    REFUSED_NOT;
+}
+
 /* Bind: portal, statement, the rest, of which only `have` bytes may be here. */
 static enum step up_bind(struct up *u, const uint8_t *msg, uint32_t len, size_t have)
 {
 	struct wire_get g = { msg + WIRE_HEADER, msg + have, false };
+	const char *name, *other = NULL;
+	char own[STMT_NAME_CAP];
 	const struct stmt *st;
-	const char *name;
+	enum refusal no;
 	size_t before;
 	enum step r;
 
@@ -167,6 +223,13 @@ static enum step up_bind(struct up *u, const uint8_t *msg, uint32_t len, size_t 
 	if (g.bad)
 		return up_refuse(u, "protocol violation", "08P01", "malformed Bind message");
 	r = up_use_stmt(u, name, &st);
+	if (r == STEP_ON && st) {
+		no = note_bind(u, st);
+		if (no != REFUSED_NOT)
+			return have == len ? up_refused_bind(u, no) :
+					     up_refuse(u, "statement refused", "0A000",
+						       "a statement that binds its client to a server was refused");
+	}
 	if (r == STEP_ON)
 		r = up_room(u, 5, 64);
 	if (r == STEP_ON)
@@ -174,16 +237,14 @@ static enum step up_bind(struct up *u, const uint8_t *msg, uint32_t len, size_t 
 	if (r != STEP_ON)
 		return r;
 	STAT_INC(&u->c->h->stats, binds);
-	if (st && st->barrier)
-		u->c->barrier = true;
-	if (st && st->resets)
-		r = up_note_resets(u, (const char *)st->body, strnlen((const char *)st->body, st->len));
-	if (r != STEP_ON)
-		return r;
 	if (have < len)
 		unit_pass(u->c, RV_MEMORY);
 	if (*name && st)
-		return up_send_renamed(u, 'B', msg, before, name, st, have, len);
+		stmt_name(st->id, own);
+	if (*name)
+		other = st ? own : stranger(name, own);
+	if (other)
+		return up_send_renamed(u, 'B', msg, before, name, other, have, len);
 	up_pass(u, msg, (uint32_t)have);
 	return STEP_ON;
 }
@@ -191,8 +252,8 @@ static enum step up_bind(struct up *u, const uint8_t *msg, uint32_t len, size_t 
 static enum step up_describe(struct up *u, const uint8_t *msg, uint32_t len)
 {
 	struct wire_get g = wire_body(msg, len);
-	char what = (char)wire_get_u8(&g);
-	const char *name = wire_get_str(&g, NULL);
+	char what = (char)wire_get_u8(&g), own[STMT_NAME_CAP];
+	const char *name = wire_get_str(&g, NULL), *other = NULL;
 	const struct stmt *st = NULL;
 	enum step r = STEP_ON;
 
@@ -206,8 +267,14 @@ static enum step up_describe(struct up *u, const uint8_t *msg, uint32_t len)
 		r = up_owe(u, 'D', what, false, 0, NULL);
 	if (r != STEP_ON)
 		return r;
+	if (what == 'P')
+		u->c->unit.described = true;
 	if (*name && st)
-		return up_send_renamed(u, 'D', msg, 1, name, st, len, len);
+		stmt_name(st->id, own);
+	if (*name && what == 'S')
+		other = st ? own : stranger(name, own);
+	if (other)
+		return up_send_renamed(u, 'D', msg, 1, name, other, len, len);
 	up_pass(u, msg, len);
 	return STEP_ON;
 }

@@ -23,12 +23,6 @@ bool stmt_may_commit(const struct lex_class *k)
 	return k->first == VERB_COMMIT || k->first == VERB_PREPARE_TRANSACTION || k->chain;
 }
 
-bool stmt_changes_settings(const struct lex_class *k)
-{
-	return !k->listed && (k->first == VERB_RESET || k->first == VERB_DISCARD ||
-			      k->statements > 1 || !k->sure);
-}
-
 /* DEALLOCATE ALL and DISCARD ALL take effect when their answer comes: what is
  * behind them must wait to know which statements there are. */
 bool stmt_changes_names(const struct lex_class *k)
@@ -37,19 +31,15 @@ bool stmt_changes_names(const struct lex_class *k)
 			      k->statements > 1 || !k->sure);
 }
 
-/* A text that may reset settings is on its way. */
-enum step up_note_resets(struct up *u, const char *sql, size_t n)
+enum refusal up_note(struct up *u, unsigned leaves, bool sure, const char *sql, size_t n)
 {
-	struct client *c = u->c;
-	int found = settings_scan(c, sql, n);
+	enum refusal no = leaves ? residue_note(u->c, u->s, leaves, sure, sql, n) : REFUSED_NOT;
 
-	if (found < 0)
-		return up_refuse(u, "out of memory", "53200", "out of memory");
-	if (found) {
-		c->resetting = true;
-		u->s->reset_seen = true;
-	}
-	return STEP_ON;
+	if (no != REFUSED_NOT)
+		STAT_INC(&u->c->h->stats, pin_refusals);
+	else if (leaves && settings_due(u->c))
+		u->c->barrier = true; /* what a RESET goes back to is set right behind it */
+	return no;
 }
 
 void up_classify(struct client *c, struct stmt *st)
@@ -60,7 +50,9 @@ void up_classify(struct client *c, struct stmt *st)
 	lex_classify((const char *)st->body, n, &c->h->snap->lists, &k);
 	st->retryable = lex_retryable(&k) && k.statements == 1;
 	st->may_commit = stmt_may_commit(&k);
-	st->resets = stmt_changes_settings(&k);
+	st->may_exit = lex_may_exit(&k);
+	st->leaves = k.leaves;
+	st->sure = k.sure;
 	st->barrier = stmt_changes_names(&k);
 }
 
@@ -257,16 +249,14 @@ enum step up_use_stmt(struct up *u, const char *name, const struct stmt **found)
 /* Sends a message with the statement's name in it replaced: before, name,
  * after. `before` begins behind the length. */
 enum step up_send_renamed(struct up *u, uint8_t type, const uint8_t *msg, size_t before,
-			      const char *old, const struct stmt *st, size_t have, uint32_t len)
+			  const char *old, const char *name, size_t have, uint32_t len)
 {
-	char name[STMT_NAME_CAP];
 	uint8_t head[WIRE_HEADER];
 	size_t tail = WIRE_HEADER + before + strlen(old) + 1;
-	enum step r = up_room(u, 5, sizeof(head) + sizeof(name));
+	enum step r = up_room(u, 5, sizeof(head) + STMT_NAME_CAP);
 
 	if (r != STEP_ON)
 		return r;
-	stmt_name(st->id, name);
 	head[0] = type;
 	wire_set_u32(head + 1, (uint32_t)(len - 1 - strlen(old) + strlen(name)));
 	unit_record(u->c, UNIT_FORWARD);

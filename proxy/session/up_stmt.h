@@ -8,16 +8,16 @@
 #ifndef PGWEIR_SESSION_UP_STMT_H
 #define PGWEIR_SESSION_UP_STMT_H
 
+#include "session/residue.h"
 #include "session/up.h"
 #include "wire/lexer.h"
 
 bool stmt_may_commit(const struct lex_class *k);
-bool stmt_changes_settings(const struct lex_class *k);
 bool stmt_changes_names(const struct lex_class *k);
 /* Notes what a text says, once, with the statement. */
 void up_classify(struct client *c, struct stmt *st);
-/* A text that may reset settings is on its way. */
-enum step up_note_resets(struct up *u, const char *sql, size_t n);
+/* A text is about to be sent: may it pass? Notes what it may leave behind. */
+enum refusal up_note(struct up *u, unsigned leaves, bool sure, const char *sql, size_t n);
 
 /* Closes the statement used longest ago when the server is full. */
 enum step up_evict(struct up *u);
@@ -29,10 +29,11 @@ enum step up_need_stmt(struct up *u, const struct stmt *st);
 /* The statement a client's message names, made ready on the server. *found:
  * NULL when the client has no such name: the server will say so. */
 enum step up_use_stmt(struct up *u, const char *name, const struct stmt **found);
-/* A Bind or Describe with the statement's name replaced by the server's for it:
- * `before` bytes of the body come before the name; `have` of `len` are here. */
+/* A Bind or Describe with the statement's name replaced (shorter than
+ * STMT_NAME_CAP): `before` bytes of the body come before the old name; `have` of
+ * `len` are here. */
 enum step up_send_renamed(struct up *u, uint8_t type, const uint8_t *msg, size_t before,
-			  const char *old, const struct stmt *st, size_t have, uint32_t len);
+			  const char *old, const char *name, size_t have, uint32_t len);
 /* DEALLOCATE of a name given by protocol: the text for the server, *len 0 when
  * it is something else. The name is taken away. */
 enum step up_deallocate(struct up *u, const char *sql, size_t n, char out[64], size_t *len);

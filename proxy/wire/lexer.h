@@ -123,6 +123,15 @@ static inline bool lex_retryable(const struct lex_class *c)
 	return c->sure && c->listed && !c->denied && !c->txn_control && c->statements > 0;
 }
 
+/* Could it end a failed transaction block? In one, only the first statement of a
+ * text has a chance to run. */
+static inline bool lex_may_exit(const struct lex_class *c)
+{
+	return (!c->sure && c->statements == 0) || c->first == VERB_COMMIT ||
+	       c->first == VERB_ROLLBACK || c->first == VERB_ROLLBACK_TO ||
+	       c->first == VERB_PREPARE_TRANSACTION;
+}
+
 /* Classifies a whole query string. lists may be NULL. An
  * identifier (quoted or not, the last part of a qualified name) directly
  * followed by "(" is a call. Names ending in * on the lists are prefixes.

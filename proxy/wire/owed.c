@@ -284,6 +284,19 @@ enum owed_verdict owed_got(struct owed *o, char type, struct owed_entry *settled
 	}
 }
 
+void owed_abandon(struct owed *o, uint64_t ref)
+{
+	uint32_t i;
+
+	for (i = 0; i < o->n; i++) {
+		struct owed_entry *e = at(o, i);
+
+		e->swallow = true;
+		if (e->kind != OWED_PARSE && e->kind != OWED_CLOSE && e->kind != OWED_LOCAL)
+			e->ref = ref;
+	}
+}
+
 void owed_reset(struct owed *o)
 {
 	o->head = o->n = o->ready_n = 0;

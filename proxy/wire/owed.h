@@ -87,6 +87,12 @@ static inline bool owed_nothing(const struct owed *o)
 	return o->n == 0 && !o->skipping && !o->open;
 }
 
+/* The oldest entry, NULL when nothing is owed. */
+static inline const struct owed_entry *owed_front(const struct owed *o)
+{
+	return o->n ? &o->q[o->head] : NULL;
+}
+
 static inline bool owed_room(const struct owed *o, uint32_t n)
 {
 	return o->n + n <= OWED_MAX;
@@ -110,6 +116,10 @@ bool owed_local_due(struct owed *o, uint64_t *ref);
  * kind OWED_KIND_N if none. drop may be NULL. */
 enum owed_verdict owed_got(struct owed *o, char type, struct owed_entry *settled,
 			   owed_drop_fn *drop, void *arg);
+
+/* Whoever waited for the answers has gone: all of them are swallowed. ref is
+ * given to the entries that no Parse or Close made. */
+void owed_abandon(struct owed *o, uint64_t ref);
 
 /* Forgets everything (a new connection); keeps the ring. */
 void owed_reset(struct owed *o);

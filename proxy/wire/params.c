@@ -191,48 +191,85 @@ static void put_name(struct wire_put *w, const char *name)
 	wire_put_u8(w, '"');
 }
 
+/* Who one is decides what one may set: back to oneself first, and somebody else
+ * again at the very end. */
+static bool is_identity(const char *name)
+{
+	return strcasecmp(name, "role") == 0 || strcasecmp(name, "session_authorization") == 0;
+}
+
+static bool differs(const struct params *have, const struct param *e)
+{
+	const struct param *h = find(have, e->name);
+
+	return !h || strcmp(h->value, e->value) != 0;
+}
+
 static bool put_resets(struct wire_put *w, const struct params *want, const struct params *have)
 {
 	bool any = false;
 	uint32_t i;
 
+	if (find(have, "session_authorization"))
+		put_text(w, "RESET SESSION AUTHORIZATION;");
+	if (find(have, "role"))
+		put_text(w, "RESET ROLE;");
 	for (i = 0; i < have->n; i++) {
 		if (find(want, have->v[i].name))
+			continue;
+		any = true;
+		if (is_identity(have->v[i].name))
 			continue;
 		put_text(w, "RESET ");
 		put_name(w, have->v[i].name);
 		put_text(w, ";");
-		any = true;
 	}
 	return any;
 }
 
+static void put_set(struct wire_put *w, const struct param *e, bool first)
+{
+	put_text(w, first ? "SELECT pg_catalog.set_config(" : ",pg_catalog.set_config(");
+	put_quoted(w, e->name, '\'');
+	put_text(w, ",");
+	put_quoted(w, e->value, '\'');
+	put_text(w, ",false)");
+}
+
 static bool put_sets(struct wire_put *w, const struct params *want, const struct params *have)
 {
-	bool any = false;
+	static const char *const identity[] = { "session_authorization", "role" };
+	bool any = false, first = true;
 	uint32_t i;
 
 	for (i = 0; i < want->n; i++) {
-		const struct param *e = &want->v[i], *h = find(have, e->name);
-
-		if (h && strcmp(h->value, e->value) == 0)
+		if (!differs(have, &want->v[i]))
 			continue;
-		put_text(w, any ? ",pg_catalog.set_config(" : "SELECT pg_catalog.set_config(");
-		put_quoted(w, e->name, '\'');
-		put_text(w, ",");
-		put_quoted(w, e->value, '\'');
-		put_text(w, ",false)");
 		any = true;
+		if (is_identity(want->v[i].name))
+			continue;
+		put_set(w, &want->v[i], first);
+		first = false;
 	}
+	for (i = 0; i < 2; i++) {
+		const struct param *e = find(want, identity[i]);
+
+		if (!e)
+			continue;
+		put_set(w, e, first);
+		first = false;
+	}
+	if (!first)
+		put_text(w, ";");
 	return any;
 }
 
 int params_diff(const struct params *want, const struct params *have, bool scs_off,
 		struct wire_put *w)
 {
-	size_t at;
+	const char *scs = params_get(want, "standard_conforming_strings");
 	bool any;
-	int n = 0;
+	int n = 1;
 
 	if (params_same(want, have))
 		return 0;
@@ -240,25 +277,26 @@ int params_diff(const struct params *want, const struct params *have, bool scs_o
 		wire_put_msg_str(w, 'Q', "SET standard_conforming_strings = on");
 		n++;
 	}
-	at = w->len;
 	wire_begin(w, 'Q');
+	put_text(w, "BEGIN;");
 	any = put_resets(w, want, have);
 	any |= put_sets(w, want, have);
+	put_text(w, "COMMIT");
 	wire_put_u8(w, 0);
 	wire_end(w);
-	if (!any)
-		w->len = at;
-	n += any;
-	if (scs_off) {
-		const char *scs = params_get(want, "standard_conforming_strings");
-
-		if (!scs)
-			wire_put_msg_str(w, 'Q', "RESET standard_conforming_strings");
-		else if (strcasecmp(scs, "off") == 0)
-			wire_put_msg_str(w, 'Q', "SET standard_conforming_strings = off");
-		n += !scs || strcasecmp(scs, "off") == 0;
+	if (scs_off && (!scs || strcasecmp(scs, "off") == 0)) {
+		wire_put_msg_str(w, 'Q', scs ? "SET standard_conforming_strings = off" :
+					       "RESET standard_conforming_strings");
+		n++;
 	}
-	return w->bad ? -1 : n;
+	return w->bad || !any ? -1 : n;
+}
+
+void params_put_sets(const struct params *which, struct wire_put *w)
+{
+	static const struct params nothing;
+
+	(void)put_sets(w, which, &nothing);
 }
 
 static int put_option(struct params *p, char *word, const char **bad)

@@ -45,9 +45,18 @@ bool params_same(const struct params *a, const struct params *b);
  * RESET for what is only in have, set_config() for what differs. Values are
  * quoted for standard_conforming_strings = on; scs_off says that it is off in
  * that session now: then it is switched on before and put right after. Returns
- * how many Query messages were written (0 to 3), -1 when it does not fit. */
+ * how many Query messages were written (0 to 3), -1 when it does not fit.
+ *
+ * The message that does it is BEGIN; ...; COMMIT: when a setting is refused the
+ * session stays in the failed transaction, and whatever follows in the pipeline
+ * fails with 25P02 instead of running under the wrong settings. What ends a
+ * failed transaction (COMMIT, ROLLBACK, PREPARE TRANSACTION) must not follow
+ * before the answer is here. */
 MUST_CHECK int params_diff(const struct params *want, const struct params *have, bool scs_off,
 			   struct wire_put *w);
+
+/* Appends SQL text that sets all of `which`, for inside a transaction or out. */
+void params_put_sets(const struct params *which, struct wire_put *w);
 
 /* Takes "-c name=value", "-cname=value" and "--name=value" with backslash
  * escapes (PostgreSQL's options startup parameter) apart into p. -1 with *bad

@@ -28,8 +28,10 @@ struct stmt {
 	bool retryable;                /* by its text, see wire/lexer.h */
 	bool retired;                  /* not to be shared any more: its plan is stale */
 	bool may_commit;               /* a COMMIT, or not understood */
-	bool resets;                   /* RESET or DISCARD */
+	bool may_exit;                 /* ends a failed transaction, or not understood */
+	bool sure;                     /* understood */
 	bool barrier;                  /* DEALLOCATE or DISCARD: the names change with its answer */
+	uint16_t leaves;               /* what it may leave behind: lex_leaves */
 	uint32_t len;
 	uint64_t id;
 	uint64_t hash;

@@ -398,7 +398,7 @@ def test_close_of_a_name_while_the_transaction_is_lost(tiny, pg):
     """CloseComplete is given, the name is kept: the next Parse of it fails."""
     with tiny.connect() as a:
         a.ask(parse('SELECT 1', 's'), sync())
-        a.ask(query('BEGIN'))
+        a.hold()
         end_servers(pg)
         assert shape(a.ask(query('SELECT 1'))).endswith('Z:E')
         assert shape(a.ask(close('S', 's'), sync())) == '3 Z:E'
@@ -422,7 +422,7 @@ def test_half_a_message_does_not_stop_idle_transaction_timeout(weir, pg):
     ever."""
     w = weir(ini({'app': db(pg)}, idle_transaction_timeout='0.3'))
     with w.connect(timeout=4 * SLOW) as a:
-        a.sql('BEGIN')
+        a.hold()
         a.send(query('SELECT 1')[:3])
         assert shape(a.until('E')) == 'E:25P03'
 

@@ -21,7 +21,7 @@ def witness(weir, pg):
     be served before and after."""
     w = weir(ini({'app': db(pg)}, default_pool_size=3, workers=1))
     by = w.connect()
-    by.sql('BEGIN')
+    by.hold()
     pid = by.one('SELECT pg_backend_pid()')
     yield w
     assert by.one('SELECT pg_backend_pid()') == pid
@@ -74,7 +74,7 @@ def test_malformed_ends_that_connection(witness, name, where):
     """In every state of the client: at most one error of class 08, then the end."""
     with witness.connect() as c:
         if where == 'transaction':
-            c.sql('BEGIN')
+            c.hold()
         elif where == 'batch':
             c.send(extended('SELECT 1'))
         c.send(FATAL[name])
@@ -338,7 +338,7 @@ def test_garbage_from_the_server(rude, name):
     pool, and the same client's next query, are served by a fresh server."""
     w = rude(GARBAGE[name])
     with w.connect() as by, w.connect(timeout=20) as c:
-        by.sql('BEGIN')
+        assert by.one('hello') == 'polite'
         c.send(query('rude'))
         try:
             out = c.until()

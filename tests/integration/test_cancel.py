@@ -31,7 +31,7 @@ def test_cancel_running_query(w, pg):
 
 def test_cancel_in_a_transaction(w, pg):
     with w.connect() as c:
-        c.sql('BEGIN')
+        c.hold()
         c.send(query('SELECT pg_sleep(20)'))
         running(pg)
         cancel(w.port, c.key)
@@ -100,7 +100,7 @@ def test_cancel_of_a_waiting_client(weir, pg, workers):
     """No server yet: its statement ends with 57014 and it stays connected."""
     w = weir(ini({'app': db(pg)}, default_pool_size=1, workers=workers))
     with w.connect() as a, w.connect() as b:
-        a.sql('BEGIN')
+        a.hold()
         b.send(query('SELECT 1'))
         until(lambda: w.pool_waiting() >= 1, why='it to wait')
         cancel(w.port, b.key)

@@ -57,7 +57,7 @@ def load(w, n, seconds, database='app', user='app', sleep=0.0):
             with w.connect(user, database) as c:
                 for _ in range(5):
                     if sleep:
-                        c.sql('BEGIN')
+                        c.hold()
                         c.sql('SELECT pg_sleep(%g)' % sleep)
                         c.sql('COMMIT')
                     else:
@@ -107,7 +107,7 @@ def test_pool_size_while_servers_die(weir, pg, workers):
     # all four tokens are still there, and no fifth
     cs = [w.connect() for _ in range(4)]
     for c in cs:
-        c.sql('BEGIN')
+        c.hold()
     with w.connect() as fifth:
         fifth.send(query('SELECT 1'))
         assert fifth.quiet(0.3)
@@ -125,7 +125,7 @@ def test_pool_size_of_the_database_and_of_the_user(weir, pg):
         cs = [w.connect(user, database) for _ in range(5)]
         got = 0
         for c in cs:
-            c.send(query('BEGIN'))
+            c.send(query('BEGIN; SELECT 1'))
         for c in cs:
             if not c.quiet(0.2):
                 got += 1
@@ -141,7 +141,7 @@ def test_pools_are_apart(weir, pg):
     """A full pool of one user does not hold up another's."""
     w = weir(ini({'app': db(pg)}, default_pool_size=1))
     with w.connect('app') as a, w.connect('other') as b:
-        a.sql('BEGIN')
+        a.hold()
         assert b.one('SELECT current_user') == 'other'
 
 
@@ -150,7 +150,7 @@ def test_first_come_first_served(weir, pg, workers):
     w = weir(ini({'app': db(pg)}, default_pool_size=1, workers=workers))
     pg.sql('ALTER SEQUENCE calls RESTART')
     holder = w.connect()
-    holder.sql('BEGIN')
+    holder.hold()
     cs = [w.connect() for _ in range(20)]
     for c in cs:
         c.send(query("SELECT nextval('calls')"))
@@ -185,7 +185,7 @@ def test_query_wait_timeout(weir, pg):
     """53300, the client stays connected and is served later."""
     w = weir(ini({'app': db(pg)}, default_pool_size=1, query_wait_timeout='0.3'))
     with w.connect() as a, w.connect() as b:
-        a.sql('BEGIN')
+        a.hold()
         t = time.monotonic()
         msgs = b.ask(query('SELECT 1'))
         waited = time.monotonic() - t
@@ -206,7 +206,7 @@ def test_query_wait_timeout_with_a_big_message(weir, pg):
     its end and dropped."""
     w = weir(ini({'app': db(pg)}, default_pool_size=1, query_wait_timeout='0.3'))
     with w.connect() as a, w.connect() as b:
-        a.sql('BEGIN')
+        a.hold()
         t = Spawned(b.send, query("SELECT length('%s')" % ('x' * 500000)), query('SELECT 5'))
         assert wire.shape(b.until()) == 'E:53300 Z:I'
         a.sql('COMMIT')
@@ -218,7 +218,7 @@ def test_query_wait_timeout_copy(weir, pg):
     """COPY data sent blindly behind a statement that timed out are no query."""
     w = weir(ini({'app': db(pg)}, default_pool_size=1, query_wait_timeout='0.3'))
     with w.connect() as a, w.connect() as b:
-        a.sql('BEGIN')
+        a.hold()
         b.send(query('COPY t (a) FROM STDIN'), wire.copy_data('1\n'), wire.copy_done(), query('SELECT 5'))
         assert wire.shape(b.until()) == 'E:53300 Z:I'
         a.sql('COMMIT')
@@ -231,7 +231,7 @@ def test_query_wait_timeout_of_a_user(weir, pg):
     w = weir(ini({'app': db(pg)}, users={'app': 'query_wait_timeout=0.2'}, default_pool_size=1,
                  query_wait_timeout=60))
     with w.connect() as a, w.connect() as b:
-        a.sql('BEGIN')
+        a.hold()
         assert wire.shape(b.ask(query('SELECT 1'))) == 'E:53300 Z:I'
 
 
@@ -302,7 +302,7 @@ def test_several_dials_at_once(weir, pg):
 
     def body(i):
         with w.connect() as c:
-            c.sql('BEGIN')
+            c.hold()
             c.sql('SELECT pg_sleep(0.5)')
             c.sql('COMMIT')
     run_threads(10, body)
@@ -337,7 +337,7 @@ def test_server_lifetime(weir, pg):
     with w.connect() as c:
         first = c.one('SELECT pg_backend_pid()')
         # still within a transaction it is not touched
-        c.sql('BEGIN')
+        c.hold()
         held = c.one('SELECT pg_backend_pid()')
         time.sleep(0.6)
         assert c.one('SELECT pg_backend_pid()') == held
@@ -393,7 +393,7 @@ def test_server_round_robin(weir, pg):
         w = weir(ini({'app': db(pg)}, server_round_robin=rr, default_pool_size=3))
         cs = [w.connect() for _ in range(3)]
         for c in cs:
-            c.sql('BEGIN')
+            c.hold()
         for c in cs:
             c.sql('COMMIT')
         assert len({cs[0].one('SELECT pg_backend_pid()') for _ in range(9)}) == most
@@ -451,7 +451,7 @@ def test_client_idle_timeout(weir, pg):
 def test_idle_transaction_timeout(weir, pg):
     w = weir(ini({'app': db(pg)}, idle_transaction_timeout='0.3', default_pool_size=1))
     with w.connect() as c, w.connect() as d:
-        c.sql('BEGIN')
+        c.hold()
         c.sql("UPDATE kv SET v = v + 1000 WHERE k = 1")
         d.send(query('SELECT v FROM kv WHERE k = 1'))
         msgs = []

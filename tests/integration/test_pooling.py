@@ -162,7 +162,7 @@ def test_async_messages_pass(one):
         c.until()
         # LISTEN sticks to a server connection: only within a transaction can
         # a transaction pool promise anything
-        c.sql('BEGIN')
+        c.hold()
         c.sql('LISTEN here2')
         c.sql('COMMIT')
         msgs = c.ask(query("DO $$BEGIN RAISE WARNING 'w'; END$$"))
@@ -191,7 +191,7 @@ def test_named_statements_follow_the_client(weir, pg):
                 assert ('D', ['%s%d' % (who, i)]) in got
             if i % 3 == 0:
                 with w.connect() as d:
-                    d.sql('BEGIN')     # takes the server that was last
+                    d.hold()     # takes the server that was last
                     a.ask(bind(['x'], 's'), execute(), sync())
         # a name can be taken again only after Close, as the server has it
         got = a.ask(parse('SELECT 1', 's'), sync())
@@ -244,7 +244,7 @@ def test_client_gone_between_parse_and_sync(weir, pg):
 
 def test_copy_in(one):
     with one.connect() as c:
-        c.sql('BEGIN')
+        c.hold()
         c.sql('CREATE TEMP TABLE ci (a int, b text) ON COMMIT DROP')
         c.send(query('COPY ci FROM STDIN'))
         assert c.read()[0] == 'G'
@@ -318,7 +318,7 @@ def test_copy_in_extended_with_sync_sent_ahead(one, pg):
     """Sync in the COPY is ignored by the server, the one after CopyDone counts."""
     for port in (one.port, pg.port):
         with Conn(port) as c:
-            c.sql('BEGIN')
+            c.hold()
             c.sql('CREATE TEMP TABLE ce (a int) ON COMMIT DROP')
             c.send(parse('COPY ce FROM STDIN'), bind(), execute(), flush())
             assert shape(c.until('G')) == '1 2 G'
@@ -331,7 +331,7 @@ def test_copy_in_pipelined_blindly(one, pg):
     """Query, data and the next query in one segment, without waiting for G."""
     for port in (one.port, pg.port):
         with Conn(port) as c:
-            c.sql('BEGIN')
+            c.hold()
             c.sql('CREATE TEMP TABLE cb (a int) ON COMMIT DROP')
             c.send(query('COPY cb FROM STDIN') + copy_data('1\n2\n') + copy_done() +
                    query('SELECT count(*) FROM cb'))
@@ -343,7 +343,7 @@ def test_copy_in_pipelined_blindly(one, pg):
 def test_copy_both_ways_big(one):
     """20 MB in, 20 MB out."""
     with one.connect() as c:
-        c.sql('BEGIN')
+        c.hold()
         c.sql('CREATE TEMP TABLE cbig (a text) ON COMMIT DROP')
         c.send(query('COPY cbig FROM STDIN'))
         c.read()
@@ -382,7 +382,7 @@ def test_function_call(tiny, pg):
 
 def test_portal_suspended_over_syncs_in_a_transaction(one):
     with one.connect() as c:
-        c.sql('BEGIN')
+        c.hold()
         got = c.ask(parse('SELECT * FROM generate_series(1, 5)'), bind(portal='cur'), execute('cur', 2), sync())
         assert shape(got) == '1 2 D D s Z:T'
         assert shape(c.ask(execute('cur', 2), sync())) == 'D D s Z:T'
@@ -394,7 +394,7 @@ def test_portal_suspended_over_syncs_in_a_transaction(one):
 
 def test_transaction_has_one_server(one):
     with one.connect() as a:
-        a.sql('BEGIN')
+        a.hold()
         pids = set()
         for _ in range(20):
             pids.add(a.one('SELECT pg_backend_pid()'))
@@ -416,7 +416,7 @@ def test_servers_are_shared(weir, pg):
 
 @pytest.mark.weir_only
 @pytest.mark.parametrize('hold', [
-    query('BEGIN'), query('BEGIN; SELECT 1/0'), query('START TRANSACTION READ ONLY'),
+    query('BEGIN; SELECT 1'), query('BEGIN; SELECT 1/0'), query('START TRANSACTION READ WRITE'),
     extended('BEGIN') + sync(),
 ], ids=['begin', 'failed', 'start', 'extended'])
 def test_only_idle_ready_gives_back(tiny, hold):
@@ -644,7 +644,7 @@ def test_many_clients_at_once(weir, pg):
                 elif j % 3 == 1:
                     got = [m[1][0] for m in c.ask(extended('SELECT $1::text', [want]), sync()) if m[0] == 'D'][0]
                 else:
-                    c.sql('BEGIN')
+                    c.hold()
                     got = c.one("SELECT '%s'" % want)
                     c.sql('COMMIT')
                 assert got == want

@@ -387,6 +387,11 @@ class Conn(Stream):
             raise err
         return rows
 
+    def hold(self):
+        """Begins a transaction that has a server. (A BEGIN alone needs none.)"""
+        self.sql('BEGIN')
+        self.sql('SELECT 1')
+
     def one(self, text):
         return self.sql(text)[0][0]
 

@@ -206,12 +206,31 @@ static void test_limits(void **state)
 /* ---- the difference as SQL ---- */
 
 /* want, have: as fill(). sql: the Query texts, one a line. */
+/* What changes settings is all or nothing: BEGIN; ...; COMMIT. Only the middle is
+ * compared. */
+static const char *in_one_piece(const char *sql, char *out, size_t cap)
+{
+	size_t n = strlen(sql);
+
+	if (strncmp(sql, "SET ", 4) == 0 || strcmp(sql, "RESET standard_conforming_strings") == 0)
+		return sql;
+	assert_true(n > 13 && strncmp(sql, "BEGIN;", 6) == 0);
+	assert_string_equal(sql + n - 7, ";COMMIT");
+	n -= 12;
+	assert_true(n < cap);
+	memcpy(out, sql + 6, n);
+	if (strstr(sql, "SELECT"))
+		n--;
+	out[n] = 0;
+	return out;
+}
+
 static void check_diff_scs(const char *want, const char *have, bool off, int n, const char *sql)
 {
 	struct params w, h;
 	uint8_t b[2048];
 	struct wire_put out = wire_put_to(b, sizeof(b));
-	char got[2048] = "";
+	char got[2048] = "", body[1024];
 	size_t at = 0, full, cap;
 
 	fill(&w, want);
@@ -228,7 +247,7 @@ static void check_diff_scs(const char *want, const char *have, bool off, int n, 
 		assert_int_equal(type, 'Q');
 		g = wire_body(b + at, len);
 		snprintf(got + used, sizeof(got) - used, "%s%s", used ? "\n" : "",
-			 wire_get_str(&g, NULL));
+			 in_one_piece(wire_get_str(&g, NULL), body, sizeof(body)));
 		assert_false(g.bad);
 		assert_int_equal(wire_left(&g), 0);
 		at += len;
@@ -259,6 +278,13 @@ static void test_diff(void **state)
 	check_diff("a=1 b=2", "", 1,
 		   "SELECT " CONFIG "('a','1',false)," CONFIG "('b','2',false)");
 	check_diff("", "a=1", 1, "RESET \"a\";");
+	/* who one is: oneself first, somebody else last */
+	check_diff("role=r a=1", "", 1, "SELECT " CONFIG "('a','1',false)," CONFIG "('role','r',false)");
+	check_diff("a=1", "role=r", 1, "RESET ROLE;SELECT " CONFIG "('a','1',false)");
+	check_diff("role=r a=1 session_authorization=s", "role=r", 1,
+		   "RESET ROLE;SELECT " CONFIG "('a','1',false)," CONFIG
+		   "('session_authorization','s',false)," CONFIG "('role','r',false)");
+	check_diff("", "role=r session_authorization=s", 1, "RESET SESSION AUTHORIZATION;RESET ROLE;");
 	check_diff("", "a=1 b=2", 1, "RESET \"a\";RESET \"b\";");
 	check_diff("b=3 c=4", "a=1 b=2", 1,
 		   "RESET \"a\";SELECT " CONFIG "('b','3',false)," CONFIG "('c','4',false)");

@@ -1,0 +1,571 @@
+/* proxy/session/residue.c - see residue.h
+ *
+ * SPDX-License-Identifier: ISC
+ */
+#include "session/residue.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "session/names.h"
+#include "session/ours.h"
+#include "session/settings.h"
+#include "session/step.h"
+
+/* What can be asked for; the rest of what binds stays until the end. */
+#define ASKABLE (LEAVES_LISTEN | LEAVES_TEMP | LEAVES_HOLD | LEAVES_LOCK | LEAVES_PREPARE)
+#define BINDING (ASKABLE | LEAVES_LIBRARY | LEAVES_OBJECT)
+/* What an abort of the whole transaction undoes. */
+#define UNDONE_BY_ABORT                                                        \
+	(LEAVES_SETTING | LEAVES_RESET_ALL | LEAVES_LISTEN | LEAVES_TEMP | LEAVES_HOLD | LEAVES_END)
+
+void refusal_error(enum refusal r, struct wire_error *e)
+{
+	static const struct wire_error error[REFUSED_N] = {
+#define X(id, sqlstate, message, detail, hint) [id] = { "ERROR", sqlstate, message, detail, hint },
+		REFUSALS(X)
+#undef X
+	};
+
+	*e = error[r];
+}
+
+const char *residue_words(unsigned pinned, char *out, size_t cap)
+{
+	static const struct {
+		unsigned bit;
+		const char *word;
+	} words[] = {
+		{ LEAVES_LISTEN, "LISTEN" },	    { LEAVES_TEMP, "temporary tables" },
+		{ LEAVES_HOLD, "held cursors" },    { LEAVES_LOCK, "advisory locks" },
+		{ LEAVES_PREPARE, "PREPARE" },	    { LEAVES_LIBRARY, "LOAD" },
+		{ LEAVES_OBJECT, "functions" },	    { LEAVES_UNKNOWN, "settings" },
+		{ LEAVES_SEQUENCE, "sequences" },
+	};
+	size_t i, n = 0;
+
+	*out = 0;
+	for (i = 0; i < sizeof(words) / sizeof(*words); i++)
+		if ((pinned & words[i].bit) && n + strlen(words[i].word) + 3 < cap)
+			n += (size_t)snprintf(out + n, cap - n, "%s%s", n ? ", " : "",
+					      words[i].word);
+	return out;
+}
+
+/* ---- pins ---- */
+
+static void give_token(struct client *c)
+{
+	if (c->residue.token)
+		limit_give(&c->shard->pool.hub->pins);
+	c->residue.token = false;
+}
+
+static bool take_token(struct client *c)
+{
+	if (!c->residue.token)
+		c->residue.token = limit_take(&c->shard->pool.hub->pins);
+	return c->residue.token;
+}
+
+static void set_pinned(struct client *c, unsigned bits)
+{
+	struct residue *r = &c->residue;
+	char words[160];
+
+	if (!r->pinned != !bits) {
+		LOG(&c->log, c->h->snap->conf->g.verbose ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG,
+		    bits ? "client_pinned" : "client_unpinned", "what=\"%s\"",
+		    residue_words(bits ? bits : r->pinned, words, sizeof(words)));
+		if (bits)
+			STAT_INC(&c->h->stats, pins);
+	}
+	r->pinned = (uint16_t)bits;
+	if (!bits)
+		give_token(c);
+}
+
+/* ---- noting ---- */
+
+static void on_setting(void *arg, const char *name, bool reset)
+{
+	struct client *c = arg;
+	struct noted *n = c->residue.noted;
+
+	if (!n || params_set(&n->names, name, reset ? "reset" : "set"))
+		c->residue.unsure = true; /* more than can be noted: ask for all */
+}
+
+/* All that was noted is reset with the rest. */
+static void note_reset_all(struct client *c)
+{
+	struct noted *n = c->residue.noted;
+	uint32_t i;
+
+	for (i = 0; n && i < n->names.n; i++)
+		on_setting(c, n->names.v[i].name, true);
+}
+
+/* lastval() may be asked outside a block only of the server that ran this
+ * client's last transaction, and nobody else's since. */
+static enum refusal sequence(struct client *c, const struct server *s)
+{
+	bool mine = s->last_client == c->id || c->unit.explicit_txn || !c->at_link;
+
+	if (c->pin == PIN_OFF)
+		return REFUSED_NOT;
+	if (!take_token(c))
+		return REFUSED_PIN_LIMIT;
+	set_pinned(c, c->residue.pinned | LEAVES_SEQUENCE);
+	return mine ? REFUSED_NOT : REFUSED_SEQUENCE;
+}
+
+enum refusal residue_note(struct client *c, struct server *s, unsigned leaves, bool sure,
+			  const char *sql, size_t n)
+{
+	struct residue *r = &c->residue;
+	unsigned binding = leaves & BINDING;
+	enum refusal no = REFUSED_NOT;
+
+	if (sure && (leaves & LEAVES_UNKNOWN))
+		binding |= LEAVES_UNKNOWN;
+	if (c->pool_mode == POOL_TRANSACTION && s->tx != 'E') {
+		if (binding && !r->pinned && c->pin == PIN_ERROR)
+			return REFUSED_PIN;
+		if (binding && c->pin == PIN_ON && !take_token(c))
+			return REFUSED_PIN_LIMIT;
+		if (leaves & LEAVES_SEQUENCE)
+			no = sequence(c, s);
+		if (no != REFUSED_NOT)
+			return no;
+	}
+	leaves &= ~(unsigned)(LEAVES_SEQUENCE | LEAVES_EXECUTE);
+	if (!leaves)
+		return REFUSED_NOT;
+	if (!r->leaves)
+		r->undone = r->unsure = false;
+	if (!sure)
+		r->unsure = true;
+	r->leaves |= (uint16_t)leaves;
+	if (leaves & LEAVES_RESET_ALL)
+		note_reset_all(c);
+	if (!(leaves & (LEAVES_SETTING | LEAVES_UNKNOWN)))
+		return REFUSED_NOT;
+	if (!r->noted)
+		r->noted = calloc(1, sizeof(*r->noted));
+	lex_settings(sql, n, on_setting, c);
+	return REFUSED_NOT;
+}
+
+/* ---- asking ---- */
+
+static void put(struct wire_put *w, const char *s)
+{
+	wire_put_bytes(w, s, strlen(s));
+}
+
+static void put_exists(struct wire_put *w, unsigned kinds)
+{
+	static const struct {
+		unsigned bit;
+		const char *from;
+	} what[] = {
+		{ LEAVES_LISTEN, "pg_catalog.pg_listening_channels()" },
+		{ LEAVES_TEMP, "pg_catalog.pg_depend WHERE refclassid OPERATOR(pg_catalog.=) 2615 AND "
+			       "refobjid OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()" },
+		{ LEAVES_HOLD, "pg_catalog.pg_cursors WHERE is_holdable" },
+		{ LEAVES_LOCK, "pg_catalog.pg_locks WHERE locktype OPERATOR(pg_catalog.=) 'advisory' "
+			       "AND pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()" },
+		{ LEAVES_PREPARE, "pg_catalog.pg_prepared_statements WHERE from_sql" },
+	};
+	char number[64];
+	size_t i;
+
+	put(w, "SELECT 0");
+	for (i = 0; i < sizeof(what) / sizeof(*what); i++) {
+		if (!(kinds & what[i].bit))
+			continue;
+		put(w, " OPERATOR(pg_catalog.+) CASE WHEN EXISTS(SELECT FROM ");
+		put(w, what[i].from);
+		(void)snprintf(number, sizeof(number), ") THEN %u ELSE 0 END", what[i].bit);
+		put(w, number);
+	}
+}
+
+static void put_value(struct wire_put *w, const char *name)
+{
+	const char *p;
+
+	put(w, ",pg_catalog.current_setting('");
+	for (p = name; *p; p++) {
+		if (*p == '\'')
+			wire_put_u8(w, '\'');
+		wire_put_u8(w, (uint8_t)*p);
+	}
+	put(w, "',true)");
+}
+
+static void put_question(struct wire_put *w, unsigned kinds, const struct params *names, bool all)
+{
+	uint32_t i;
+
+	wire_begin(w, 'Q');
+	put_exists(w, kinds);
+	for (i = 0; i < names->n; i++)
+		put_value(w, names->v[i].name);
+	if (all)
+		put(w, ";SELECT name,setting FROM pg_catalog.pg_settings WHERE source "
+		       "OPERATOR(pg_catalog.=) 'session'");
+	wire_put_u8(w, 0);
+	wire_end(w);
+}
+
+static int send_question(struct client *c, struct server *s, unsigned kinds, bool all)
+{
+	const struct params *names = &c->residue.noted->asked;
+	size_t cap = 2048 + 2 * names->bytes + 64 * (size_t)names->n;
+	uint8_t *b = malloc(cap);
+	struct wire_put w = wire_put_to(b, cap);
+	int rc = -1;
+
+	if (!b)
+		return -1;
+	put_question(&w, kinds, names, all);
+	if (!w.bad && !owed_sent(&s->owed, 'Q', 0, true, OURS_QUESTION, NULL) &&
+	    stream_send(&s->s, b, w.len) != IO_FAIL)
+		rc = 0;
+	free(b);
+	/* A simple Query ends the unnamed statement. */
+	s->unnamed_serial = UNNAMED_UNKNOWN;
+	STAT_INC(&c->h->stats, questions);
+	return rc;
+}
+
+/* Settings that pg_settings does not list. */
+static bool is_unlisted(const char *name)
+{
+	return strchr(name, '.') || strcasecmp(name, "role") == 0 ||
+	       strcasecmp(name, "session_authorization") == 0;
+}
+
+/* ---- settings whose new value is known without asking ---- */
+
+/* A RESET took effect: the server is as it was at its login, the client wants
+ * what it began with. */
+static int known_reset(struct client *c, struct server *s, const char *name)
+{
+	const char *start = params_get(&c->startup, name);
+
+	params_unset(&s->params, name);
+	if (start)
+		return params_set(&c->params, name, start);
+	params_unset(&c->params, name);
+	return 0;
+}
+
+static int known_reset_all(struct client *c, struct server *s)
+{
+	static const char *const kept[] = { "role", "session_authorization" };
+	const char *value[2];
+	char *copy[2] = { NULL, NULL };
+	int i, rc = 0;
+
+	/* RESET ALL leaves these alone. */
+	for (i = 0; i < 2; i++) {
+		value[i] = params_get(&s->params, kept[i]);
+		copy[i] = value[i] ? strdup(value[i]) : NULL;
+		rc |= value[i] && !copy[i];
+	}
+	params_clear(&s->params);
+	rc |= params_copy(&c->params, &c->startup);
+	for (i = 0; i < 2; i++) {
+		if (copy[i])
+			rc |= params_set(&s->params, kept[i], copy[i]) |
+			      params_set(&c->params, kept[i], copy[i]);
+		free(copy[i]);
+	}
+	return rc ? -1 : 0;
+}
+
+/* Moves what must be asked for to noted->asked; what is known is done at once. */
+static int sort_names(struct client *c, struct server *s, bool all, bool reset)
+{
+	struct residue *r = &c->residue;
+	struct noted *n = r->noted;
+	uint32_t i;
+	int rc = 0;
+
+	params_clear(&n->asked);
+	params_clear(&n->seen);
+	for (i = 0; i < n->names.n; i++) {
+		const char *name = n->names.v[i].name;
+		bool was_reset = *n->names.v[i].value == 'r';
+
+		if (was_reset && !r->undone)
+			rc |= known_reset(c, s, name);
+		else if (!params_get(&s->base, name)) /* else the server has reported it */
+			rc |= params_set(&n->asked, name, "");
+	}
+	/* A RESET ALL that may have been undone: what was there is looked at anew. */
+	for (i = 0; (all || (r->leaves & LEAVES_RESET_ALL)) && !reset && i < c->params.n; i++)
+		if (all ? is_unlisted(c->params.v[i].name) : !params_get(&s->base, c->params.v[i].name))
+			rc |= params_set(&n->asked, c->params.v[i].name, "");
+	if (all)
+		rc |= params_set(&n->asked, "role", "") |
+		      params_set(&n->asked, "session_authorization", "");
+	params_clear(&n->names);
+	return rc ? -1 : 0;
+}
+
+/* Nothing of the transaction has stayed, and the transaction was all of it. */
+static bool all_undone(const struct client *c)
+{
+	const struct unit *u = &c->unit;
+
+	return c->residue.undone && !u->explicit_txn && !u->completes && !u->noted_before &&
+	       !(c->residue.leaves & ~(unsigned)UNDONE_BY_ABORT);
+}
+
+/* What binds the client without being asked for. CockroachDB can be asked for
+ * settings only. */
+static unsigned bind_unasked(const struct client *c, const struct server *s, bool reset)
+{
+	const struct residue *r = &c->residue;
+	unsigned bits = r->pinned | (r->leaves & (LEAVES_LIBRARY | LEAVES_OBJECT));
+
+	if (reset)
+		bits &= ~(unsigned)LEAVES_UNKNOWN;
+	if (s->crdb && reset && (r->leaves & LEAVES_END))
+		bits &= ~(unsigned)ASKABLE; /* DISCARD ALL */
+	else if (s->crdb)
+		bits |= r->leaves & (ASKABLE & ~(unsigned)LEAVES_LOCK); /* its locks do nothing */
+	if ((r->leaves & LEAVES_UNKNOWN) && !reset && (!r->unsure || s->crdb))
+		bits |= LEAVES_UNKNOWN;
+	return c->pin == PIN_OFF ? 0 : bits;
+}
+
+static enum residue_next bound(const struct client *c)
+{
+	return c->residue.pinned ? RESIDUE_KEPT : RESIDUE_FREE;
+}
+
+static enum residue_next ask(struct client *c, struct server *s)
+{
+	struct residue *r = &c->residue;
+	bool reset = (r->leaves & LEAVES_RESET_ALL) && !r->undone;
+	bool all = r->unsure && !s->crdb;
+	unsigned kinds = all ? ASKABLE : (r->leaves | r->pinned) & ASKABLE;
+
+	if (c->pin == PIN_OFF)
+		r->scrub |= (r->leaves & BINDING) != 0;
+	if (s->crdb || c->pin == PIN_OFF)
+		kinds = 0;
+	if (!r->noted)
+		r->noted = calloc(1, sizeof(*r->noted));
+	if (!r->noted || (reset && known_reset_all(c, s)) || sort_names(c, s, all, reset))
+		return RESIDUE_BROKEN;
+	r->found = (uint16_t)(bind_unasked(c, s, reset) & ~kinds);
+	r->scrub |= all;
+	r->asked_unsure = all;
+	r->leaves = 0;
+	r->unsure = r->undone = false;
+	if (!kinds && !all && !r->noted->asked.n) {
+		set_pinned(c, r->found);
+		return bound(c);
+	}
+	if (send_question(c, s, kinds, all))
+		return RESIDUE_BROKEN;
+	r->asking = true;
+	r->answered = r->failed = false;
+	return RESIDUE_ASKED;
+}
+
+enum residue_next residue_settle(struct client *c, struct server *s)
+{
+	struct residue *r = &c->residue;
+
+	if (r->asking)
+		return RESIDUE_ASKED;
+	if (!r->leaves || all_undone(c)) {
+		r->leaves = 0;
+		if (r->noted)
+			params_clear(&r->noted->names);
+		if (!r->pinned)
+			give_token(c);
+		return bound(c);
+	}
+	if (r->pinned && !r->unsure && !(r->leaves & (LEAVES_END | LEAVES_RESET_ALL))) {
+		/* bound as it is: asked when something may have gone */
+		set_pinned(c, r->pinned | (r->leaves & BINDING));
+		return RESIDUE_KEPT;
+	}
+	return ask(c, s);
+}
+
+/* ---- the answer ---- */
+
+/* A field of a DataRow, copied with a zero behind it. NULL: NULL, or no memory. */
+static char *field(struct wire_get *g)
+{
+	uint32_t len = wire_get_u32(g);
+	char *v;
+
+	if (g->bad || len == UINT32_MAX)
+		return NULL;
+	if (len > wire_left(g)) {
+		g->bad = true;
+		return NULL;
+	}
+	v = strndup((const char *)g->p, len);
+	g->p += len;
+	return v;
+}
+
+static int is_now(struct client *c, struct server *s, const char *name, const char *value)
+{
+	if (value)
+		return params_set(&s->params, name, value) | params_set(&c->params, name, value);
+	params_unset(&s->params, name);
+	params_unset(&c->params, name);
+	return 0;
+}
+
+static void first_row(struct client *c, struct server *s, struct wire_get *g, unsigned columns)
+{
+	struct residue *r = &c->residue;
+	const struct params *asked = &r->noted->asked;
+	char *v = field(g);
+	uint32_t i;
+
+	r->failed |= !v || columns != asked->n + 1;
+	r->found |= v ? (uint16_t)strtoul(v, NULL, 10) : 0;
+	free(v);
+	for (i = 0; !r->failed && i < asked->n; i++) {
+		const char *name = asked->v[i].name;
+
+		v = field(g);
+		/* "none" is how a session without a role looks */
+		if (v && strcasecmp(name, "role") == 0 && strcmp(v, "none") == 0 &&
+		    !params_get(&s->params, name)) {
+			free(v);
+			v = NULL;
+		}
+		r->failed |= is_now(c, s, name, v) != 0;
+		free(v);
+	}
+}
+
+void residue_row(struct client *c, struct server *s, const uint8_t *body, size_t n)
+{
+	struct wire_get g = { body, body + n, false };
+	struct residue *r = &c->residue;
+	unsigned columns = wire_get_u16(&g);
+
+	if (!r->asking)
+		return;
+	if (!r->answered) {
+		first_row(c, s, &g, columns);
+	} else {
+		char *name = field(&g), *value = field(&g);
+
+		if (name && value && !params_get(&s->base, name))
+			r->failed |= params_set(&r->noted->seen, name, value) ||
+				     is_now(c, s, name, value);
+		free(name);
+		free(value);
+	}
+	r->answered = true;
+	r->failed |= g.bad;
+}
+
+/* All settings were asked for: those that were not named are as at the start. */
+static void forget_unseen(struct client *c, struct server *s)
+{
+	const struct noted *n = c->residue.noted;
+	uint32_t i;
+
+	for (i = c->params.n; i-- > 0;) {
+		char *name = c->params.v[i].name;
+
+		if (is_unlisted(name) || params_get(&n->seen, name) || params_get(&s->base, name))
+			continue;
+		params_unset(&s->params, name);
+		params_unset(&c->params, name);
+	}
+}
+
+void residue_failed(struct client *c, const char *sqlstate)
+{
+	struct residue *r = &c->residue;
+
+	r->failed = true;
+	LOG(&c->log, LOG_LEVEL_WARN, "session_state_unknown", "sqlstate=%s", sqlstate);
+}
+
+void residue_answered(struct client *c, struct server *s)
+{
+	struct residue *r = &c->residue;
+	bool ok = r->answered && !r->failed;
+
+	r->asking = false;
+	if (ok && r->asked_unsure)
+		forget_unseen(c, s);
+	params_clear(&r->noted->asked);
+	params_clear(&r->noted->seen);
+	/* Not known what there is: it stays with its client. */
+	set_pinned(c, r->found | (ok ? 0 : LEAVES_UNKNOWN));
+}
+
+/* ---- ends ---- */
+
+void residue_released(struct client *c, struct server *s)
+{
+	c->residue.scrub = false;
+	s->last_client = c->id;
+}
+
+const char *residue_reset(const struct client *c, bool *never)
+{
+	const struct residue *r = &c->residue;
+	unsigned left = r->pinned | r->leaves | (r->asking ? r->found | LEAVES_UNKNOWN : 0);
+	const char *all = c->h->snap->conf->g.server_reset_query;
+
+	*never = (left & (LEAVES_LIBRARY | LEAVES_OBJECT)) != 0;
+	if (c->pool_mode == POOL_SESSION)
+		return all;
+	if (!*all)
+		all = "DISCARD ALL";
+	if (c->h->snap->conf->g.server_reset_query_always || (left & (BINDING | LEAVES_UNKNOWN)) ||
+	    (r->scrub && c->pin == PIN_OFF))
+		return all;
+	if (left || r->scrub)
+		return "RESET SESSION AUTHORIZATION;RESET ROLE;RESET ALL";
+	return NULL;
+}
+
+void residue_lost(struct client *c)
+{
+	struct residue *r = &c->residue;
+
+	r->leaves = 0;
+	r->undone = r->unsure = false;
+	if (r->noted)
+		params_clear(&r->noted->names);
+	give_token(c);
+}
+
+void residue_drop(struct client *c)
+{
+	struct residue *r = &c->residue;
+
+	if (r->noted) {
+		params_clear(&r->noted->names);
+		params_clear(&r->noted->asked);
+		params_clear(&r->noted->seen);
+		free(r->noted);
+	}
+	give_token(c);
+	*r = (struct residue){ 0 };
+}
