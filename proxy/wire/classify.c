@@ -9,26 +9,15 @@
  * Doubts go one way: a name that only looks like a forbidden call costs a
  * retry, never the other way round.
  *
+ * What a text leaves behind is told here where a word or a name says all; where
+ * more must be read, leaves.c reads the text again: most texts leave nothing.
+ *
  * SPDX-License-Identifier: ISC
  */
+#include "proxy/wire/leaves.h"
 #include "proxy/wire/lexer.h"
 
 #include <string.h>
-
-static inline char lower(char c)
-{
-	return c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c;
-}
-
-static bool same(const char *text, size_t len, const char *lower_case)
-{
-	size_t i;
-
-	for (i = 0; i < len; i++)
-		if (lower(text[i]) != lower_case[i])
-			return false; /* also where lower_case ends: no text has a zero in it */
-	return lower_case[len] == 0;
-}
 
 struct verb_word {
 	char word[15];
@@ -77,7 +66,8 @@ static const struct verb_word verbs[26][7] = {
 	['t' - 'a'] = {{"table", VERB_TABLE}, {"truncate", VERB_OTHER}},
 	['u' - 'a'] = {{"update", VERB_UPDATE},
 		       {"upsert", VERB_UPSERT},
-		       {"unlisten", VERB_UNLISTEN}},
+		       {"unlisten", VERB_UNLISTEN},
+		       {"use", VERB_OTHER}},
 	['v' - 'a'] = {{"values", VERB_VALUES}},
 	['w' - 'a'] = {{"with", VERB_WITH}},
 };
@@ -94,12 +84,12 @@ static enum lex_verb find_verb(const struct lex_token *t)
 
 	if (t->kind != LEX_WORD)
 		return VERB_N;
-	first = lower(*t->text);
+	first = ascii_lower(*t->text);
 	if (first < 'a' || first > 'z')
 		return VERB_N;
 	v = verbs[first - 'a'];
 	for (i = 0; i < sizeof(verbs[0]) / sizeof(verbs[0][0]) && v[i].word[0] != 0; i++)
-		if (same(t->text, t->len, v[i].word))
+		if (same_word(t->text, t->len, v[i].word))
 			return (enum lex_verb)v[i].verb;
 	return VERB_N;
 }
@@ -115,31 +105,18 @@ static bool is_txn_control(enum lex_verb v)
 	return v >= VERB_BEGIN && v <= VERB_PREPARE_TRANSACTION;
 }
 
-static bool is_punct(const struct lex_token *t, char c)
-{
-	return t->kind == LEX_PUNCT && t->len == 1 && *t->text == c;
-}
-
-/* SET local.x, SET session = ...: the word is the setting's name. */
-static bool is_setting_name(struct lex rest)
-{
-	struct lex_token t = lex_next(&rest);
-
-	return is_punct(&t, '.') || lex_is(&t, "to") || (t.kind == LEX_OP && *t.text == '=');
-}
-
 static enum lex_verb set_verb(struct lex rest)
 {
 	enum lex_verb verb = VERB_SET;
 	struct lex_token t = lex_next(&rest);
 
-	if (is_setting_name(rest))
+	if (leaves_is_name(rest))
 		return verb;
 	if (lex_is(&t, "local") || lex_is(&t, "session")) {
 		if (lex_is(&t, "local"))
 			verb = VERB_SET_LOCAL;
 		t = lex_next(&rest);
-		if (is_setting_name(rest))
+		if (leaves_is_name(rest))
 			return verb;
 		if (lex_is(&t, "session")) /* LOCAL SESSION CHARACTERISTICS is allowed */
 			t = lex_next(&rest);
@@ -230,7 +207,7 @@ struct name {
 struct walk {
 	struct lex lex;
 	struct lex_class *out;
-	const char *const *deny;
+	const char *const *deny, *const *leave;
 	const char *sql;
 	const char *begin;     /* first token of this statement, NULL: none yet */
 	size_t depth;          /* of ( */
@@ -240,6 +217,8 @@ struct walk {
 	bool counted; /* the statement's first word was seen */
 	bool into;    /* the name follows INTO: a ( behind it lists columns */
 	bool inner;   /* it may begin an unlisted statement inside ( or [ */
+	bool setting; /* ... that sets something */
+	bool look;    /* there may be something that only leaves_scan() can read */
 };
 
 static enum lex_verb refine(enum lex_verb verb, const struct walk *w, const struct lex_token *t)
@@ -264,12 +243,20 @@ static enum lex_verb refine(enum lex_verb verb, const struct walk *w, const stru
 		return set_verb(rest);
 	case VERB_RESET:
 		next = lex_next(&rest);
-		return lex_is(&next, "cluster") && !is_setting_name(rest) ? VERB_OTHER : verb;
+		return lex_is(&next, "cluster") && !leaves_is_name(rest) ? VERB_OTHER : verb;
 	case VERB_N:
 		return VERB_OTHER;
 	default:
 		return verb;
 	}
+}
+
+/* Of these the first word says that they leave nothing. */
+static bool is_fleeting(enum lex_verb v)
+{
+	return is_listed(v) || is_txn_control(v) || v == VERB_SET_TRANSACTION || v == VERB_FETCH ||
+	       v == VERB_MOVE || v == VERB_NOTIFY || v == VERB_COPY || v == VERB_CALL ||
+	       v == VERB_LOCK || v == VERB_EMPTY;
 }
 
 /* t is the first token of a statement that is not a parenthesis. */
@@ -286,8 +273,11 @@ static void begin_statement(struct walk *w, const struct lex_token *t)
 	c->last = verb;
 	if (is_txn_control(verb))
 		c->txn_control = true;
-	if (!is_listed(verb) || (verb == VERB_EXPLAIN && !explains_listed(w->lex)))
+	if (!is_listed(verb) || (verb == VERB_EXPLAIN && !explains_listed(w->lex))) {
 		c->listed = false;
+		if (verb == VERB_EXPLAIN || !is_fleeting(verb))
+			w->look = true;
+	}
 }
 
 static void end_statement(struct walk *w, const struct lex_token *t)
@@ -337,44 +327,43 @@ static const char denied[][32] = {
 	"http*",
 	"query_to_xml*",
 };
+#define DENIED_LETTERS                                                                          \
+	(LETTER('d') | LETTER('h') | LETTER('l') | LETTER('p') | LETTER('q') | LETTER('s'))
 
 /* Names are cut where PostgreSQL cuts them. */
 #define NAME_MAX_LEN 63
 
-static bool name_matches(const char *name, size_t len, const char *pattern)
+/* pg_create_logical_replication_slot and its many kin. */
+static bool is_slot_call(const char *name, size_t len)
 {
-	size_t n = strlen(pattern);
+	static const char slot[] = "replication_slot";
+	size_t i;
 
-	if (n > 0 && pattern[n - 1] == '*')
-		return len >= n - 1 && memcmp(name, pattern, n - 1) == 0;
-	return len == n && memcmp(name, pattern, n) == 0;
+	for (i = 3; i + sizeof(slot) - 1 <= len && i + sizeof(slot) - 1 <= NAME_MAX_LEN; i++)
+		if (same_word(name + i, sizeof(slot) - 1, slot))
+			return true;
+	return false;
 }
 
 static bool is_denied(const struct name *n, const char *const *more)
 {
-	char name[NAME_MAX_LEN];
-	size_t i, len = n->len < sizeof(name) ? n->len : sizeof(name);
+	char first = ascii_lower(*n->text);
+	size_t i;
 
-	if (len == 0) /* "" is no identifier anywhere */
-		return false;
-	for (i = 0; i < len; i++)
-		name[i] = lower(n->text[i]);
-	for (i = 0; more != NULL && more[i] != NULL; i++)
-		if (name_matches(name, len, more[i]))
-			return true;
-	if (memchr("dhlpqs", name[0], 6) == NULL) /* nothing on the list begins otherwise */
+	if (more != NULL && more[0] != NULL && leaves_on_list(n->text, n->len, more))
+		return true;
+	if (!may_begin(*n->text, DENIED_LETTERS))
 		return false;
 	for (i = 0; i < sizeof(denied) / sizeof(denied[0]); i++)
-		if (name[0] == denied[i][0] && name_matches(name, len, denied[i]))
+		if (denied[i][0] == first && leaves_match(n->text, n->len, denied[i]))
 			return true;
-	return len > 3 && memcmp(name, "pg_", 3) == 0 &&
-	       memmem(name, len, "replication_slot", 16) != NULL;
+	return n->len > 3 && same_word(n->text, 3, "pg_") && is_slot_call(n->text, n->len);
 }
 
 /* Quoted or not: "CRDB_INTERNAL" is nobody's schema. */
 static bool is_internal(const struct name *n)
 {
-	return n->len == 13 && same(n->text, n->len, "crdb_internal");
+	return n->len == 13 && same_word(n->text, n->len, "crdb_internal");
 }
 
 /* ---- the walk ---- */
@@ -387,18 +376,35 @@ static void check_inner(struct walk *w, const struct lex_token *t)
 {
 	enum lex_verb verb = find_verb(t);
 
-	if (verb == VERB_EXPLAIN && !explains_listed(w->lex))
+	if (verb == VERB_EXPLAIN && !explains_listed(w->lex)) {
 		w->out->listed = false;
+		w->out->leaves |= LEAVES_EXECUTE;
+	}
+	w->setting = verb == VERB_SET || verb == VERB_RESET ||
+		     (verb == VERB_OTHER && lex_is(t, "use"));
 	w->inner = verb == VERB_OTHER || verb == VERB_SET || verb == VERB_RESET;
 }
 
-/* Key words have a meaning for us by what stands before and behind them. */
-static inline enum before word_before(const struct lex_token *t)
+static __attribute__((noinline)) void on_temp(struct walk *w, const struct lex_token *t)
 {
-	if (t->len == 4 && lower(*t->text) == 'i' && same(t->text, 4, "into"))
+	if (leaves_temp(t->text, t->len, t->kind == LEX_QUOTED))
+		w->out->leaves |= LEAVES_TEMP;
+}
+
+/* Key words have a meaning for us by what stands before and behind them. */
+static inline enum before word_before(struct walk *w, const struct lex_token *t)
+{
+	char first;
+
+	if (t->len < 4)
+		return BEFORE_NAME;
+	first = ascii_lower(*t->text);
+	if (t->len == 4 && first == 'i' && same_word(t->text, 4, "into"))
 		return BEFORE_INTO;
-	if (t->len == 5 && lower(*t->text) == 'b' && same(t->text, 5, "begin"))
+	if (t->len == 5 && first == 'b' && same_word(t->text, 5, "begin"))
 		return BEFORE_BEGIN;
+	if ((first == 't' && (t->len == 4 || t->len == 9)) || (first == 'p' && t->text[2] == '_'))
+		on_temp(w, t);
 	return BEFORE_NAME;
 }
 
@@ -432,6 +438,11 @@ static inline void on_name(struct walk *w, const struct lex_token *t)
 /* A call is denied by the last part of its name, or by its schema. */
 static void check_call(struct walk *w)
 {
+	uint16_t leaves = leaves_call(w->name.text, w->name.len, w->leave);
+
+	if (leaves & LEAVES_SETTING)
+		w->look = true;
+	w->out->leaves |= leaves & (uint16_t)~LEAVES_SETTING;
 	if (w->into)
 		return;
 	if (is_denied(&w->name, w->deny) || (w->qualifier.len > 0 && is_internal(&w->qualifier)))
@@ -488,9 +499,11 @@ static inline void on_word(struct walk *w, const struct lex_token *t)
 	if (w->inner) {
 		w->out->listed = false;
 		w->inner = false;
+		if (w->setting) /* only CockroachDB; not worth its name */
+			w->out->leaves |= LEAVES_UNKNOWN;
 	}
 	on_name(w, t);
-	w->before = word_before(t);
+	w->before = word_before(w, t);
 }
 
 /* Neither a word nor punctuation. */
@@ -503,6 +516,8 @@ static void on_other(struct walk *w, const struct lex_token *t)
 	}
 	on_name(w, t);
 	w->before = BEFORE_NAME;
+	if (ascii_lower(*t->text) == 'p')
+		on_temp(w, t);
 	if (t->quote == 'U') /* its escapes may spell any name */
 		w->out->sure = false;
 }
@@ -510,10 +525,14 @@ static void on_other(struct walk *w, const struct lex_token *t)
 void lex_classify(const char *sql, size_t len, const struct lex_lists *lists,
 		  struct lex_class *out)
 {
-	struct walk w = {.out = out, .deny = lists ? lists->deny : NULL, .sql = sql};
+	struct walk w = {.out = out, .sql = sql};
 	struct lex_token t;
 
 	*out = (struct lex_class){.sure = true, .listed = true, .second_at = len};
+	if (lists != NULL) {
+		w.deny = lists->deny;
+		w.leave = lists->leave;
+	}
 	lex_init(&w.lex, sql, len);
 	for (;;) {
 		lex_read(&w.lex, &t);
@@ -532,8 +551,12 @@ void lex_classify(const char *sql, size_t len, const struct lex_lists *lists,
 		end_statement(&w, &t);
 	else
 		out->sure = false;
-	if (!out->sure)
+	if (w.look)
+		out->leaves |= leaves_scan(sql, len, w.leave);
+	if (!out->sure) {
 		out->listed = false;
+		out->leaves |= LEAVES_UNKNOWN;
+	}
 }
 
 const char *lex_verb_name(enum lex_verb v)

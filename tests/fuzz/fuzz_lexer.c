@@ -42,7 +42,41 @@ static bool same(const struct lex_class *a, const struct lex_class *b)
 {
 	return a->statements == b->statements && a->first == b->first && a->last == b->last &&
 	       a->sure == b->sure && a->txn_control == b->txn_control && a->listed == b->listed &&
-	       a->denied == b->denied && a->chain == b->chain;
+	       a->denied == b->denied && a->chain == b->chain && a->leaves == b->leaves;
+}
+
+struct named {
+	size_t n;
+	uint64_t hash;
+};
+
+static void on_setting(void *arg, const char *name, bool reset)
+{
+	size_t len = strlen(name);
+	struct named *k = arg;
+
+	must(len > 0 && len <= 200);
+	for (k->n++; *name != 0; name++)
+		k->hash = k->hash * 31 + (uint8_t)*name;
+	k->hash = k->hash * 31 + reset;
+}
+
+static struct named names_of(const char *sql, size_t len)
+{
+	struct named k = {0, 0};
+
+	lex_settings(sql, len, on_setting, &k);
+	return k;
+}
+
+/* What has a name is called by it, or it is not known. */
+static void check_leaves(const char *sql, size_t len, const struct lex_class *c)
+{
+	struct named k = names_of(sql, len);
+
+	must(c->sure || (c->leaves & LEAVES_UNKNOWN));
+	must(!(c->leaves & LEAVES_SETTING) || k.n > 0);
+	must(k.n == 0 || (c->leaves & LEAVES_SETTING));
 }
 
 /* before + sql + after, in an allocation of its own. */
@@ -73,9 +107,14 @@ static void check_neighbours(const char *sql, size_t len, const struct lex_class
 	classify_between("select 1;", sql, len, "", &n);
 	must(n.statements == c->statements + 1 && n.sure && n.listed == c->listed);
 	must(n.txn_control == c->txn_control && n.denied == c->denied && n.chain == c->chain);
+	must(n.leaves == c->leaves);
 	must(n.first == VERB_SELECT && (c->statements == 0 || n.last == c->last));
 	classify_between("select setval(1);", sql, len, "", &n);
 	must(n.denied);
+	classify_between("", sql, len, "\n;listen a;set b = 1;select lastval()", &n);
+	must(n.leaves == (c->leaves | LEAVES_LISTEN | LEAVES_SETTING | LEAVES_SEQUENCE));
+	classify_between("listen a;set b = 1;select lastval();", sql, len, "", &n);
+	must(n.leaves == (c->leaves | LEAVES_LISTEN | LEAVES_SETTING | LEAVES_SEQUENCE));
 	/* not the statement it looks like */
 	classify_between("x ", sql, len, "", &n);
 	must(!n.listed);
@@ -98,6 +137,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	must(c.second_at <= size && (c.statements > 1 || c.second_at == size));
 	must((c.statements == 0) == (c.first == VERB_EMPTY));
 	must(c.first < VERB_N && c.last < VERB_N && (!c.chain || c.txn_control));
+	check_leaves(sql, size, &c);
 	if (c.sure)
 		check_neighbours(sql, size, &c);
 	return 0;

@@ -520,7 +520,8 @@ static bool same_class(const struct lex_class *a, const struct lex_class *b)
 {
 	return a->statements == b->statements && a->first == b->first && a->last == b->last &&
 	       a->sure == b->sure && a->txn_control == b->txn_control && a->listed == b->listed &&
-	       a->denied == b->denied && a->chain == b->chain && a->second_at == b->second_at;
+	       a->denied == b->denied && a->chain == b->chain && a->leaves == b->leaves &&
+	       a->second_at == b->second_at;
 }
 
 static void check_prefixes(const char *text)
