@@ -97,6 +97,8 @@ static void pool_row(void *arg, struct hub *hub)
 	rows_uint(r, wait % 1000000);
 	rows_uint(r, (uint64_t)atomic_load(&hub->limit.used));
 	rows_uint(r, (uint64_t)atomic_load(&hub->limit.max));
+	rows_uint(r, (uint64_t)atomic_load(&hub->pins.used));
+	rows_uint(r, (uint64_t)atomic_load(&hub->pins.max));
 	rows_end_row(r);
 }
 
@@ -104,10 +106,12 @@ static void show_pools(struct client *c, struct rows *r)
 {
 	static const char *const col[] = { "database", "user",	   "cl_active", "cl_waiting",
 					   "sv_active", "sv_idle", "sv_login",	"sv_cleaning",
-					   "maxwait",	"maxwait_us", "sv_total", "pool_size", NULL };
+					   "maxwait",	"maxwait_us", "sv_total", "pool_size",
+					   "sv_pinned", "max_pinned", NULL };
 	static const int type[] = { ROWS_TEXT, ROWS_TEXT, ROWS_INT8, ROWS_INT8,
 				    ROWS_INT8, ROWS_INT8, ROWS_INT8, ROWS_INT8,
-				    ROWS_INT8, ROWS_INT8, ROWS_INT8, ROWS_INT8 };
+				    ROWS_INT8, ROWS_INT8, ROWS_INT8, ROWS_INT8,
+				    ROWS_INT8, ROWS_INT8 };
 
 	rows_begin(r, col, type);
 	hubs_each(&c->h->sh->hubs, pool_row, r);

@@ -203,7 +203,13 @@ static void deliver(struct hall *h, struct cancel *x)
 
 	x->h = h;
 	x->s.w = &h->w;
-	if (s && !owed_nothing(&s->owed) && s->pid) {
+	if (s && (c->dressing || c->beginning)) {
+		/* what is in flight is ours: a moment later it is the client's */
+		c->cancel_due = true;
+		finish(x);
+		return;
+	}
+	if (s && !owed_nothing(&s->owed) && !c->at_start && s->pid) {
 		go(x, h, s);
 		return;
 	}

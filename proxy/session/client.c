@@ -513,6 +513,24 @@ static void backoff(struct client *c)
 	deadline_set(&c->h->w, DL_BACKOFF, &c->dl, c->h->w.now_us + us);
 }
 
+/* The unit is to be run again: with statements prepared anew at once, after a
+ * serialization failure in a moment. */
+static void again(struct client *c, struct server *s)
+{
+	struct down_why w = { .why = "server connection lost" };
+
+	if (!c->unit.reprepare) {
+		backoff(c);
+		return;
+	}
+	STAT_INC(&c->h->stats, reprepared);
+	client_step(c, CE_FAIL40001);
+	client_step(c, CE_AGAIN);
+	c->unit.answered = false;
+	if (!resend_unit(c, s))
+		lost(c, s, &w);
+}
+
 static void settings_refused(struct client *c, struct server *s)
 {
 	char code[6], text[160];
@@ -660,16 +678,25 @@ static void server_free(struct server *s)
 	}
 }
 
-void client_server_readable(struct server *s)
+/* A cancel that came while the server was being made ready: what the client had
+ * waiting has been sent by now. */
+static void cancel_late(struct server *s)
+{
+	struct client *c = client_for(s);
+
+	if (!c || !c->cancel_due || c->dressing || c->beginning)
+		return;
+	c->cancel_due = false;
+	if (c->state == CL_LINKED && !c->at_start)
+		cancel_server(s, -1);
+}
+
+static void server_readable(struct server *s)
 {
 	struct client *c = client_for(s);
 	struct down_why w;
 	enum relay r;
 
-	if (s->state == SV_LOGIN) {
-		login_readable(s);
-		return;
-	}
 	r = relay_down(s, true, &w);
 
 	switch (r) {
@@ -680,7 +707,7 @@ void client_server_readable(struct server *s)
 			server_free(s);
 		break;
 	case RELAY_RETRY:
-		backoff(c);
+		again(c, s);
 		break;
 	case RELAY_SETTINGS_REFUSED:
 		settings_refused(c, s);
@@ -703,6 +730,16 @@ void client_server_readable(struct server *s)
 		if (!c->s.wants && !stream_backed_up(&s->s))
 			client_run(c, false);
 	}
+}
+
+void client_server_readable(struct server *s)
+{
+	if (s->state == SV_LOGIN) {
+		login_readable(s);
+		return;
+	}
+	server_readable(s);
+	cancel_late(s);
 }
 
 void client_server_drained(struct server *s)

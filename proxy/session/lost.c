@@ -114,7 +114,8 @@ bool lost_server(struct client *c, struct server *s, const struct down_why *w)
 	unit_end(c);
 	names_clear(c);
 	deadline_clear(&c->dl);
-	c->dressing = c->dressed_only = c->beginning = c->begin_failed = false;
+	c->dressing = c->dressed_only = c->beginning = c->begin_failed =
+		c->cancel_due = false;
 	deadline_clear(&c->idle_dl);
 	in_flight = answer_owed(c, s, &v);
 	c->limbo = block && v.status == 'E';

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "session/ours.h"
 #include "session/retry.h"
 #include "session/server.h"
 #include "session/step.h"
@@ -140,17 +141,36 @@ static void dropped_parse(struct server *s, struct client *c, const struct owed_
 	}
 }
 
+/* A statement is not what this server's cache says of it. */
+static void lost_statement(struct server *s, const struct owed_entry *e)
+{
+	struct client *c = client_for(s);
+	uint64_t id = e->ref;
+
+	if (s->stmt_trouble == STMT_STALE) {
+		/* whoever prepares the same text again is to get a new plan */
+		stmts_retire(&s->h->stmts, id);
+		if (s->stale && s->stale != id)
+			s->close_needed = true; /* one can be kept in mind */
+		s->stale = id;
+	}
+	stmt_cache_del(&s->cache, id);
+	if (c && !c->unit.reprepared)
+		/* rows of another type than the client knows are told of in the unit,
+		 * or must not come */
+		c->unit.reprepare = s->stmt_trouble == STMT_GONE || c->unit.described ||
+				    e->kind == OWED_DESCRIBE_S;
+	s->stmt_trouble = STMT_FINE;
+}
+
 void names_dropped(void *server, const struct owed_entry *e, bool failed)
 {
 	struct server *s = server;
 	struct client *c = client_for(s);
 
-	/* "cached plan must not change result type": whoever prepares the same
-	 * text again is to get a new plan, not this one. */
-	if (failed && s->plan_stale && e->ref && (e->kind == OWED_BIND || e->kind == OWED_EXECUTE)) {
-		stmts_retire(&s->h->stmts, e->ref);
-		s->plan_stale = false;
-	}
+	if (failed && s->stmt_trouble && !e->swallow && !(e->ref & REF_REFUSED) && e->ref &&
+	    (e->kind == OWED_BIND || e->kind == OWED_DESCRIBE_S))
+		lost_statement(s, e);
 	if (c && changes_names(e)) {
 		c->undo_n++;
 		c->unit.names_lost = true;

@@ -163,13 +163,23 @@ static enum retry_verdict decide(struct down *d, char status)
 				 u->first_fail_us ? now - u->first_fail_us : 0 };
 	struct retry_bounds b = { (unsigned)g->retry_max_attempts, (uint64_t)g->retry_max_time };
 
-	if (u->state == UNIT_PASS && u->refused != RV_RETRY)
+	if ((u->state == UNIT_PASS || u->bound_only) && u->refused != RV_RETRY)
 		return (enum retry_verdict)u->refused;
 	if (c->retry_off)
 		return RV_SESSION;
 	if (u->names_lost || u->other_error || d->s->owed.unsure)
 		return RV_CLASS;
 	return retry_decide(&f, &b);
+}
+
+/* The server had another statement under the name, or none, and said so at the
+ * first Bind: nothing has been run, nothing has been passed on. */
+static bool may_reprepare(const struct down *d, char status)
+{
+	const struct unit *u = &d->c->unit;
+
+	return u->state == UNIT_ARMED && status == 'I' && !u->complete_seen && !u->completes &&
+	       !u->names_lost && !u->failed && !d->s->owed.unsure;
 }
 
 /* The unit's ReadyForQuery has come. */
@@ -186,10 +196,18 @@ static void unit_answered(struct down *d, char status)
 		LOG(&c->log, LOG_LEVEL_WARN, "lexer_disagrees", "believed=%u completed=%u",
 		    u->statements, u->completes);
 	}
+	if (u->reprepare && may_reprepare(d, status) && keep(d)) {
+		u->answered = u->reprepared = true;
+		u->status = status;
+		d->retry = true;
+		gather_init(&d->g);
+		return;
+	}
+	u->reprepare = false;
 	if (u->failed) {
 		v = decide(d, status);
 		count_verdict(h, v);
-		if (v == RV_RETRY && u->state == UNIT_ARMED && keep(d)) {
+		if (v == RV_RETRY && u->state == UNIT_ARMED && !u->bound_only && keep(d)) {
 			u->answered = true;
 			u->status = status;
 			d->retry = true;
@@ -351,13 +369,15 @@ static enum step interpret(struct down *d, uint8_t type, enum owed_verdict v,
 	}
 }
 
-static bool is_stale_plan(const uint8_t *msg, size_t have)
+static enum stmt_trouble trouble(const uint8_t *msg, size_t have)
 {
 	struct wire_get g = { msg + WIRE_HEADER, msg + have, false };
 	struct wire_fields f;
 
 	wire_get_fields(g, &f);
-	return strcmp(f.sqlstate, "0A000") == 0;
+	return strcmp(f.sqlstate, "0A000") == 0 ? STMT_STALE :
+	       strcmp(f.sqlstate, "26000") == 0 ? STMT_GONE :
+						  STMT_FINE;
 }
 
 static void look_at_front(const struct owed *o, struct front *f)
@@ -463,7 +483,7 @@ static enum step one_message(struct down *d)
 		return gone(d, "server sent a malformed message");
 	local_due(d);
 	if (type == 'E')
-		s->plan_stale = is_stale_plan(msg, have);
+		s->stmt_trouble = (uint8_t)trouble(msg, have);
 	look_at_front(&s->owed, &front);
 	v = owed_got(&s->owed, (char)type, &settled, names_dropped, s);
 	if (v == OWED_BROKEN)
@@ -480,6 +500,10 @@ static enum step one_message(struct down *d)
 	s->body_left = len - (uint32_t)have;
 	s->body_swallow = v == OWED_SWALLOW || !d->c;
 	local_due(d);
+	if (type == '2' && d->c && v == OWED_FORWARD && d->c->unit.bound_only) {
+		flush(d);
+		unit_pass(d->c, d->c->unit.refused);
+	}
 	if (type == 'Z') {
 		got_ready(d, v == OWED_FORWARD, (char)msg[5]);
 		if (d->c && front.ours != OURS_OTHER)

@@ -22,12 +22,33 @@ static bool close_first(struct server *s, const char *name)
 	uint8_t b[64];
 	struct wire_put w = wire_put_to(b, sizeof(b));
 
-	wire_begin(&w, 'C');
-	wire_put_u8(&w, 'S');
-	wire_put_str(&w, name);
-	wire_end(&w);
+	wire_put_close(&w, name);
 	return !w.bad && !owed_sent(&s->owed, 'C', 0, true, 0, NULL) &&
 	       stream_send(&s->s, b, w.len) != IO_FAIL;
+}
+
+/* The statement a Bind or Describe names is prepared anew when the server has it
+ * no more. */
+static bool prepare_again(struct client *c, struct server *s, const char *name)
+{
+	uint64_t id = id_of(name);
+	uint8_t head[WIRE_HEADER + STMT_NAME_CAP];
+	struct wire_put w = wire_put_to(head, sizeof(head));
+	const struct stmt *st = id ? stmt_names_find(&c->names, id) : NULL;
+
+	if (!st || stmt_cache_use(&s->cache, id))
+		return true; /* nothing to prepare */
+	if (s->stale == id) {
+		s->stale = 0;
+		if (!close_first(s, name))
+			return false;
+	}
+	wire_put_u8(&w, 'P');
+	wire_put_u32(&w, (uint32_t)(4 + strlen(name) + 1 + st->len));
+	wire_put_str(&w, name);
+	return !w.bad && !owed_sent(&s->owed, 'P', 0, true, id, NULL) &&
+	       !stmt_cache_add(&s->cache, id) && stream_send(&s->s, head, w.len) != IO_FAIL &&
+	       stream_send(&s->s, st->body, st->len) != IO_FAIL;
 }
 
 static bool resend_one(struct client *c, struct server *s, const uint8_t *msg, uint32_t len,
@@ -54,6 +75,15 @@ static bool resend_one(struct client *c, struct server *s, const uint8_t *msg, u
 	} else if (msg[0] == 'D' || msg[0] == 'C') {
 		what = (char)wire_get_u8(&g);
 	}
+	if (msg[0] == 'B')
+		(void)wire_get_str(&g, NULL);
+	if (msg[0] == 'B' || (msg[0] == 'D' && what == 'S')) {
+		const char *name = wire_get_str(&g, NULL);
+
+		ref = id_of(name);
+		if (!prepare_again(c, s, name))
+			return false;
+	}
 	if (owed_sent(&s->owed, (char)msg[0], what, swallow, ref, NULL))
 		return false;
 	return stream_send(&s->s, msg, len) != IO_FAIL;
@@ -65,7 +95,7 @@ bool resend_unit(struct client *c, struct server *s)
 	size_t at = 0;
 
 	hold_clear(&c->unit.back, &c->h->sh->held_bytes);
-	c->unit.failed = c->unit.other_error = false;
+	c->unit.failed = c->unit.other_error = c->unit.reprepare = false;
 	c->unit.complete_seen = c->unit.commit_seen = false;
 	c->unit.completes = 0;
 	while (at < log->len) {

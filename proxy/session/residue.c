@@ -108,11 +108,11 @@ static void note_reset_all(struct client *c)
 		on_setting(c, n->names.v[i].name, true);
 }
 
-/* lastval() may be asked outside a block only of the server that ran this
- * client's last transaction, and nobody else's since. */
+/* lastval() may be asked of the server on which this client, and no other since,
+ * has called nextval(). */
 static enum refusal sequence(struct client *c, const struct server *s)
 {
-	bool mine = s->last_client == c->id || c->unit.explicit_txn || !c->at_link;
+	bool mine = s->sequence_client == c->id || c->residue.nextval;
 
 	if (c->pin == PIN_OFF)
 		return REFUSED_NOT;
@@ -141,7 +141,7 @@ enum refusal residue_note(struct client *c, struct server *s, unsigned leaves, b
 		if (no != REFUSED_NOT)
 			return no;
 	}
-	leaves &= ~(unsigned)(LEAVES_SEQUENCE | LEAVES_EXECUTE);
+	leaves &= ~(unsigned)(LEAVES_SEQUENCE | LEAVES_EXECUTE | LEAVES_NEXTVAL);
 	if (!leaves)
 		return REFUSED_NOT;
 	if (!r->leaves)
@@ -523,7 +523,9 @@ void residue_answered(struct client *c, struct server *s)
 void residue_released(struct client *c, struct server *s)
 {
 	c->residue.scrub = false;
-	s->last_client = c->id;
+	if (c->residue.nextval)
+		s->sequence_client = c->id;
+	c->residue.nextval = false;
 }
 
 const char *residue_reset(const struct client *c, bool *never)

@@ -37,7 +37,7 @@
 	  "too many clients of this pool are bound to their server",           \
 	  "LISTEN, temporary tables, WITH HOLD cursors, session-level advisory locks, SQL PREPARE " \
 	  "and LOAD bind a client to one server; max_pinned_servers is the limit.", \
-	  "See SHOW PINS on the console; raise max_pinned_servers and default_pool_size.") \
+	  "See sv_pinned in SHOW POOLS; raise max_pinned_servers, and default_pool_size with it.") \
 	X(REFUSED_SEQUENCE, "55000",                                           \
 	  "lastval() and currval() would tell of another session",             \
 	  "In transaction pooling another client has used this server since.", \
@@ -59,6 +59,12 @@ void refusal_error(enum refusal r, struct wire_error *e);
  * leave behind when it may. sure: the classifier understood it. */
 enum refusal residue_note(struct client *c, struct server *s, unsigned leaves, bool sure,
 			  const char *sql, size_t n);
+
+/* c sends a statement that may call nextval(). */
+static inline void residue_nextval(struct client *c)
+{
+	c->residue.nextval = true;
+}
 
 /* c was told of an error, or of ROLLBACK: what was noted may not be so. */
 static inline void residue_undone(struct client *c)

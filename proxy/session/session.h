@@ -56,6 +56,13 @@ enum unit_state {
 	UNIT_PASS        /* passes through: cannot be retried */
 };
 
+/* An error that says something of a prepared statement of ours. */
+enum stmt_trouble {
+	STMT_FINE = 0,
+	STMT_STALE,      /* 0A000: its plan's result type is another now */
+	STMT_GONE        /* 26000: somebody has deallocated it */
+};
+
 struct unit {
 	enum unit_state state;
 	bool closed;             /* its Query or Sync has been sent */
@@ -64,13 +71,19 @@ struct unit {
 	bool commit_seen;        /* ... with the tag COMMIT */
 	bool other_error;        /* another error besides a retryable one */
 	bool failed;             /* a retryable error has come */
-	bool described;          /* a portal was described in it */
+	bool bound_only;         /* armed only until its first BindComplete: to be run again
+				    when the server's statement is not what it was, and for
+				    nothing else; `refused` says why */
+	bool reprepare;          /* that is so: it is due to be run again */
+	bool reprepared;         /* ... and was */
+	bool described;          /* the portal of its first Bind was described before the second */
 	bool noted_before;       /* the transaction before had left something, not asked for yet */
 	bool names_lost;         /* the error undid a name that was given in the unit */
 	bool answered;           /* its ReadyForQuery is in `back`: a retry is due */
 	char status;             /* ... with this status */
 	uint8_t refused;         /* enum retry_verdict: why it is UNIT_PASS */
 	uint16_t attempts;
+	uint32_t binds;
 	uint16_t statements;     /* believed by the lexer */
 	uint16_t completes;      /* CommandComplete messages */
 	uint64_t first_fail_us;
@@ -89,6 +102,7 @@ struct residue {
 	bool scrub;              /* settings of unknown names may be there */
 	bool undone;             /* an error or a ROLLBACK since */
 	bool token;              /* counts among the pool's pins */
+	bool nextval;            /* this transaction may have called nextval() */
 	struct noted *noted;     /* settings; NULL until the first */
 };
 
@@ -125,6 +139,7 @@ struct client {
 	bool dress_await;        /* ... and nothing may follow before they are accepted */
 	bool beginning;          /* its BEGIN is on its way */
 	bool begin_failed;
+	bool cancel_due;         /* asked for while only our own was in flight */
 	uint8_t dress_fails;     /* servers lost over that in a row */
 	bool barrier;            /* nothing more before what was sent is answered */
 	bool undressed;          /* the server has not been given its settings yet */
@@ -186,7 +201,7 @@ struct server {
 	char tx;                 /* status of the last ReadyForQuery */
 	bool close_needed;       /* not to be used again */
 	bool odd_sql;            /* standard_conforming_strings off, or an encoding that hides quotes */
-	bool plan_stale;         /* the error being handled is 0A000 */
+	uint8_t stmt_trouble;    /* enum stmt_trouble: the error being handled */
 	bool once, used;         /* server_lifetime = 0: good for one use; has been used */
 	bool crdb;
 	bool sync_failed;
@@ -198,10 +213,12 @@ struct server {
 	struct params params;    /* what we or clients have set on it */
 	struct params base;      /* what it reported at login */
 	struct stmt_cache cache;
+	uint64_t stale;          /* a statement that is there and must be closed before it is
+				    prepared again, 0: none */
 	uint64_t bound;          /* statement of the last Bind */
 	uint64_t unnamed_serial; /* whose unnamed statement it holds, 0: none */
 	uint64_t born_us, expires_us, idle_us;
-	uint64_t last_client;    /* id of the one whose transaction it ran last */
+	uint64_t sequence_client; /* id of the client that may have called nextval() on it last */
 	char sync_error[6];
 	char sync_message[160];
 	struct server_login *login;

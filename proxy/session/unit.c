@@ -20,16 +20,29 @@ void unit_pass(struct client *c, unsigned reason)
 {
 	struct unit *u = &c->unit;
 
-	if (u->state == UNIT_PASS && u->refused == RV_RETRY)
+	if ((u->state == UNIT_PASS || u->bound_only) && u->refused == RV_RETRY)
 		u->refused = (uint8_t)reason; /* observed only */
 	if (u->state != UNIT_ARMED)
 		return;
 	u->state = UNIT_PASS;
-	u->refused = (uint8_t)reason;
+	if (!u->bound_only)
+		u->refused = (uint8_t)reason;
 	deadline_clear(&c->idle_dl); /* retry_hold_time */
 	say(c, u->back.p, u->back.len);
 	hold_clear(&u->log, &c->h->sh->held_bytes);
 	hold_clear(&u->back, &c->h->sh->held_bytes);
+}
+
+void unit_doubt(struct client *c, unsigned reason)
+{
+	struct unit *u = &c->unit;
+
+	if (u->state == UNIT_ARMED && !u->bound_only && !u->back.len) {
+		u->bound_only = true;
+		u->refused = (uint8_t)reason;
+	} else if (!u->bound_only) {
+		unit_pass(c, reason);
+	}
 }
 
 void unit_begin(struct client *c, const struct server *s)
@@ -43,7 +56,8 @@ void unit_begin(struct client *c, const struct server *s)
 	c->dressed_only = false;
 	c->at_start = false;
 	deadline_clear(&c->idle_dl);
-	u->state = UNIT_PASS;
+	u->state = u->explicit_txn ? UNIT_PASS : UNIT_ARMED;
+	u->bound_only = true;
 	if (u->explicit_txn)
 		u->refused = RV_TXN;
 	else if (s->odd_sql)
@@ -53,7 +67,7 @@ void unit_begin(struct client *c, const struct server *s)
 	else if (c->retry == RETRY_OBSERVE)
 		u->refused = RV_RETRY; /* would be, so far */
 	else
-		u->state = UNIT_ARMED;
+		u->bound_only = false;
 }
 
 void unit_log(struct client *c, const void *p, size_t n)

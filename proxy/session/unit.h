@@ -21,6 +21,9 @@ void unit_begin(struct client *c, const struct server *s);
 /* The unit cannot be retried any more, because of `reason` (enum
  * retry_verdict): what is held back goes to the client. */
 void unit_pass(struct client *c, unsigned reason);
+/* The same, but it may still be run again if the server's statement is not what
+ * it was: until its first BindComplete. */
+void unit_doubt(struct client *c, unsigned reason);
 /* It is over: nothing is kept. */
 void unit_end(struct client *c);
 

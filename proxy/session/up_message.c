@@ -38,6 +38,8 @@ static enum step up_query(struct up *u, const uint8_t *msg, uint32_t len, size_t
 		r = up_deallocate(u, sql, len - WIRE_HEADER - 1, dealloc, &dealloc_len);
 	if (r == STEP_ON)
 		r = up_room(u, 1, 80);
+	if (!whole || lex_may_nextval(&k))
+		residue_nextval(c);
 	if (r == STEP_ON && k.leaves)
 		no = up_note(u, k.leaves, k.sure, sql, whole ? len - WIRE_HEADER - 1 : 0);
 	if (r == STEP_ON)
@@ -49,7 +51,7 @@ static enum step up_query(struct up *u, const uint8_t *msg, uint32_t len, size_t
 	if (!whole || stmt_changes_names(&k))
 		c->barrier = true;
 	c->unit.statements = (uint16_t)(k.statements > 60000 ? 60000 : k.statements);
-	if (!whole || !lex_retryable(&k))
+	if (!whole || !lex_retryable(&k) || c->unit.bound_only)
 		unit_pass(c, RV_CLASS);
 	/* A simple Query ends the unnamed statement on the server. */
 	if (live && (c->unnamed || u->s->unnamed_serial)) {
@@ -144,7 +146,7 @@ static enum step up_parse(struct up *u, const uint8_t *msg, uint32_t len)
 		up_classify(c, st);
 	STAT_INC(&c->h->stats, parses);
 	if (!st->retryable)
-		unit_pass(c, RV_CLASS);
+		unit_doubt(c, RV_CLASS);
 	if (*name)
 		return up_parse_named(u, name, st);
 	r = up_settle(u);
@@ -202,6 +204,8 @@ static enum refusal note_bind(struct up *u, const struct stmt *st)
 
 	if (st->barrier)
 		u->c->barrier = true;
+	if (st->nextval)
+		residue_nextval(u->c);
 	return st->leaves ? up_note(u, st->leaves, st->sure, sql, strnlen(sql, st->len)) :
 			    REFUSED_NOT;
 }
@@ -237,6 +241,7 @@ static enum step up_bind(struct up *u, const uint8_t *msg, uint32_t len, size_t 
 	if (r != STEP_ON)
 		return r;
 	STAT_INC(&u->c->h->stats, binds);
+	u->c->unit.binds++;
 	if (have < len)
 		unit_pass(u->c, RV_MEMORY);
 	if (*name && st)
@@ -264,10 +269,10 @@ static enum step up_describe(struct up *u, const uint8_t *msg, uint32_t len)
 	if (r == STEP_ON)
 		r = up_room(u, 5, 64);
 	if (r == STEP_ON)
-		r = up_owe(u, 'D', what, false, 0, NULL);
+		r = up_owe(u, 'D', what, false, st && *name ? st->id : 0, NULL);
 	if (r != STEP_ON)
 		return r;
-	if (what == 'P')
+	if (what == 'P' && u->c->unit.binds == 1)
 		u->c->unit.described = true;
 	if (*name && st)
 		stmt_name(st->id, own);

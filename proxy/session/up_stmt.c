@@ -53,6 +53,7 @@ void up_classify(struct client *c, struct stmt *st)
 	st->may_exit = lex_may_exit(&k);
 	st->leaves = k.leaves;
 	st->sure = k.sure;
+	st->nextval = lex_may_nextval(&k);
 	st->barrier = stmt_changes_names(&k);
 }
 
@@ -74,10 +75,7 @@ enum step up_evict(struct up *u)
 		if (st != STEP_ON || !live)
 			return st;
 		stmt_name(id, name);
-		wire_begin(&w, 'C');
-		wire_put_u8(&w, 'S');
-		wire_put_str(&w, name);
-		wire_end(&w);
+		wire_put_close(&w, name);
 		unit_record(u->c, UNIT_SWALLOW);
 		unit_log(u->c, b, w.len);
 		gather_copy(&u->g, b, w.len);
@@ -110,6 +108,27 @@ enum step up_send_parse(struct up *u, const struct stmt *st, const char *name, b
 	return STEP_ON;
 }
 
+/* One of our names is free again. */
+static enum step close_stale(struct up *u)
+{
+	char name[STMT_NAME_CAP];
+	uint8_t b[64];
+	struct wire_put w = wire_put_to(b, sizeof(b));
+	enum step r = up_room(u, 1, sizeof(b));
+
+	if (r == STEP_ON)
+		r = up_owe(u, 'C', 0, true, 0, NULL);
+	if (r != STEP_ON)
+		return r;
+	stmt_name(u->s->stale, name);
+	wire_put_close(&w, name);
+	unit_record(u->c, UNIT_SWALLOW);
+	unit_log(u->c, b, w.len);
+	gather_copy(&u->g, b, w.len);
+	u->s->stale = 0;
+	return STEP_ON;
+}
+
 /* Makes sure the server has the statement before it is used. */
 enum step up_need_stmt(struct up *u, const struct stmt *st)
 {
@@ -119,7 +138,9 @@ enum step up_need_stmt(struct up *u, const struct stmt *st)
 
 	if (stmt_cache_use(&u->s->cache, st->id))
 		return STEP_ON;
-	r = up_evict(u);
+	r = u->s->stale == st->id ? close_stale(u) : STEP_ON;
+	if (r == STEP_ON)
+		r = up_evict(u);
 	if (r != STEP_ON)
 		return r;
 	stmt_name(st->id, name);
@@ -240,7 +261,7 @@ enum step up_use_stmt(struct up *u, const char *name, const struct stmt **found)
 	else
 		r = *found ? up_need_stmt(u, *found) : STEP_ON;
 	if (!*found || !(*found)->retryable)
-		unit_pass(c, RV_CLASS);
+		unit_doubt(c, RV_CLASS);
 	if (!*found || (*found)->may_commit)
 		c->commit_sent = true;
 	return r;

@@ -93,21 +93,27 @@ struct lex_class {
  * client's state reach another. Functions and procedures that are not named here
  * or in lex_lists.leave are taken to leave nothing. */
 enum lex_leaves {
-	LEAVES_SETTING = 1 << 0,   /* settings with names in the text: see lex_settings() */
+	LEAVES_SETTING = 1 << 0,   /* settings with names in the text: see lex_settings(). Those
+				      that end with the transaction whatever sets them
+				      (transaction_isolation, ...) do not count, nor seed */
 	LEAVES_RESET_ALL = 1 << 1, /* RESET ALL, DISCARD ALL */
 	LEAVES_LISTEN = 1 << 2,    /* LISTEN */
-	LEAVES_TEMP = 1 << 3,      /* the word TEMP, TEMPORARY, pg_temp (quoted too) or pg_temp_N */
+	LEAVES_TEMP = 1 << 3,      /* the word TEMP, TEMPORARY, pg_temp (quoted too) or pg_temp_N;
+				      beside a SET or set_config(), pg_temp anywhere */
 	LEAVES_HOLD = 1 << 4,      /* DECLARE ... WITH HOLD */
 	LEAVES_LOCK = 1 << 5,      /* a call that takes a session-level advisory lock */
 	LEAVES_PREPARE = 1 << 6,   /* SQL PREPARE (not PREPARE TRANSACTION) */
 	LEAVES_LIBRARY = 1 << 7,   /* LOAD: cannot be taken back */
 	LEAVES_OBJECT = 1 << 8,    /* a call after which something is there that cannot be asked
 				      for: dblink_connect*, pg_backup_start, ..., lex_lists.leave */
-	LEAVES_UNKNOWN = 1 << 9,   /* not understood; or a setting whose name is not in the text */
+	LEAVES_UNKNOWN = 1 << 9,   /* not understood; or a setting whose name is not in the text:
+				      UPDATE pg_settings, a query in a string (query_to_xml*,
+				      ts_stat, ts_rewrite) */
 	LEAVES_END = 1 << 10,      /* may end one of these: UNLISTEN, DEALLOCATE, DISCARD, CLOSE,
 				      DROP, a call that gives advisory locks back */
 	LEAVES_SEQUENCE = 1 << 11, /* reads what the session did before: currval(), lastval() */
-	LEAVES_EXECUTE = 1 << 12   /* SQL EXECUTE */
+	LEAVES_EXECUTE = 1 << 12,  /* SQL EXECUTE */
+	LEAVES_NEXTVAL = 1 << 13   /* a call of nextval() or setval() */
 };
 
 /* NULL-terminated lists of lower-case function names, * at the end for a prefix;
@@ -121,6 +127,14 @@ struct lex_lists {
 static inline bool lex_retryable(const struct lex_class *c)
 {
 	return c->sure && c->listed && !c->denied && !c->txn_control && c->statements > 0;
+}
+
+/* May it call nextval(), by a default or a trigger too? Functions in a SELECT are
+ * taken not to. */
+static inline bool lex_may_nextval(const struct lex_class *c)
+{
+	return c->statements > 1 || !c->sure || (c->leaves & LEAVES_NEXTVAL) ||
+	       (c->first >= VERB_WITH && c->first <= VERB_UPSERT) || c->first >= VERB_EXECUTE;
 }
 
 /* Could it end a failed transaction block? In one, only the first statement of a
@@ -142,10 +156,13 @@ void lex_classify(const char *sql, size_t len, const struct lex_lists *lists, st
  * [SESSION] x, SET TIME ZONE ("timezone"), NAMES ("client_encoding"), SCHEMA
  * ("search_path"), ROLE, SESSION AUTHORIZATION ("session_authorization"), XML
  * OPTION ("xmloption"), SESSION CHARACTERISTICS AS TRANSACTION (the three
- * default_transaction_ settings), RESET x, set_config('x', ..., ) unless its third
- * argument is the word true. name: folded as the server would (parts of a
- * qualified name with a dot between), borrowed for the call. reset: RESET or TO
- * DEFAULT. Not: SET LOCAL, SET TRANSACTION, SET CONSTRAINTS, SET SEED, RESET ALL. */
+ * default_transaction_ settings; CockroachDB's priority, if named), USE
+ * ("database"), RESET x, set_config('x', ..., ) unless its third argument is the
+ * word true; and the same in the body of a DO, where UPDATE t SET x names x too.
+ * name: folded as the server would (parts of a qualified name with a dot between,
+ * at most 63 bytes each and 200 in all), borrowed for the call. reset: RESET, TO
+ * DEFAULT or what means the same, SET TIME ZONE LOCAL and a bare SET NAMES.
+ * Not: SET LOCAL, SET TRANSACTION, SET CONSTRAINTS, SET SEED, RESET ALL. */
 typedef void lex_setting_fn(void *arg, const char *name, bool reset);
 void lex_settings(const char *sql, size_t len, lex_setting_fn *fn, void *arg);
 

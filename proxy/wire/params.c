@@ -191,6 +191,12 @@ static void put_name(struct wire_put *w, const char *name)
 	wire_put_u8(w, '"');
 }
 
+/* Goes first, in a message of its own: the others are read by it. */
+static bool is_encoding(const char *name)
+{
+	return strcasecmp(name, "client_encoding") == 0;
+}
+
 /* Who one is decides what one may set: back to oneself first, and somebody else
  * again at the very end. */
 static bool is_identity(const char *name)
@@ -218,7 +224,7 @@ static bool put_resets(struct wire_put *w, const struct params *want, const stru
 		if (find(want, have->v[i].name))
 			continue;
 		any = true;
-		if (is_identity(have->v[i].name))
+		if (is_identity(have->v[i].name) || is_encoding(have->v[i].name))
 			continue;
 		put_text(w, "RESET ");
 		put_name(w, have->v[i].name);
@@ -236,7 +242,8 @@ static void put_set(struct wire_put *w, const struct param *e, bool first)
 	put_text(w, ",false)");
 }
 
-static bool put_sets(struct wire_put *w, const struct params *want, const struct params *have)
+static bool put_sets(struct wire_put *w, const struct params *want, const struct params *have,
+		     bool skip_encoding)
 {
 	static const char *const identity[] = { "session_authorization", "role" };
 	bool any = false, first = true;
@@ -246,7 +253,7 @@ static bool put_sets(struct wire_put *w, const struct params *want, const struct
 		if (!differs(have, &want->v[i]))
 			continue;
 		any = true;
-		if (is_identity(want->v[i].name))
+		if (is_identity(want->v[i].name) || (skip_encoding && is_encoding(want->v[i].name)))
 			continue;
 		put_set(w, &want->v[i], first);
 		first = false;
@@ -264,6 +271,22 @@ static bool put_sets(struct wire_put *w, const struct params *want, const struct
 	return any;
 }
 
+static int put_encoding(struct wire_put *w, const struct params *want, const struct params *have)
+{
+	const struct param *e = find(want, "client_encoding");
+
+	if (e ? !differs(have, e) : !find(have, "client_encoding"))
+		return 0;
+	wire_begin(w, 'Q');
+	if (e)
+		put_set(w, e, true);
+	else
+		put_text(w, "RESET client_encoding");
+	wire_put_u8(w, 0);
+	wire_end(w);
+	return 1;
+}
+
 int params_diff(const struct params *want, const struct params *have, bool scs_off,
 		struct wire_put *w)
 {
@@ -277,10 +300,11 @@ int params_diff(const struct params *want, const struct params *have, bool scs_o
 		wire_put_msg_str(w, 'Q', "SET standard_conforming_strings = on");
 		n++;
 	}
+	wire_put_msg_str(w, 'Q', "BEGIN");
+	n += 1 + put_encoding(w, want, have);
 	wire_begin(w, 'Q');
-	put_text(w, "BEGIN;");
 	any = put_resets(w, want, have);
-	any |= put_sets(w, want, have);
+	any |= put_sets(w, want, have, true);
 	put_text(w, "COMMIT");
 	wire_put_u8(w, 0);
 	wire_end(w);
@@ -296,7 +320,7 @@ void params_put_sets(const struct params *which, struct wire_put *w)
 {
 	static const struct params nothing;
 
-	(void)put_sets(w, which, &nothing);
+	(void)put_sets(w, which, &nothing, false);
 }
 
 static int put_option(struct params *p, char *word, const char **bad)

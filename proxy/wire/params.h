@@ -45,13 +45,15 @@ bool params_same(const struct params *a, const struct params *b);
  * RESET for what is only in have, set_config() for what differs. Values are
  * quoted for standard_conforming_strings = on; scs_off says that it is off in
  * that session now: then it is switched on before and put right after. Returns
- * how many Query messages were written (0 to 3), -1 when it does not fit.
+ * how many Query messages were written (0 to 5), -1 when it does not fit.
  *
- * The message that does it is BEGIN; ...; COMMIT: when a setting is refused the
- * session stays in the failed transaction, and whatever follows in the pipeline
- * fails with 25P02 instead of running under the wrong settings. What ends a
- * failed transaction (COMMIT, ROLLBACK, PREPARE TRANSACTION) must not follow
- * before the answer is here. */
+ * They are BEGIN, client_encoding if it changes (what follows is read by it), and
+ * the rest with COMMIT: when a setting is refused the session stays in the failed
+ * transaction, and whatever follows in the pipeline fails with 25P02 instead of
+ * running under the wrong settings. BEGIN is a message of its own so that two
+ * things must fail before that is not so: if it is cancelled from outside the
+ * rest is applied all the same. What ends a failed transaction (COMMIT, ROLLBACK,
+ * PREPARE TRANSACTION) must not follow before the answers are here. */
 MUST_CHECK int params_diff(const struct params *want, const struct params *have, bool scs_off,
 			   struct wire_put *w);
 

@@ -238,6 +238,18 @@ struct stmt *stmt_names_del(struct stmt_names *m, const char *name)
 	return s;
 }
 
+struct stmt *stmt_names_find(const struct stmt_names *m, uint64_t id)
+{
+	struct stmt_named *e;
+	uint32_t i;
+
+	for (i = 0; i < m->cap; i++)
+		for (e = m->bucket[i]; e; e = e->next)
+			if (e->stmt->id == id)
+				return e->stmt;
+	return NULL;
+}
+
 void stmt_names_forget(struct stmt_names *m, struct stmts *t, uint64_t id)
 {
 	struct stmt_named **p, *e;

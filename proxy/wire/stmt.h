@@ -30,6 +30,7 @@ struct stmt {
 	bool may_commit;               /* a COMMIT, or not understood */
 	bool may_exit;                 /* ends a failed transaction, or not understood */
 	bool sure;                     /* understood */
+	bool nextval;                  /* may call nextval() */
 	bool barrier;                  /* DEALLOCATE or DISCARD: the names change with its answer */
 	uint16_t leaves;               /* what it may leave behind: lex_leaves */
 	uint32_t len;
@@ -82,6 +83,8 @@ struct stmt *stmt_names_get(const struct stmt_names *m, const char *name);
 MUST_CHECK int stmt_names_add(struct stmt_names *m, const char *name, struct stmt *s);
 /* Takes the name out and gives the reference back, NULL when it is not there. */
 struct stmt *stmt_names_del(struct stmt_names *m, const char *name);
+/* A statement by its number, whatever its name here. NULL: none. */
+struct stmt *stmt_names_find(const struct stmt_names *m, uint64_t id);
 /* Every name of statement id. */
 void stmt_names_forget(struct stmt_names *m, struct stmts *t, uint64_t id);
 void stmt_names_clear(struct stmt_names *m, struct stmts *t);

@@ -133,6 +133,14 @@ void wire_put_msg(struct wire_put *w, char type)
 	wire_end(w);
 }
 
+void wire_put_close(struct wire_put *w, const char *statement)
+{
+	wire_begin(w, 'C');
+	wire_put_u8(w, 'S');
+	wire_put_str(w, statement);
+	wire_end(w);
+}
+
 void wire_put_ready(struct wire_put *w, char status)
 {
 	wire_begin(w, 'Z');

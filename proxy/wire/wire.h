@@ -107,6 +107,7 @@ void wire_set_u32(uint8_t *p, uint32_t v);
 /* A whole message whose body is one string ('Q', 'C'...), or empty. */
 void wire_put_msg_str(struct wire_put *w, char type, const char *s);
 void wire_put_msg(struct wire_put *w, char type);
+void wire_put_close(struct wire_put *w, const char *statement);
 void wire_put_ready(struct wire_put *w, char status);
 
 /* What an ErrorResponse or NoticeResponse of our own says. detail and hint may
