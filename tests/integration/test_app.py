@@ -118,9 +118,12 @@ class Pair:
         self.weir, self.apis, self.databases = None, [], []
 
     def new_database(self, name):
-        name = 'shop_%s_%s' % (self.form, name)
-        self.pg.sql('DROP DATABASE IF EXISTS %s WITH (FORCE)' % name)
-        self.pg.sql('CREATE DATABASE %s OWNER app' % name)
+        """An empty one; the forms have it one after the other."""
+        name = 'shop_' + name
+        if self.pg.sql("SELECT 1 FROM pg_database WHERE datname = '%s'" % name):
+            self.pg.sql('DROP OWNED BY app CASCADE', database=name)
+        else:
+            self.pg.sql('CREATE DATABASE %s OWNER app' % name)
         return name
 
     def dsn(self, server, database):
