@@ -385,8 +385,10 @@ static void check_inner(struct walk *w, const struct lex_token *t)
 	w->inner = verb == VERB_OTHER || verb == VERB_SET || verb == VERB_RESET;
 }
 
-static __attribute__((noinline)) void on_temp(struct walk *w, const struct lex_token *t)
+static __attribute__((noinline)) void on_catalog(struct walk *w, const struct lex_token *t)
 {
+	if (leaves_is_settings(t->text, t->len))
+		w->look = true;
 	if (leaves_temp(t->text, t->len, t->kind == LEX_QUOTED))
 		w->out->leaves |= LEAVES_TEMP;
 }
@@ -404,7 +406,7 @@ static inline enum before word_before(struct walk *w, const struct lex_token *t)
 	if (t->len == 5 && first == 'b' && same_word(t->text, 5, "begin"))
 		return BEFORE_BEGIN;
 	if ((first == 't' && (t->len == 4 || t->len == 9)) || (first == 'p' && t->text[2] == '_'))
-		on_temp(w, t);
+		on_catalog(w, t);
 	return BEFORE_NAME;
 }
 
@@ -517,7 +519,7 @@ static void on_other(struct walk *w, const struct lex_token *t)
 	on_name(w, t);
 	w->before = BEFORE_NAME;
 	if (ascii_lower(*t->text) == 'p')
-		on_temp(w, t);
+		on_catalog(w, t);
 	if (t->quote == 'U') /* its escapes may spell any name */
 		w->out->sure = false;
 }

@@ -13,6 +13,7 @@
 #include "proxy/wire/leaves.h"
 
 #include <string.h>
+#include <strings.h>
 
 enum {
 	CALL_MAX_LEN = 63, /* where PostgreSQL cuts a name */
@@ -30,7 +31,8 @@ struct text {
 	struct lex_token before; /* the one before that */
 	unsigned open;           /* parentheses of EXPLAIN's options */
 	enum statement statement;
-	bool start; /* the next word begins a statement */
+	bool update; /* the word was there */
+	bool start;  /* the next word begins a statement */
 };
 
 static void scan_text(struct leaves_out *s, const char *sql, size_t len, unsigned depth, bool whole);
@@ -62,8 +64,8 @@ bool leaves_on_list(const char *name, size_t len, const char *const *list)
 	return false;
 }
 
-/* The replication slots may be temporary ones. The xact forms of the advisory
- * locks end with their transaction. */
+/* The replication slots may be temporary ones; the xact forms of the advisory
+ * locks end with their transaction; the last three run a query out of a string. */
 static const struct {
 	char name[37];
 	uint16_t leaves;
@@ -71,6 +73,8 @@ static const struct {
 	{"set_config", LEAVES_SETTING},
 	{"currval", LEAVES_SEQUENCE},
 	{"lastval", LEAVES_SEQUENCE},
+	{"nextval", LEAVES_NEXTVAL},
+	{"setval", LEAVES_NEXTVAL},
 	{"dblink_connect*", LEAVES_OBJECT},
 	{"dblink_open", LEAVES_OBJECT},
 	{"pg_advisory_lock", LEAVES_LOCK},
@@ -87,10 +91,16 @@ static const struct {
 	{"pg_create_physical_replication_slot", LEAVES_OBJECT},
 	{"pg_copy_logical_replication_slot", LEAVES_OBJECT},
 	{"pg_copy_physical_replication_slot", LEAVES_OBJECT},
+	{"query_to_xml*", LEAVES_UNKNOWN},
+	{"ts_rewrite", LEAVES_UNKNOWN},
+	{"ts_stat", LEAVES_UNKNOWN},
 };
-#define CALL_MIN_LEN 7
-#define CALL_LETTERS (LETTER('c') | LETTER('d') | LETTER('l') | LETTER('p') | LETTER('s'))
-#define CALL_SECOND (LETTER('a') | LETTER('b') | LETTER('e') | LETTER('g') | LETTER('u'))
+#define CALL_MIN_LEN 6
+#define CALL_LETTERS                                                                            \
+	(LETTER('c') | LETTER('d') | LETTER('l') | LETTER('n') | LETTER('p') | LETTER('q') |    \
+	 LETTER('s') | LETTER('t'))
+#define CALL_SECOND                                                                             \
+	(LETTER('a') | LETTER('b') | LETTER('e') | LETTER('g') | LETTER('s') | LETTER('u'))
 
 uint16_t leaves_call(const char *name, size_t len, const char *const *more)
 {
@@ -107,6 +117,12 @@ uint16_t leaves_call(const char *name, size_t len, const char *const *more)
 		    leaves_match(name, len, calls[i].name))
 			leaves |= calls[i].leaves;
 	return leaves;
+}
+
+/* UPDATE pg_settings is a SET: the view has a rule. */
+bool leaves_is_settings(const char *text, size_t len)
+{
+	return same_word(text, len, "pg_settings");
 }
 
 bool leaves_temp(const char *text, size_t len, bool quoted)
@@ -180,6 +196,32 @@ static const struct word_entry *find_word(const char *text, size_t len)
 }
 
 /* ---- DO and the strings in it ---- */
+
+static bool begins(const char *text, size_t len, const char *lower_case)
+{
+	return len < strlen(lower_case) && strncasecmp(text, lower_case, len) == 0;
+}
+
+/* A piece of a dynamic statement that ends in a piece of a word of ours:
+ * 'list' || 'en a', format('select set_con%s'). */
+static bool is_torn(const struct text *x, const struct lex_token *t)
+{
+	const char *end = t->text + t->len;
+	size_t i;
+
+	if (end == x->lex.end ? x->at.whole : *end != '%')
+		return false;
+	if (x->before.kind == LEX_OP && x->before.text + x->before.len == t->text)
+		return false; /* format's %L */
+	for (i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		if (begins(t->text, t->len, words[i].word))
+			return true;
+	for (i = 0; i < sizeof(calls) / sizeof(calls[0]); i++)
+		if (begins(t->text, t->len, calls[i].name))
+			return true;
+	return begins(t->text, t->len, "temporary") || begins(t->text, t->len, "pg_temp") ||
+	       begins(t->text, t->len, "pg_settings");
+}
 
 /* Is there nothing in it that means anything to us? For what is no SQL. */
 static bool is_harmless(const struct leaves_out *s, const char *text, size_t len)
@@ -308,7 +350,11 @@ static bool is_told(struct lex l)
 	first = lex_next(&in);
 	end = t.text + t.len;
 	t = lex_next(&l);
-	return first.kind == LEX_WORD && (first.text + first.len < end || t.kind != LEX_OP);
+	if (first.kind != LEX_WORD)
+		return false;
+	if (first.text + first.len == end)
+		return t.kind != LEX_OP;
+	return first.text[first.len] != '%'; /* format's */
 }
 
 /* Words of a body that mean something only there. */
@@ -414,11 +460,17 @@ static void on_word(struct text *x, const struct lex_token *t)
 
 	if (leaves_temp(t->text, t->len, false))
 		x->at.s->leaves |= LEAVES_TEMP;
+	if (x->update && leaves_is_settings(t->text, t->len))
+		leaves_unknown(x->at.s);
+	if (lex_is(t, "update"))
+		x->update = true;
 	if (lex_is(t, "hold") && lex_is(&x->before, "with") &&
 	    (x->statement == ST_DECLARE || x->at.depth > 0))
 		x->at.s->leaves |= LEAVES_HOLD;
 	if (x->at.depth > 0)
 		body_word(x, t);
+	if (x->at.depth > 1 && is_torn(x, t))
+		leaves_unknown(x->at.s);
 	if (x->open > 0)
 		return;
 	if (x->start && x->statement == ST_EXPLAIN &&
@@ -428,9 +480,11 @@ static void on_word(struct text *x, const struct lex_token *t)
 	if (as && (x->statement == ST_PREPARE || (x->statement == ST_CREATE && w != NULL &&
 						  w->kind == W_EXECUTE)))
 		x->start = true;
-	if (w != NULL && (x->start || x->at.depth > 0))
+	if (!x->start && x->at.depth == 0)
+		return;
+	if (w != NULL)
 		begin(x, w);
-	x->start = x->statement == ST_EXPLAIN && w != NULL && w->kind == W_EXPLAIN;
+	x->start = w != NULL && w->kind == W_EXPLAIN; /* the next word does */
 }
 
 static void on_call(struct text *x)
@@ -447,6 +501,7 @@ static void on_punct(struct text *x, const struct lex_token *t)
 	if (is_punct(t, ';')) {
 		x->start = true;
 		x->statement = ST_OTHER;
+		x->update = false;
 		x->open = 0;
 	} else if (is_punct(t, '(')) {
 		if (x->before.kind == LEX_WORD || x->before.kind == LEX_QUOTED)
@@ -469,6 +524,8 @@ static void on_quoted(struct text *x, const struct lex_token *t)
 		leaves_unknown(x->at.s);
 	if (leaves_temp(t->text, t->len, true))
 		x->at.s->leaves |= LEAVES_TEMP;
+	if (x->update && leaves_is_settings(t->text, t->len))
+		leaves_unknown(x->at.s);
 }
 
 static void scan_text(struct leaves_out *s, const char *sql, size_t len, unsigned depth, bool whole)

@@ -86,6 +86,9 @@ bool leaves_on_list(const char *name, size_t len, const char *const *list);
  * only leaves_scan() can tell. more: lex_lists.leave. */
 uint16_t leaves_call(const char *name, size_t len, const char *const *more);
 
+/* pg_settings: when it is updated, leaves_scan() can tell. */
+bool leaves_is_settings(const char *text, size_t len);
+
 /* TEMP, TEMPORARY, pg_temp, pg_temp_3; of a quoted identifier the latter two. */
 bool leaves_temp(const char *text, size_t len, bool quoted);
 

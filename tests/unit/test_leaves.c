@@ -17,8 +17,9 @@
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
 /* s SETTING, A RESET_ALL, l LISTEN, t TEMP, h HOLD, k LOCK, p PREPARE, L LIBRARY,
- * o OBJECT, ? UNKNOWN, e END, q SEQUENCE, x EXECUTE: in the order of their bits */
-static const char letters[] = "sAlthkpLo?eqx";
+ * o OBJECT, ? UNKNOWN, e END, q SEQUENCE, x EXECUTE, n NEXTVAL: in the order of
+ * their bits */
+static const char letters[] = "sAlthkpLo?eqxn";
 
 struct leaves_case {
 	const char *sql, *bits, *names; /* names: "a -b": b is reset */
@@ -46,7 +47,7 @@ static const struct leaves_case plain_cases[] = {
 	{"create function f() returns void as 'begin set x = 1; end' language plpgsql", "", ""},
 	{"prepare transaction 'x'", "", ""},
 	{"commit prepared 'x'", "", ""},
-	{"select nextval('a'), setval('a', 1), setseed(0.5)", "", ""},
+	{"select setseed(0.5), nextvals('a'), nextval, setval from t", "", ""},
 };
 
 static const struct leaves_case set_cases[] = {
@@ -244,7 +245,7 @@ static const struct leaves_case config_cases[] = {
 	{"prepare p as select set_config('a', 'b', false)", "sp", "a"},
 	{"declare c cursor for select set_config('a', 'b', false)", "s", "a"},
 	{"select 1; select set_config('a', 'b', false); set c = 1", "s", "a c"},
-	{"select setval('a', 1), set_config('a', 'b', false)", "s", "a"},
+	{"select setval('a', 1), set_config('a', 'b', false)", "sn", "a"},
 	{"select set_config('a', 'b', false", "s?", "a"},
 	{"select set_config('a', 'b", "s?", "a"},
 };
@@ -254,6 +255,7 @@ static const struct leaves_case other_cases[] = {
 	{"create temp table t (a int)", "t", ""},
 	{"create local temporary table t (a int)", "t", ""},
 	{"select 1 into TEMP x", "t", ""},
+	{"select 1 into temporary x", "t", ""},
 	{"create table pg_temp.t (a int)", "t", ""},
 	{"create table \"pg_temp\".t (a int)", "t", ""},
 	{"create table pg_temp_3.t (a int)", "t", ""},
@@ -294,6 +296,7 @@ static const struct leaves_case other_cases[] = {
 	{"explain (analyze, verbose) execute p(1)", "x", ""},
 	{"explain analyze verbose execute p(1)", "x", ""},
 	{"create table t as execute p(1)", "x", ""},
+	{"explain (costs off) select explain execute from t", "", ""},
 	{"explain create table t as execute p(1)", "x", ""},
 	{"grant execute on function f to r", "", ""},
 	{"create trigger x after insert on t for each row execute function f()", "", ""},
@@ -307,6 +310,9 @@ static const struct leaves_case other_cases[] = {
 	/* calls */
 	{"select currval('a')", "q", ""},
 	{"select lastval()", "q", ""},
+	{"select pg_catalog.NextVal('a')", "n", ""},
+	{"insert into t values (nextval('a')); select \"setval\"('a', 1), currval('a')", "qn", ""},
+	{"do $$begin perform nextval('a'); end$$", "n", ""},
 	{"insert into t values (CURRVAL('a'))", "q", ""},
 	{"select currval, lastval from t", "", ""},
 	{"select dblink_connect('a', 'b')", "o", ""},
@@ -321,6 +327,19 @@ static const struct leaves_case other_cases[] = {
 	{"select pg_copy_logical_replication_slot('a', 'b')", "o", ""},
 	{"select pg_copy_physical_replication_slot('a', 'b')", "o", ""},
 	{"select U&\"\\0061\"(1)", "?", ""},
+	/* a SET in disguise */
+	{"update pg_settings set setting = 'a' where name = 'b'", "?", ""},
+	{"UPDATE ONLY (pg_catalog . \"pg_settings\") as s set setting = 1", "?", ""},
+	{"with a as (update pg_settings set setting = 1 returning *) select 1", "?", ""},
+	{"select 1; update Pg_Settings set setting = 1", "?", ""},
+	{"select setting from pg_settings where name = 'a'", "", ""},
+	{"select 1 from pg_settings s, t for update of t; select 1 from pg_settings", "", ""},
+	{"update t set a = 1; select setting from pg_catalog.pg_settings", "", ""},
+	{"update pg_settingz set a = 'pg_settings'", "", ""},
+	{"select query_to_xml('select set_config(''a'', ''b'', false)', true, true, '')", "?", ""},
+	{"select query_to_xml_and_xmlschema('x', true, true, '')", "?", ""},
+	{"select * from ts_stat('x'), pg_catalog.ts_rewrite('a', 'b')", "?", ""},
+	{"select ts_headline('x'), ts_rank(a, b), to_tsquery('x')", "", ""},
 	/* not understood */
 	{"select 'a", "?", ""},
 	{"select (1", "?", ""},
@@ -330,6 +349,9 @@ static const struct leaves_case other_cases[] = {
 };
 
 static const struct leaves_case do_cases[] = {
+	{"do $$begin update pg_settings set setting = 1; end$$", "s?", "setting"},
+	{"do $$begin execute 'update pg_catalog.pg_settings set setting = 1'; end$$", "s?", "setting"},
+	{"do $$begin perform setting from pg_settings; end$$", "", ""},
 	{"do $$begin null; end$$", "", ""},
 	{"do language plpgsql $$begin null; end$$", "", ""},
 	{"do $$begin null; end$$ language 'plpgsql'", "", ""},
@@ -359,6 +381,12 @@ static const struct leaves_case do_cases[] = {
 	{"do $$begin execute format('set %I = 1', a); end$$", "?", ""},
 	{"do $$begin execute format('%s', a); end$$", "?", ""},
 	{"do $$begin execute 'se' || 't x = 1'; end$$", "?", ""},
+	{"do $$begin execute format('list%s', 'en a'); end$$", "?", ""},
+	{"do $$begin execute 'select set_con' || 'fig(''a'', ''b'', false)'; end$$", "?", ""},
+	{"do $$begin execute format('select s%s', 'et_config(1)'); end$$", "?", ""},
+	{"do $$begin execute 'select pg_' || 'advisory_lock(1)'; end$$", "?", ""},
+	{"do $$begin execute 'create te' || 'mp table t()'; end$$", "?", ""},
+	{"do $$begin execute 'create table a_' || b || '_c (d int)'; end$$", "", ""},
 	{"do $$begin execute a; end$$", "?", ""},
 	{"do $$begin execute 'reset x'; end$$", "s", "-x"},
 	{"do $$begin execute 'reset my' || '.x'; end$$", "?", ""},
