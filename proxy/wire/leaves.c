@@ -1,9 +1,10 @@
 /* proxy/wire/leaves.c - lexer.h's third part: what a text leaves behind.
  *
  * One walk for both questions, which bits and which names, so that they cannot
- * disagree. It reads statements by their first words. In the body of a DO that is not possible without all of PL/pgSQL: there every word that could
- * begin a statement is taken to do so, in the strings of the body too, since
- * EXECUTE 'SET ...' is usual. What cannot be read is LEAVES_UNKNOWN.
+ * disagree. It reads statements by their first words. In the body of a DO that is
+ * not possible without all of PL/pgSQL: there every word that could begin a
+ * statement is taken to do so, in the strings of the body too, since EXECUTE
+ * 'SET ...' is usual. What cannot be read is LEAVES_UNKNOWN.
  *
  * A text is the peer's: every look ahead is a few tokens, strings are read to a
  * fixed depth, so the work is linear in its length.
@@ -35,7 +36,8 @@ struct text {
 	bool start;  /* the next word begins a statement */
 };
 
-static void scan_text(struct leaves_out *s, const char *sql, size_t len, unsigned depth, bool whole);
+static void scan_text(struct leaves_out *s, const char *sql, size_t len, unsigned depth,
+		      bool whole);
 
 /* ---- words and calls ---- */
 
@@ -322,7 +324,8 @@ static bool is_ddl(struct lex l)
 	if (!lex_is(&t, "function") && !lex_is(&t, "procedure"))
 		return false;
 	t = lex_next(&l);
-	if ((t.kind != LEX_WORD && t.kind != LEX_QUOTED) || lex_is(&t, "using") || lex_is(&t, "into"))
+	if ((t.kind != LEX_WORD && t.kind != LEX_QUOTED) || lex_is(&t, "using") ||
+	    lex_is(&t, "into"))
 		return false;
 	t = lex_next(&l);
 	return is_punct(&t, '(') || is_punct(&t, '.');

@@ -133,7 +133,8 @@ static bool is_keyword(const struct lex_token *t, struct lex l, const char *word
 
 /* l: at the value, for which some names have a word of their own for "as it was";
  * without one it is SET NAMES or an error. */
-static void set_named(const struct leaves_text *x, struct lex l, const char *name, const char *as_it_was)
+static void set_named(const struct leaves_text *x, struct lex l, const char *name,
+		      const char *as_it_was)
 {
 	struct lex_token t;
 	bool cut = leaves_may_be_cut(x, l);

@@ -263,7 +263,8 @@ static const struct leaves_case other_cases[] = {
 	{"create view PG_TEMP.v as select 1", "t", ""},
 	{"select temp from t", "t", ""},
 	{"select \"temp\", \"temporary\", 'temp', 'pg_temp' from t", "", ""},
-	{"select pg_temp_, pg_temp_x, pg_temp_3x, xpg_temp, pg_tempo, temps, temporar from t", "", ""},
+	{"select pg_temp_, pg_temp_x, pg_temp_3x, xpg_temp, pg_tempo, temps, temporar from t",
+	 "", ""},
 	{"select \"pg_temp_\", \"pg_temp_x\" from t -- temp", "", ""},
 	{"select t.temperature, pg_typeof(1), template from t", "", ""},
 	/* cursors */
@@ -350,7 +351,8 @@ static const struct leaves_case other_cases[] = {
 
 static const struct leaves_case do_cases[] = {
 	{"do $$begin update pg_settings set setting = 1; end$$", "s?", "setting"},
-	{"do $$begin execute 'update pg_catalog.pg_settings set setting = 1'; end$$", "s?", "setting"},
+	{"do $$begin execute 'update pg_catalog.pg_settings set setting = 1'; end$$",
+	 "s?", "setting"},
 	{"do $$begin perform setting from pg_settings; end$$", "", ""},
 	{"do $$begin null; end$$", "", ""},
 	{"do language plpgsql $$begin null; end$$", "", ""},
@@ -403,7 +405,8 @@ static const struct leaves_case do_cases[] = {
 	{"do $$begin perform pg_advisory_lock(1); perform currval('a'); end$$", "kq", ""},
 	{"do $$begin perform dblink_connect('a'); end$$", "o", ""},
 	{"do $$begin update t set a = 1; end$$", "s", "a"},
-	{"do $$begin update t set (a, b) = (1, 2); alter table t alter a set not null; end$$", "", ""},
+	{"do $$begin update t set (a, b) = (1, 2); alter table t alter a set not null; end$$",
+	 "", ""},
 	{"do $$begin raise notice 'it''s 12a done'; end$$", "", ""},
 	{"do $$begin raise notice 'don''t set it'; end$$", "?", ""},
 	{"do $$begin perform '6ba7b810-9dad-11d1'; end$$", "", ""},
