@@ -169,6 +169,14 @@ bench:
 	@$(MAKE) all
 	@tests/bench/run.sh
 
+# The languages and their drivers are installed after the build.
+DRIVERS ?=
+drivers:
+	@tests/deps.sh
+	@$(MAKE) all
+	@tests/drivers/deps.sh
+	@PGWEIR=$(abspath $(BUILD)/pgweir) tests/drivers/run.py $(DRIVERS)
+
 install: all
 	install -D -m 755 $(BUILD)/pgweir $(DESTDIR)$(PREFIX)/bin/pgweir
 	for u in $(wildcard systemd/*.service systemd/*.socket); do \
@@ -195,9 +203,10 @@ help:
 	@echo 'make tsan         unit and worker tests under TSan'
 	@echo 'make demo         a three-node cluster, a killed primary, a table; DEMO_KEEP=1 keeps it'
 	@echo 'make bench        pgweir, pgbouncer and haproxy side by side'
+	@echo 'make drivers      real drivers of ten languages, directly and through pgweir; DRIVERS="pgx psql"'
 	@echo 'make install      DESTDIR= PREFIX=/usr'
 	@echo 'make clean'
 
 .PHONY: all objects deps unit unit-build fuzz fuzz-build fuzz-replay replay-build lint lint-scripts \
-	lint-gcc lint-clang lint-cppcheck integration integration-workers check asan tsan demo bench \
+	lint-gcc lint-clang lint-cppcheck integration integration-workers check asan tsan demo bench drivers \
 	install clean help

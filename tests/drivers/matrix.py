@@ -67,7 +67,7 @@ def py(key, *packages):
 def run(*argv, cwd=None, **env):
     """A step of a build; its output is in the exception when it fails."""
     subprocess.run(argv, cwd=cwd, env={**os.environ, **env}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                   stderr=subprocess.STDOUT, timeout=300, check=True)
+                   stderr=subprocess.STDOUT, timeout=600, check=True)
 
 
 def install(*parts):
@@ -105,6 +105,31 @@ def golang(key, package):
     return Driver(key, [OUT + '/go/' + key], ['golang-go', package], build, version=package)
 
 
+JAR = '/usr/share/java/postgresql.jar'
+
+
+def java(key, *parameters):
+    def build():
+        run('javac', '-cp', JAR, '-d', OUT + '/java', HERE + '/java/Drive.java')
+    return Driver(key, ['java', '-Xshare:auto', '-XX:TieredStopAtLevel=1', '-cp', JAR + ':' + OUT + '/java', 'Drive',
+                        *parameters], ['default-jdk-headless', 'libpostgresql-jdbc-java'], build,
+                  version='libpostgresql-jdbc-java')
+
+
+def build_cpp():
+    os.makedirs(OUT + '/cpp', exist_ok=True)
+    run('g++', '-std=c++17', '-O1', '-Wall', '-Wno-deprecated-declarations', '-o', OUT + '/cpp/drive',
+        HERE + '/cpp/drive.cc', '-lpqxx', '-lpq')
+
+
+def build_rust():
+    """Debian's crates and Debian's cargo, offline."""
+    src = install('rust')
+    run('/usr/bin/cargo', 'build', '--offline', '--quiet', '--manifest-path', src + '/Cargo.toml',
+        '--config', src + '/config.toml', CARGO_HOME=src + '/home', CARGO_TARGET_DIR=src, CARGO_PROFILE_DEV_DEBUG='0',
+        RUSTC='/usr/bin/rustc')
+
+
 DRIVERS = [
     py('psycopg2', 'python3-psycopg2'),
     py('psycopg', 'python3-psycopg', 'python3-psycopg-pool'),
@@ -125,6 +150,15 @@ DRIVERS = [
     node('drizzle'),
     golang('pgx', 'golang-github-jackc-pgx-v4-dev'),
     golang('libpq', 'golang-github-lib-pq-dev'),
+    java('pgjdbc'),
+    java('pgjdbc_threshold_1', 'prepareThreshold=1'),
+    java('pgjdbc_simple', 'preferQueryMode=simple'),
+    Driver('ruby_pg', ['ruby', HERE + '/ruby/drive.rb'], ['ruby', 'ruby-pg']),
+    Driver('dbd_pg', ['/usr/bin/perl', HERE + '/perl/drive.pl'], ['libdbd-pg-perl']),
+    Driver('libpqxx', [OUT + '/cpp/drive'], ['g++', 'libpqxx-dev', 'libpq-dev'], build_cpp, version='libpqxx-dev'),
+    Driver('tokio_postgres', [OUT + '/rust/debug/drive'], ['cargo', 'librust-tokio-postgres-dev', 'librust-tokio-dev'],
+           build_rust, version='librust-tokio-postgres-dev'),
+    Driver('php_pdo', ['php', HERE + '/php/drive.php'], ['php-cli', 'php-pgsql']),
 ]
 
 

@@ -1,7 +1,13 @@
-"""The drivers that people use, in transaction pooling: psycopg2, psycopg 3 and
-asyncpg."""
+"""The drivers that people use, in transaction pooling: the Python programs of
+the matrix (docs/drivers.md), and what is asked of psycopg2, psycopg 3 and
+asyncpg beyond that.
+
+SPDX-License-Identifier: ISC
+"""
 import asyncio
 import io
+import os
+import sys
 import threading
 
 import asyncpg
@@ -11,13 +17,29 @@ import psycopg2.errors
 import psycopg2.extras
 import pytest
 
-from conftest import SLOW, db, ini, run_threads, until
+from conftest import ROOT, SLOW, db, ini, run_threads, until
+
+sys.path.insert(0, os.path.join(ROOT, 'tests', 'drivers'))
+import matrix  # noqa: E402  pylint: disable=wrong-import-position
 
 
 @pytest.fixture(params=[1, 2])
 def w(request, weir, pg):
     pg.sql('TRUNCATE t')
     return weir(ini({'app': db(pg)}, default_pool_size=2, workers=request.param))
+
+
+# ---- the matrix --------------------------------------------------------------------------------
+
+@pytest.mark.parametrize('driver', [d for d in matrix.DRIVERS if d.python], ids=lambda d: d.key)
+def test_matrix(weir, pg, driver):
+    """What a driver sees through pgweir is what PostgreSQL shows it."""
+    assert not driver.absent()
+    ref = matrix.direct(driver, pg.port, timeout=60 * SLOW)
+    assert not ref.trouble()
+    w = weir(ini({'app': db(pg)}, default_pool_size=matrix.POOL, workers=2))
+    for got in matrix.proxied(driver, w.port, timeout=60 * SLOW):
+        assert not matrix.compare(ref, got)
 
 
 # ---- psycopg2 ------------------------------------------------------------------------------
