@@ -13,7 +13,13 @@ sessions of PostgreSQL too:
     A   the process id in front
     T   object ids of tables and types made by users (16384 and up) are numbered
     t   in the order of their appearance in the connection
+    E   the source's line and function in 25P02: a statement that is not on its
+        server yet is parsed there, and it is the Parse that tells of the abort
     D, E, N   the script's own rules (norm=), each a regular expression
+
+and for one choice: where a table has changed under a prepared statement (or
+the names in it mean another one by now), the old session's answer is right,
+and that of a session that has just parsed it (anew() below).
 
 A place to play at is a Lane: a port, a database of its own, and neighbours.
 
@@ -48,6 +54,7 @@ class Step:
 
     def __init__(self, kind, conn='a', data=b'', wait=0):
         self.kind, self.conn, self.data, self.wait = kind, conn, data, wait
+        self.first, self.fate = b'', None
 
 
 def asked(data):
@@ -110,12 +117,29 @@ def bye(conn='a'):
     return Step('bye', conn)
 
 
+def anew(sql, *steps, name='s1'):
+    """Steps with a statement that PostgreSQL may hold against the client, and a
+    pooler need not, as it parses it anew. They share one fate: all are
+    answered as without, or all as with a Close and Parse in front of each."""
+    fate, out = object(), []
+    for s in steps:
+        t = Step(s.kind, s.conn, s.data, s.wait)
+        t.fate = fate
+        if s.data[:1] in (b'B', b'D'):
+            t.first = close('S', name) + parse(sql, name)
+        out.append(t)
+    return out
+
+
 class Script:
     def __init__(self, name, *steps, startup=None, others=None, setup=None, norm=(), needs=1, settle=False):
         """startup: parameters of connection 'a', None in others' values: no
         login. setup: SQL that is run in a fresh schema. needs: the servers it
         holds at once. settle: waits for the advisory locks of its last run."""
-        self.name, self.steps = name, steps
+        self.name, self.steps = name, []
+        for s in steps:
+            self.steps += s if isinstance(s, list) else [s]
+        self.choice = any(s.fate for s in self.steps)
         self.startup = {'a': startup if startup is not None else {}, **(others or {})}
         self.setup, self.needs, self.settle = setup, needs, settle
         self.norm = [(re.compile(a), b) for a, b in norm]
@@ -137,17 +161,39 @@ class Late(Exception):
     """Nothing came in time."""
 
 
+class Transcript(list):
+    """What came, and where the steps began: [(index, fate)]."""
+
+    def __init__(self, *messages):
+        super().__init__(*messages)
+        self.marks = []
+
+    def parts(self, like):
+        """Cut where the steps of one fate end, as many parts as in like."""
+        if len(self.marks) != len(like.marks):
+            return [(None, 0, len(self))]
+        out = []
+        for (at, fate), nxt in zip(self.marks, [m[0] for m in self.marks[1:]] + [len(self)]):
+            if out and (fate is out[-1][0]):
+                out[-1] = (fate, out[-1][1], nxt)
+            else:
+                out.append((fate, at, nxt))
+        return out
+
+
 class Line:
     """A connection that keeps what it reads, and reads while it writes (a
     pipeline may be longer than all the buffers on its way)."""
 
     def __init__(self, port):
+        # what a test does to (number, message) to see the harness complain
+        self.spoil = None
         self.sock = socket.create_connection(('127.0.0.1', port), timeout=PATIENCE)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock.setblocking(False)
         self.poll = select.poll()
         self.poll.register(self.sock, select.POLLIN)
-        self.buf, self.at, self.got, self.key, self.dead = bytearray(), 0, [], None, False
+        self.buf, self.at, self.got, self.key, self.dead = bytearray(), 0, Transcript(), None, False
 
     def fill(self, seconds):
         if not self.poll.poll(max(0, seconds) * 1000):
@@ -191,6 +237,8 @@ class Line:
     def message(self, end):
         head = self.take(5, end)
         m = (head[:1].decode('latin1'), self.take(struct.unpack('!i', head[1:])[0] - 4, end))
+        if self.spoil:
+            m = self.spoil(len(self.got), m)
         if m[0] == 'K':
             self.key = struct.unpack('!ii', m[1])
         self.got.append(m)
@@ -341,7 +389,7 @@ class Lane:
         self.admin = wire.Conn(pg_port, database=database, timeout=PATIENCE * 2)
         self.admin.sql("SET client_min_messages = error; SET lock_timeout = '%ds'" % PATIENCE)
         self.neighbours = [Neighbour(self, 'n1', False), Neighbour(self, 'n2', pool > 2)]
-        self.ping, self.last = ping, None
+        self.ping, self.last, self.suspect = ping, None, False
 
     def startup(self, params, proto=wire.PROTO_3_0):
         p = {'user': 'app', 'database': self.asks, **params}
@@ -365,10 +413,12 @@ class Lane:
             if time.monotonic() > end:
                 raise AssertionError('never true: ' + sql)
 
-    def play(self, script, cut=False, noisy=False, seed=SEED):
-        """The transcripts by connection."""
+    def play(self, script, cut=False, noisy=False, afresh=False, spoil=None):
+        """The transcripts by connection. afresh: parse again where anew() says
+        so. spoil: see Line.spoil."""
         self.prepare(script)
-        run = Run(self, script, random.Random('%d/%s/%s/%s' % (seed, self.name, script.name, (cut, noisy))), cut)
+        run = Run(self, script, random.Random('%d/%s/%s/%s' % (SEED, self.name, script.name, (cut, noisy))), cut)
+        run.afresh, run.spoil = afresh, spoil
         neighbours = [n for n in self.neighbours if noisy and not (n.holds and script.needs + 2 > self.pool)]
         try:
             for step in script.steps:
@@ -402,10 +452,13 @@ class Run:
     def __init__(self, lane, script, rng, cut):
         self.lane, self.script, self.rng, self.cut = lane, script, rng, cut
         self.lines, self.complaints, self.stuck = {}, [], False
+        self.afresh, self.spoil = False, None
 
     def line(self, name):
         if name not in self.lines:
             line = self.lines[name] = Line(self.lane.port)
+            line.spoil = self.spoil
+            line.got.marks.append((0, None))
             params = self.script.startup.get(name, {})
             if params != RAW:
                 self.write(line, self.lane.startup(params))
@@ -436,6 +489,8 @@ class Run:
         line = self.line(step.conn)
         if line.dead:
             return
+        start = len(line.got)
+        line.got.marks.append((start, step.fate))
         if step.kind == 'cancel':
             wire.cancel(self.lane.port, (line.key[0], line.key[1] ^ step.data))
         elif step.kind == 'bye':
@@ -450,9 +505,13 @@ class Run:
             data = step.data
             if step.kind == 'hello':
                 data = self.lane.startup(data[1], data[0])
-            self.write(line, data)
+            first = step.first if self.afresh else b''
+            self.write(line, first + data)
             if step.wait:
                 line.wait(step.wait)
+            for letter in '31' if first else '':
+                if line.got[start:] and line.got[start][0] == letter:
+                    del line.got[start]
         # one that hangs has hung enough
         self.stuck = bool(line.got) and line.got[-1][0] == 'nothing more'
 
@@ -471,7 +530,7 @@ class Run:
     def result(self):
         out = {name: line.got for name, line in self.lines.items()}
         if self.complaints:
-            out['neighbours'] = [('complaint', c.encode()) for c in self.complaints]
+            out['neighbours'] = Transcript(('complaint', c.encode()) for c in self.complaints)
         return out
 
 
@@ -518,6 +577,8 @@ def normal(messages, rules):
             out.append((letter, fields, len(body)))
         elif letter == 't':
             out.append((letter, [rank(o) for o in struct.unpack('!%di' % (len(body) // 4), body[2:])], body[:2]))
+        elif letter == 'E' and b'\0C25P02\0' in body:
+            out.append((letter, re.sub(rb'\0L\d+\0R\w+\0', b'\0', ruled(body))))
         elif rules and letter == 'D':
             out.append((letter, [c if c is None else ruled(c) for c in columns(body)]))
         elif rules and letter in 'EN':
@@ -527,12 +588,23 @@ def normal(messages, rules):
     return out
 
 
-def difference(script, want, got):
-    """None, or (connection, index) of the first message that is not the same."""
-    for name in sorted(set(want) | set(got)):
-        a, b = (normal(t.get(name, []), script.norm) for t in (want, got))
-        if a != b:
-            return name, next(i for i, (m, n) in enumerate(itertools.zip_longest(a, b)) if m != n)
+def difference(script, want, got, other=None):
+    """None, or (connection, index) of the first message that is not the same as
+    in want, nor, where there is a choice, in other."""
+    # a complaint says why the script was not played to its end
+    for name in sorted(set(want) | set(got), key=lambda n: (n != 'neighbours', n)):
+        ta, tb, tc = (t.get(name) or Transcript() for t in (want, got, other or {}))
+        a, b = normal(ta, script.norm), normal(tb, script.norm)
+        if a == b:
+            continue
+        c = normal(tc, script.norm)
+        parts = [t.parts(ta) for t in (ta, tb, tc)]
+        if not len(parts[0]) == len(parts[1]) == len(parts[2]):
+            parts = [[(None, 0, len(t))] for t in (a, b, c)]
+        for (fate, *pa), (_, *pb), (_, *pc) in zip(*parts):
+            m, n = a[slice(*pa)], b[slice(*pb)]
+            if m != n and not (fate and n == c[slice(*pc)]):
+                return name, pb[0] + next(i for i, (v, w) in enumerate(itertools.zip_longest(m, n)) if v != w)
     return None
 
 

@@ -4,7 +4,7 @@ SPDX-License-Identifier: ISC
 """
 import struct
 
-from diff import Script, elsewhere, q, say, x
+from diff import Script, anew, elsewhere, q, say, x
 from wire import (bind, close, cstr, describe, execute, extended, flush, function_call, msg, parse,
                   query, sync)
 
@@ -290,26 +290,29 @@ CHANGES = {
     'an index': 'CREATE INDEX ON app.ch (i)',
     'nothing': 'ANALYZE app.ch',
 }
+SEL = 'SELECT * FROM ch'
 for name, ddl in CHANGES.items():
     SCRIPTS += [
-        Script('changed by others, %s' % name, x(P('SELECT * FROM ch', 's1'), describe('S', 's1')), RUN, elsewhere(ddl), RUN, RUN,
-               x(describe('S', 's1')), x(close('S', 's1')), x(P('SELECT * FROM ch', 's1')), RUN, setup=CH),
-        Script('changed by others in a block, %s' % name, x(P('SELECT * FROM ch', 's1')), RUN, elsewhere(ddl), q('BEGIN'), RUN, RUN,
-               q('ROLLBACK'), RUN, setup=CH),
-        Script('changed by itself, %s' % name, x(P('SELECT * FROM ch', 's1')), RUN, q(ddl), RUN, x(RUN.data[:-5], RUN.data[:-5]),
+        Script('changed by others, %s' % name, x(P(SEL, 's1'), describe('S', 's1')), RUN, elsewhere(ddl), anew(SEL, RUN), anew(SEL, RUN),
+               anew(SEL, x(describe('S', 's1'))), x(close('S', 's1')), x(P(SEL, 's1')), RUN, setup=CH),
+        Script('changed by others in a block, %s' % name, x(P(SEL, 's1')), RUN, elsewhere(ddl), q('BEGIN'), anew(SEL, RUN, RUN, q('ROLLBACK')),
+               anew(SEL, RUN), setup=CH),
+        Script('changed by itself, %s' % name, x(P(SEL, 's1')), RUN, q(ddl), anew(SEL, RUN), anew(SEL, x(RUN.data[:-5], RUN.data[:-5])),
                q('SELECT 1'), setup=CH),
+        Script('changed by itself in a block, %s' % name, x(P(SEL, 's1')), q('BEGIN'), RUN, q(ddl), RUN, RUN, q('ROLLBACK'), RUN, setup=CH),
     ]
+INS = 'INSERT INTO ch VALUES ($1, $2) RETURNING *'
 SCRIPTS += [
-    Script('changed, unnamed', x(P('SELECT * FROM ch')), x(bind(), execute()), elsewhere(CHANGES['a column more']), x(bind(), execute()),
-           x(bind(), describe(), execute()), setup=CH),
+    Script('changed, unnamed', x(P(SEL)), x(bind(), execute()), elsewhere(CHANGES['a column more']),
+           anew(SEL, x(bind(), execute()), name=''), anew(SEL, x(bind(), describe(), execute()), name=''), setup=CH),
     Script('changed, prepared with SQL', q('PREPARE s1 AS SELECT * FROM ch', 'EXECUTE s1'), elsewhere(CHANGES['a column more']), q('EXECUTE s1'),
            q('DEALLOCATE s1'), setup=CH),
-    Script('changed, an insert', x(P('INSERT INTO ch VALUES ($1, $2) RETURNING *', 's1')), x(bind([1, 'a'], 's1'), execute()),
-           elsewhere(CHANGES['a column more']), x(bind([2, 'b'], 's1'), execute()), q('TABLE ch'), setup=CH),
-    Script('changed, second in a batch', x(P('SELECT * FROM ch', 's1')), RUN, elsewhere(CHANGES['a type']),
-           x(extended("INSERT INTO ch VALUES (2, 'y')"), bind([], 's1'), execute()), q('TABLE ch'), setup=CH),
+    Script('changed, an insert', x(P(INS, 's1')), x(bind([1, 'a'], 's1'), execute()), elsewhere(CHANGES['a column more']),
+           anew(INS, x(bind([2, 'b'], 's1'), execute()), q('TABLE ch')), setup=CH),
+    Script('changed, second in a batch', x(P(SEL, 's1')), RUN, elsewhere(CHANGES['a type']),
+           x(extended("INSERT INTO ch VALUES (2, 'y')"), P(SEL, 's2'), bind([], 's2'), execute()), q('TABLE ch'), setup=CH),
     Script('changed by a search path', x(P('SELECT * FROM ten', 's1')), RUN, q('CREATE TABLE ten (other text)', "INSERT INTO ten VALUES ('mine')"),
-           RUN, setup=''),
+           anew('SELECT * FROM ten', RUN), setup=''),
 ]
 
 # ---- function calls --------------------------------------------------------------------------------
