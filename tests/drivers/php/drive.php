@@ -61,13 +61,27 @@ $features = [
         $db->exec("CREATE TABLE crud_$run (id serial PRIMARY KEY, a text)");
         $seen = [];
         foreach (['x', null, 'Grüße 🐘'] as $a) {
+            $db->beginTransaction();
             ask($db, "INSERT INTO crud_$run (a) VALUES (:a)", ['a' => $a]);
             $seen[] = $db->lastInsertId();
+            $db->commit();
         }
         $seen[] = one($db, "UPDATE crud_$run SET a = upper(a) WHERE id <> ?", [2]);
         $seen[] = $db->exec("DELETE FROM crud_$run WHERE a = 'X'");
         $seen[] = ask($db, "SELECT * FROM crud_$run ORDER BY id");
         $db->exec("DROP TABLE crud_$run");
+        return canon($seen);
+    },
+    // lastInsertId() asks lastval(): outside a transaction that is another server's
+    'lastval' => function () use ($run) {
+        $db = db();
+        $db->exec("CREATE TABLE lastval_$run (id serial, a int)");
+        $seen = [];
+        foreach (range(1, 5) as $a) {
+            $db->exec("INSERT INTO lastval_$run (a) VALUES ($a)");
+            $seen[] = code(function () use ($db, &$seen) { $seen[] = $db->lastInsertId(); });
+        }
+        $db->exec("DROP TABLE lastval_$run");
         return canon($seen);
     },
     'types' => function () {
