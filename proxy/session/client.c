@@ -240,7 +240,8 @@ static bool overdue(const struct client *c)
 	const struct server *s = server_for(c);
 
 	return s && c->state == CL_LINKED && c->at_start && !c->dressing && !c->body_left &&
-	       owed_nothing(&s->owed) && s->tx == 'I' && c->pool_mode != POOL_SESSION;
+	       !c->residue.pinned && !c->residue.asking && owed_nothing(&s->owed) &&
+	       s->tx == 'I' && c->pool_mode != POOL_SESSION;
 }
 
 static void database_gone(struct client *c)
