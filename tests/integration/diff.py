@@ -299,7 +299,7 @@ def noises(who, n):
         ('lock', query("BEGIN; SELECT pg_advisory_xact_lock(900, %d), '%s'; COMMIT" % (n % 7, t)), ['']),
         ('copy', query('COPY (SELECT 1) TO STDOUT') + query("SELECT '%s'" % t), [t]),
         ('listen', query('BEGIN; LISTEN neighbour; ROLLBACK'), []),
-        ('sleep', query("SELECT '%s' FROM pg_sleep(0.001)" % t), [t]),
+        ('work', query("SELECT '%s', count(*) FROM generate_series(1, 3000)" % t), [t]),
     ]
 
 

@@ -6,7 +6,7 @@ import struct
 
 from diff import Script, elsewhere, q, say, x
 from wire import (bind, copy_data, copy_done, copy_fail, describe, execute, extended, flush, msg, parse,
-                  query, sync, terminate)
+                  query, sync)
 
 TABLE = 'CREATE TABLE app.c (i int PRIMARY KEY, s text); '
 IN = query('COPY c FROM STDIN')
@@ -125,7 +125,6 @@ SCRIPTS += [
     Script('copy in: a trigger that fails', q("CREATE FUNCTION t() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE EXCEPTION 'no %', NEW.i; END$$",
                                               'CREATE TRIGGER t BEFORE INSERT ON c FOR EACH ROW EXECUTE FUNCTION t()'),
            say(IN, wait='G'), say(copy_data('1\ta\n2\tb\n'), copy_done(), wait=1), AFTER, setup=TABLE),
-    Script('copy in: terminated', say(IN, wait='G'), say(copy_data('1\ta\n'), terminate(), wait='eof'), setup=TABLE),
     Script('copy in: a prepared one, twice', x(parse('COPY c FROM STDIN', 's1'), describe('S', 's1')),
            *[say(bind([], 's1'), execute(), copy_data('%d\ta\n' % i), copy_done(), sync(), wait=1) for i in (1, 2)], AFTER, setup=TABLE),
     Script('copy in: more behind it in a batch', say(extended("INSERT INTO c VALUES (9)"), XIN, copy_data('1\ta\n'), copy_done(), extended('TABLE c'), sync()),

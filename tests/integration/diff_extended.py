@@ -237,8 +237,6 @@ SCRIPTS += [
            q('EXPLAIN (COSTS off) EXECUTE s1(4)')),
     Script('prepared with SQL, bound', q('PREPARE s1 (int) AS SELECT $1 + 1'), x(describe('S', 's1'), bind([4], 's1'), execute()),
            x(P('SELECT 1', 's1')), x(close('S', 's1')), q('EXECUTE s1(1)')),
-    Script('pg_prepared_statements', x(P('SELECT 1', 's1')), q('SELECT name, statement, parameter_types, from_sql FROM '
-                                                                'pg_prepared_statements ORDER BY 1')),
     Script('generic plans', x(P('SELECT s FROM ten WHERE i = $1', 's1')), *[x(bind([i], 's1'), execute()) for i in range(1, 9)]),
     Script('many names over units', *[x(P("SELECT '%s'" % n, n)) for n in 'abcdefghij'], *[x(bind([], n), execute()) for n in 'jihgfedcba']),
     Script('more statements than are kept', *[x(*[P("SELECT %d" % (100 * k + i), 'k%d' % (100 * k + i)) for i in range(100)])

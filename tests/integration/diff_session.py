@@ -219,7 +219,5 @@ add('two: sequence values in a block', q('BEGIN', "SELECT nextval('app.sq')", "S
 add('two: a snapshot handed over', q('BEGIN ISOLATION LEVEL REPEATABLE READ', 'SELECT pg_export_snapshot() IS NOT NULL'), q('BEGIN ISOLATION LEVEL REPEATABLE READ',
                                                                                                                           "SET TRANSACTION SNAPSHOT 'nonsense'", 'ROLLBACK',
                                                                                                                           conn='b'), q('COMMIT'), needs=2)
-add('two: ended by another', q('BEGIN', 'SELECT 1'), elsewhere("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
-                                                              "AND state = 'idle in transaction'"), wait('eof'))
 add('large object in a block', q('BEGIN', "SELECT lo_from_bytea(4711, 'abcdef')", 'SELECT lo_open(4711, 262144)', 'SELECT loread(0, 3)', 'SELECT lo_lseek(0, 1, 0)',
                                  'SELECT loread(0, 9)', 'SELECT lo_unlink(4711)', 'SELECT lo_close(0)', 'COMMIT'))

@@ -179,5 +179,6 @@ SCRIPTS += [
     Script('rows: then an error', q('SELECT 1 / (5000 - i) FROM generate_series(1, 6000) i'), q('SELECT 1')),
     Script('rows: no columns', q('SELECT FROM generate_series(1, 5)')),
     Script('terminate inside a block', q('BEGIN', 'SELECT 1')),
+    Script('terminate behind an insert', say(query("INSERT INTO b VALUES (1)"), b'X\0\0\0\4', wait='eof'), q('TABLE b', conn='b'), setup=TABLE),
     Script('terminate behind a query', say(query('SELECT 1'), query('SELECT 2'), b'X\0\0\0\4', wait='eof')),
 ]

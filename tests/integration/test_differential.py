@@ -95,7 +95,7 @@ class Field:
                 name = '%s%s%s' % (lane.name, ' cut' if cut else '', ' neighbours' if noisy else '')
                 try:
                     seen = lane.play(script, cut, noisy)
-                except (OSError, wire.Closed) as e:
+                except (OSError, wire.Closed, wire.PgError) as e:
                     seen = {'pgweir': diff.Transcript([('ended', repr(e).encode())])}
                 out.append((name, seen, lane.last))
                 if any(t and t[-1][0] in ('nothing more', 'ended', 'complaint') for t in seen.values()):
@@ -117,6 +117,7 @@ class Field:
                     lane.weir.ended = True
                     lane.weir.term()
                     lane.weir.term()
+                    lane.weir.wait()
                 self.lanes[i] = lane.again()
         jobs = [self.threads.submit(self.variants, lane, script) for lane in self.lanes]
         want = self.threads.submit(self.reference, script).result()
