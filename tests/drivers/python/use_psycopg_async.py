@@ -186,4 +186,4 @@ async def f_pool():
 
 
 if __name__ == '__main__':
-    features.main('psycopg ' + psycopg.__version__, globals())
+    features.main('psycopg %s, async' % psycopg.__version__, globals())
