@@ -27,12 +27,22 @@ static void db_put(struct hubs *h, struct hub_db *d)
 	free(d);
 }
 
+static void welcome_clear(struct hub_welcome *w)
+{
+	free(w->key);
+	free(w->p);
+	*w = (struct hub_welcome){ 0 };
+}
+
 static void hub_free(struct hub *hub)
 {
+	unsigned i;
+
 	free(hub->db);
 	free(hub->user);
 	free(hub->side);
-	free(hub->welcome);
+	for (i = 0; i < HUB_WELCOMES; i++)
+		welcome_clear(&hub->welcome[i]);
 	free(hub);
 }
 
@@ -138,29 +148,64 @@ void hubs_put(struct hubs *h, struct hub *hub)
 	pthread_mutex_unlock(&h->lock);
 }
 
-int hub_welcome_set(struct hubs *h, struct hub *hub, const uint8_t *p, size_t n)
+static struct hub_welcome *welcome_find(struct hub *hub, const uint8_t *key, size_t n)
 {
-	uint8_t *copy = malloc(n ? n : 1);
+	unsigned i;
 
-	if (!copy)
+	if (!n)
+		return &hub->welcome[0];
+	for (i = 1; i < HUB_WELCOMES; i++) {
+		struct hub_welcome *w = &hub->welcome[i];
+
+		if (w->key_len == n && memcmp(w->key, key, n) == 0)
+			return w;
+	}
+	return NULL;
+}
+
+static uint8_t *copy_of(const void *p, size_t n)
+{
+	uint8_t *q = malloc(n ? n : 1);
+
+	if (q && n)
+		memcpy(q, p, n);
+	return q;
+}
+
+int hub_welcome_set(struct hubs *h, struct hub *hub, const uint8_t *key, size_t key_len,
+		    const uint8_t *p, size_t n)
+{
+	struct hub_welcome fresh = { copy_of(key, key_len), copy_of(p, n), key_len, n }, *w;
+	unsigned i;
+
+	if (!fresh.key || !fresh.p) {
+		welcome_clear(&fresh);
 		return -1;
-	memcpy(copy, p, n);
+	}
 	pthread_mutex_lock(&h->lock);
-	free(hub->welcome);
-	hub->welcome = copy;
-	hub->welcome_len = n;
+	w = welcome_find(hub, key, key_len);
+	if (!w)
+		w = &hub->welcome[1 + hub->welcome_next++ % (HUB_WELCOMES - 1)];
+	for (i = 1; !key_len && (w->len != n || memcmp(w->p, p, n) != 0) && i < HUB_WELCOMES; i++)
+		welcome_clear(&hub->welcome[i]);
+	welcome_clear(w);
+	*w = fresh;
 	pthread_mutex_unlock(&h->lock);
 	return 0;
 }
 
-long hub_welcome_copy(struct hubs *h, struct hub *hub, uint8_t *out, size_t cap)
+long hub_welcome_copy(struct hubs *h, struct hub *hub, const uint8_t *key, size_t key_len,
+		      uint8_t *out, size_t cap)
 {
-	long n;
+	const struct hub_welcome *w;
+	long n = 0;
 
 	pthread_mutex_lock(&h->lock);
-	n = hub->welcome_len > cap ? -1 : (long)hub->welcome_len;
+	w = welcome_find(hub, key, key_len);
+	if (w)
+		n = w->len > cap ? -1 : (long)w->len;
 	if (n > 0)
-		memcpy(out, hub->welcome, (size_t)n);
+		memcpy(out, w->p, (size_t)n);
 	pthread_mutex_unlock(&h->lock);
 	return n;
 }

@@ -39,6 +39,13 @@ struct hub_side {
 	_Atomic int clients, waiting;
 };
 
+/* What a login tells a client with these wishes: ParameterStatus messages. */
+struct hub_welcome {
+	uint8_t *key, *p;
+	size_t key_len, len;
+};
+#define HUB_WELCOMES 32u
+
 struct hub {
 	char *db, *user;
 	struct hub_db *in;
@@ -50,8 +57,8 @@ struct hub {
 	struct hub_side *side;         /* worker_n of them */
 	unsigned refs;
 	struct hub *next;
-	uint8_t *welcome;              /* what a login tells: ParameterStatus messages */
-	size_t welcome_len;
+	struct hub_welcome welcome[HUB_WELCOMES]; /* [0]: of a client without wishes */
+	unsigned welcome_next;         /* the one to go when all are taken */
 };
 
 struct hubs {
@@ -70,12 +77,14 @@ struct hub *hubs_get(struct hubs *h, const char *db, const char *user, int pool_
 		     int max_db_connections);
 void hubs_put(struct hubs *h, struct hub *hub);
 
-/* What a client of this pool is told at login: set after each server login,
- * copied out at each client login. Copying gives the length, 0 when there is
+/* What a client of this pool is told at login, by its wishes (an opaque key; none,
+ * NULL and 0, after each server login). When what a client without wishes is told
+ * changes, the others are forgotten. Copying gives the length, 0 when there is
  * none yet, -1 when cap is too small. */
-MUST_CHECK int hub_welcome_set(struct hubs *h, struct hub *hub, const uint8_t *p, size_t n);
-long hub_welcome_copy(struct hubs *h, struct hub *hub, uint8_t *out, size_t cap);
-
+MUST_CHECK int hub_welcome_set(struct hubs *h, struct hub *hub, const uint8_t *key, size_t key_len,
+			       const uint8_t *p, size_t n);
+long hub_welcome_copy(struct hubs *h, struct hub *hub, const uint8_t *key, size_t key_len,
+		      uint8_t *out, size_t cap);
 /* Calls fn for each hub under the lock: for SHOW and for reloads. */
 void hubs_each(struct hubs *h, void (*fn)(void *arg, struct hub *hub), void *arg);
 

@@ -21,7 +21,9 @@
 #include "session/server.h"
 #include "session/startup.h"
 #include "session/step.h"
+#include "session/settings.h"
 #include "session/unit.h"
+#include "session/welcome.h"
 #include "wire/wire.h"
 
 /* Servers that may be lost in a row over a client's settings. */
@@ -99,6 +101,7 @@ static bool send_again(struct client *c)
 
 static void lost(struct client *c, struct server *s, const struct down_why *w);
 static void say_goodbye(struct client *c);
+static void run_linked(struct client *c);
 
 static void on_deadline(struct deadline *d)
 {
@@ -158,28 +161,58 @@ static void set_idle(struct client *c, char tx)
 			     c->h->w.now_us + (uint64_t)t);
 }
 
+/* It is logged in: the server has its settings, or it has none. */
+static void welcome(struct client *c, struct server *s)
+{
+	bool told = welcome_by(c, s);
+
+	c->dressed_only = false;
+	pool_part(&s->ps);
+	link_put(s);
+	if (!told) {
+		client_end(c, "XX000", "the server reported no parameters", NULL, NULL, "no welcome");
+		return;
+	}
+	deadline_clear(&c->dl);
+	client_step(c, CE_WELCOMED);
+	set_idle(c, 'I');
+	if (c->h->draining)
+		say_goodbye(c);
+	else
+		client_run(c, false);
+}
+
+/* A server for a login: it is given the settings of the startup packet, and says
+ * what they are called, or refuses them. */
+static void try_on(struct client *c, struct server *s)
+{
+	struct down_why w = { .why = "server connection lost" };
+	uint8_t b[4096], *big = NULL;
+	struct wire_put p = wire_put_to(b, sizeof(b));
+	size_t big_len = 0;
+	bool await;
+
+	if (params_same(&c->params, &s->params)) {
+		welcome(c, s);
+		return;
+	}
+	c->dressing = true;
+	if (settings_put(c, s, &p, &big, &big_len, &await))
+		client_end(c, "53200", "out of memory", NULL, NULL, "out of memory");
+	else if (stream_send(&s->s, big ? big : b, big ? big_len : p.len) == IO_FAIL)
+		lost(c, s, &w);
+	free(big);
+}
+
 /* A client that was waiting has a server. */
 static void run_linked(struct client *c)
 {
 	struct server *s = server_for(c);
 
-	if (c->state == CL_WELCOME) {
-		pool_part(&s->ps);
-		link_put(s);
-		if (!startup_welcome(c)) {
-			client_end(c, "XX000", "the server reported no parameters", NULL, NULL,
-				   "no welcome");
-			return;
-		}
-		client_step(c, CE_WELCOMED);
-		set_idle(c, 'I');
-		if (c->h->draining)
-			say_goodbye(c);
-		else
-			client_run(c, false);
-		return;
-	}
-	client_run(c, false);
+	if (c->state == CL_WELCOME)
+		try_on(c, s);
+	else
+		client_run(c, false);
 }
 
 void clients_run_ready(struct hall *h)
@@ -196,11 +229,32 @@ void clients_run_ready(struct hall *h)
 		client_run(LIST_ENTRY(l, struct client, ready), false);
 }
 
+/* Lost while a client was logging in: another one, but not for ever. */
+static void welcome_lost(struct client *c, struct server *s, const struct down_why *w)
+{
+	struct shard *sh = s->shard;
+
+	c->dressing = false;
+	pool_part(&s->ps);
+	server_close(s, w->why, false);
+	link_dial(sh);
+	if (++c->dress_fails >= DRESS_TRIES)
+		client_end(c, "08006", "servers end the connection when given this session's settings",
+			   w->why, NULL, "settings end the server");
+	else if (link_need(c))
+		run_linked(c);
+}
+
 static void lost(struct client *c, struct server *s, const struct down_why *w)
 {
 	struct shard *sh = s->shard;
 
 	bool bound = c->pool_mode == POOL_SESSION || residue_holds(c);
+
+	if (c->state == CL_WELCOME) {
+		welcome_lost(c, s, w);
+		return;
+	}
 
 	STAT_INC(&c->h->stats, server_lost);
 	c->dress_fails = (uint8_t)(c->dressing ? c->dress_fails + 1 : 0);
@@ -302,8 +356,8 @@ static void log_in(struct client *c)
 	STAT_INC(&h->stats, client_logins);
 	if (c->state == CL_CONSOLE) {
 		deadline_clear(&c->dl);
-		startup_console_welcome(c);
-	} else if (startup_welcome(c)) {
+		welcome_console(c);
+	} else if (welcome_known(c)) {
 		deadline_clear(&c->dl);
 		client_step(c, CE_WELCOMED);
 		set_idle(c, 'I');
@@ -539,8 +593,10 @@ static void settings_refused(struct client *c, struct server *s)
 	s->close_needed = true;
 	(void)snprintf(code, sizeof(code), "%s", s->sync_error);
 	(void)snprintf(text, sizeof(text), "%s", s->sync_message);
-	client_end(c, code, text, "A setting of this session was refused by the server.", NULL,
-		   "setting refused");
+	client_end(c, code, text,
+		   c->state == CL_WELCOME ? NULL :
+					    "A setting of this session was refused by the server.",
+		   NULL, "setting refused");
 }
 
 static void say_goodbye(struct client *c)
@@ -613,6 +669,10 @@ static void begin_refused(struct client *c, struct server *s)
 /* The server is free: the transaction is over. */
 static void tx_done(struct client *c, struct server *s)
 {
+	if (c->state == CL_WELCOME) {
+		welcome(c, s);
+		return;
+	}
 	if (c->dressed_only) {
 		c->dressed_only = false;
 		client_run(c, false);

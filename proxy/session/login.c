@@ -247,7 +247,7 @@ static void done(struct server *s)
 	s->expires_us = life ? h->w.now_us + (uint64_t)life : UINT64_MAX;
 	if (life >= 10)
 		s->expires_us -= worker_random(&h->w) % ((uint64_t)life / 10);
-	if (hub_welcome_set(&h->sh->hubs, s->shard->pool.hub, s->login->welcome,
+	if (hub_welcome_set(&h->sh->hubs, s->shard->pool.hub, NULL, 0, s->login->welcome,
 			    s->login->welcome_len))
 		LOG(&s->log, LOG_LEVEL_WARN, "out_of_memory", NULL);
 	server_login_end(s);

@@ -14,6 +14,7 @@
 #include "session/residue.h"
 #include "session/retry.h"
 #include "session/server.h"
+#include "session/settings.h"
 #include "session/step.h"
 #include "session/unit.h"
 #include "wire/wire.h"
@@ -416,6 +417,8 @@ static void got_ours(struct down *d, enum ours ours)
 	switch (ours) {
 	case OURS_SETTINGS:
 		c->dressing = false;
+		if (settings_done(c, d->s))
+			d->s->close_needed = true;
 		c->dress_fails = 0;
 		c->dressed_only = c->at_start;
 		break;

@@ -24,6 +24,37 @@ static bool scs_off(const struct server *s)
 	return v && strcasecmp(v, "off") == 0;
 }
 
+/* What the server does not report is taken to be as it is told to be. */
+static int note(struct server *s, const struct params *want)
+{
+	uint32_t i;
+
+	for (i = s->params.n; i-- > 0;)
+		if (!params_get(&s->base, s->params.v[i].name))
+			params_unset(&s->params, s->params.v[i].name);
+	for (i = 0; i < want->n; i++)
+		if (!params_get(&s->base, want->v[i].name) &&
+		    params_set(&s->params, want->v[i].name, want->v[i].value))
+			return -1;
+	return 0;
+}
+
+int settings_done(struct client *c, const struct server *s)
+{
+	uint32_t i;
+
+	for (i = c->params.n; i-- > 0;) {
+		const char *name = c->params.v[i].name, *base = params_get(&s->base, name);
+		const char *now = params_get(&s->params, name);
+
+		if (base && !now)
+			params_unset(&c->params, name);
+		else if (base && params_set(&c->params, name, now))
+			return -1;
+	}
+	return 0;
+}
+
 int settings_put(struct client *c, struct server *s, struct wire_put *w, uint8_t **big,
 		 size_t *big_len, bool *await)
 {
@@ -49,7 +80,7 @@ int settings_put(struct client *c, struct server *s, struct wire_put *w, uint8_t
 		if (owed_sent(&s->owed, 'Q', 0, true, n == 1 ? OURS_SETTINGS : OURS_SETTINGS_PART, NULL))
 			return -1;
 	s->unnamed_serial = UNNAMED_UNKNOWN; /* a simple Query ends it */
-	return n < 0 ? -1 : params_copy(&s->params, &c->params);
+	return n < 0 ? -1 : note(s, &c->params);
 }
 
 /* Calls for each setting of the startup packet that a RESET has undone. */

@@ -11,13 +11,17 @@
 #include "wire/wire.h"
 
 /* The difference between the server's settings and the client's, as messages
- * that go in front of the client's; their answers are swallowed and the server
- * is taken to have the settings from now on. Put into w, when *big is NULL; else
+ * that go in front of the client's; their answers are swallowed. What the server
+ * does not report it is taken to have from now on. Put into w, when *big is NULL; else
  * it did not fit and *big, which the caller frees, holds *big_len bytes. *await:
  * nothing of the client's may follow before the answers (wire/params.h says why
  * it may otherwise). 0; -1: out of memory. */
 MUST_CHECK int settings_put(struct client *c, struct server *s, struct wire_put *w, uint8_t **big,
 			    size_t *big_len, bool *await);
+
+/* The server has taken them on: what it reports is what it calls them. -1: out of
+ * memory. */
+MUST_CHECK int settings_done(struct client *c, const struct server *s);
 
 /* A RESET inside a session goes back to what the server began with, which is not
  * what this client began with: are there such settings, noted and in effect? */

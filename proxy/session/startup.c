@@ -166,6 +166,10 @@ static enum startup admit(struct client *c, struct startup_no *no)
 				       g->client_idle_timeout);
 	c->idle_tx_timeout_us = CONF_PICK(u ? u->k.idle_transaction_timeout : CONF_UNSET,
 					  CONF_UNSET, g->idle_transaction_timeout);
+	if (params_copy(&c->startup, &c->params)) {
+		(void)snprintf(no->message, sizeof(no->message), "out of memory");
+		return refuse(no, "53200", "out of memory", NULL);
+	}
 	client_step(c, CE_LOGIN);
 	return STARTUP_IN;
 }
@@ -372,104 +376,4 @@ enum startup startup_message(struct client *c, struct startup_no *no)
 	if (!stream_have(&c->s))
 		return STARTUP_MORE;
 	return c->state == CL_STARTUP ? first_packet(c, no) : password(c, no);
-}
-
-/* ---- what a login tells ---- */
-
-/* client_encoding: "UTF8", "utf-8" and "'utf-8'" are the same to PostgreSQL. */
-static bool same_value(const char *name, const char *a, const char *b)
-{
-	if (strcasecmp(name, "client_encoding") != 0)
-		return strcmp(a, b) == 0;
-	for (;;) {
-		while (*a && !((*a | 32) >= 'a' && (*a | 32) <= 'z') && !(*a >= '0' && *a <= '9'))
-			a++;
-		while (*b && !((*b | 32) >= 'a' && (*b | 32) <= 'z') && !(*b >= '0' && *b <= '9'))
-			b++;
-		if (!*a || !*b)
-			return *a == *b;
-		if ((*a++ | 32) != (*b++ | 32))
-			return false;
-	}
-}
-
-/* One ParameterStatus of the server's, with the client's own wish in it. */
-static void tell_param(struct client *c, struct wire_put *w, const uint8_t *msg, uint32_t len)
-{
-	struct wire_get g = wire_body(msg, len);
-	const char *name = wire_get_str(&g, NULL), *value = wire_get_str(&g, NULL);
-	const char *own = params_get(&c->params, name);
-
-	if (own && same_value(name, own, value)) {
-		params_unset(&c->params, name);
-		own = NULL;
-	}
-	wire_begin(w, 'S');
-	wire_put_str(w, name);
-	wire_put_str(w, own ? own : value);
-	wire_end(w);
-}
-
-static void put_login_end(struct client *c, struct wire_put *w)
-{
-	wire_begin(w, 'K');
-	wire_put_u32(w, c->key_pid);
-	wire_put_u32(w, c->key_secret);
-	wire_end(w);
-	wire_put_ready(w, 'I');
-}
-
-static void put_auth_ok(struct wire_put *w)
-{
-	wire_begin(w, 'R');
-	wire_put_u32(w, 0);
-	wire_end(w);
-}
-
-bool startup_welcome(struct client *c)
-{
-	uint8_t seen[WELCOME_MAX], b[2 * WELCOME_MAX];
-	struct wire_put w = wire_put_to(b, sizeof(b));
-	long n = hub_welcome_copy(&c->h->sh->hubs, c->shard->pool.hub, seen, sizeof(seen)), at = 0;
-
-	if (n <= 0)
-		return false;
-	put_auth_ok(&w);
-	while (at < n) {
-		uint8_t type = 0;
-		uint32_t len = 0;
-
-		if (wire_header(seen + at, (size_t)(n - at), &type, &len) != WIRE_OK)
-			break;
-		tell_param(c, &w, seen + at, len);
-		at += len;
-	}
-	if (params_copy(&c->startup, &c->params))
-		return false;
-	put_login_end(c, &w);
-	say(c, b, w.len);
-	return true;
-}
-
-void startup_console_welcome(struct client *c)
-{
-	static const char *const param[][2] = {
-		{ "server_version", "1.25.2/pgweir" }, { "client_encoding", "UTF8" },
-		{ "server_encoding", "UTF8" },	       { "DateStyle", "ISO" },
-		{ "TimeZone", "GMT" },		       { "standard_conforming_strings", "on" },
-		{ "is_superuser", "on" },	       { "integer_datetimes", "on" },
-	};
-	uint8_t b[1024];
-	struct wire_put w = wire_put_to(b, sizeof(b));
-	size_t i;
-
-	put_auth_ok(&w);
-	for (i = 0; i < sizeof(param) / sizeof(*param); i++) {
-		wire_begin(&w, 'S');
-		wire_put_str(&w, param[i][0]);
-		wire_put_str(&w, param[i][1]);
-		wire_end(&w);
-	}
-	put_login_end(c, &w);
-	say(c, b, w.len);
 }

@@ -39,8 +39,4 @@ struct startup_no {
 enum startup startup_message(struct client *c, struct startup_no *no);
 void startup_end(struct client *c);
 
-/* Sends what a login tells. false: no server of the pool has said it yet. */
-bool startup_welcome(struct client *c);
-void startup_console_welcome(struct client *c);
-
 #endif

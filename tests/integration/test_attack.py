@@ -262,13 +262,13 @@ def test_server_that_ends_at_the_settings(fake):
         except Closed:
             pass
     w, f = fake(script, query_wait_timeout=2)
-    with w.connect(timeout=8 * SLOW, search_path='x') as a:
-        try:
-            a.ask(query('SELECT 1'))
-        except Closed:
-            pass
-        except TimeoutError:
-            pytest.fail('no answer, and %d logins at the server' % f.logins)
+    try:
+        w.connect(timeout=8 * SLOW, search_path='x').close()
+        pytest.fail('logged in')
+    except PgError as e:
+        assert e.fields['C'] == '08006'
+    except TimeoutError:
+        pytest.fail('no answer, and %d logins at the server' % f.logins)
 
 
 # ---- the server goes back ------------------------------------------------------------------

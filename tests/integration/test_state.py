@@ -8,8 +8,8 @@ import threading
 import pytest
 
 from conftest import db, ini, until
-from wire import (Closed, FakeServer, PgError, bind, cancel, close, describe, execute, extended, parse, query, shape,
-                  sync)
+from wire import (Closed, Conn, FakeServer, PgError, bind, cancel, close, describe, execute, extended, parse, query,
+                  shape, startup, sync)
 
 pytestmark = pytest.mark.weir_only
 
@@ -193,22 +193,31 @@ def test_settings_go_in_front_without_a_round_trip(fake):
     """The scripted server gets the settings and the statement before it has
     answered either."""
     from wire import complete, ready, result
-    seen = []
+    seen, late = [], threading.Event()
+
+    def answer(c, text):
+        c.send(result() if text == 'hello' else complete('SET'), ready('T' if text == 'BEGIN' else 'I'))
 
     def script(c):
         try:
             while True:
                 letter, body = c.read_raw()
                 if letter == 'Q':
-                    seen.append(body.rstrip(b'\0').decode())
-                    if b'hello' in body:
-                        for s in seen:
-                            c.send(result() if s == 'hello' else complete('SET'), ready('I' if s != 'BEGIN' else 'T'))
+                    text = body.rstrip(b'\0').decode()
+                    if not late.is_set():
+                        answer(c, text)
+                        continue
+                    seen.append(text)
+                    if text == 'hello':
+                        for s in seen[:]:
+                            answer(c, s)
                         seen.append('answered')
         except Closed:
             pass
     w, _ = fake(script)
-    with w.connect(options='-c work_mem=9MB') as a:
+    with w.connect(options='-c work_mem=9MB') as a, w.connect() as b:
+        b.ask(query('hello'))
+        late.set()
         a.ask(query('hello'))
     assert [s.split('(')[0].split(' ')[0] for s in seen] == ['BEGIN', 'SELECT', 'hello', 'answered']
 
@@ -661,3 +670,41 @@ def test_in_a_transaction_the_error_is_told_once(one_server, pg):
         assert [x[1]['C'] for x in m if x[0] == 'E'] == ['0A000'] and m[-1] == ('Z', 'E')
         a.sql('ROLLBACK')
         assert shape(a.ask(bind((), 's'), describe('P'), execute(), sync())) == '2 T D C:SELECT 1 Z:I'
+
+
+# ---- what a login tells ---------------------------------------------------------------
+
+def told(port, **kw):
+    with Conn(port, login=False) as c:
+        c.send(startup(**kw))
+        out = c.until(skip='')
+    return sorted(tuple(b) for t, b in [m for m in out if m[0] == 'S'])
+
+
+@pytest.mark.parametrize('wish', [
+    {'DateStyle': 'ISO'}, {'DateStyle': 'german'}, {'TimeZone': 'utc'}, {'client_encoding': 'latin1'},
+    {'options': '-c DateStyle=sql,dmy -c work_mem=7MB'}, {'application_name': 'na\u00efve \x7f'},
+    {'application_name': 'x' * 100}, {'IntervalStyle': 'iso_8601', 'application_name': 'a'}, {}], ids=str)
+def test_a_login_tells_what_the_server_calls_it(one_server, pg, wish):
+    """Three times: by a server, from what is kept, and with another client's
+    settings on the server."""
+    w = one_server()
+    want = told(pg.port, **wish)
+    assert told(w.port, **wish) == want
+    with w.connect(TimeZone='Asia/Tokyo') as b:
+        b.sql('SELECT 1')
+        assert told(w.port, **wish) == want
+    with w.connect(**wish) as a:
+        assert a.one("SELECT current_setting('DateStyle') || current_setting('TimeZone')") == \
+            dict(want)['DateStyle'] + dict(want)['TimeZone']
+
+
+def test_a_login_with_a_wrong_setting_is_refused(one_server):
+    w = one_server()
+    for wish, code in (({'DateStyle': 'no'}, '22023'), ({'options': '-c nosuch=1'}, '42704'),
+                       ({'client_encoding': 'klingon'}, '22023')):
+        with pytest.raises(PgError) as e:
+            w.connect(**wish)
+        assert e.value.fields['C'] == code and e.value.fields['S'] == 'FATAL'
+    with w.connect() as a:
+        assert a.one('SELECT 1') == '1'

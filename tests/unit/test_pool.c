@@ -411,17 +411,34 @@ static void test_passed_on(void **state)
 static void test_welcome(void **state)
 {
 	struct stage g;
-	uint8_t out[16];
+	uint8_t out[16], key[2] = { 0, 7 };
+	unsigned i;
 
 	(void)state;
 	open_stage(&g, 1, 1, 0, false);
-	assert_int_equal(hub_welcome_copy(&g.hubs, g.hub, out, sizeof(out)), 0);
-	assert_int_equal(hub_welcome_set(&g.hubs, g.hub, (const uint8_t *)"hello", 5), 0);
-	assert_int_equal(hub_welcome_copy(&g.hubs, g.hub, out, 4), -1);
-	assert_int_equal(hub_welcome_copy(&g.hubs, g.hub, out, 5), 5);
+	assert_int_equal(hub_welcome_copy(&g.hubs, g.hub, NULL, 0, out, sizeof(out)), 0);
+	assert_int_equal(hub_welcome_set(&g.hubs, g.hub, NULL, 0, (const uint8_t *)"hello", 5), 0);
+	assert_int_equal(hub_welcome_copy(&g.hubs, g.hub, NULL, 0, out, 4), -1);
+	assert_int_equal(hub_welcome_copy(&g.hubs, g.hub, NULL, 0, out, 5), 5);
 	assert_memory_equal(out, "hello", 5);
-	assert_int_equal(hub_welcome_set(&g.hubs, g.hub, (const uint8_t *)"hi", 2), 0);
-	assert_int_equal(hub_welcome_copy(&g.hubs, g.hub, out, sizeof(out)), 2);
+	assert_int_equal(hub_welcome_set(&g.hubs, g.hub, NULL, 0, (const uint8_t *)"hi", 2), 0);
+	assert_int_equal(hub_welcome_copy(&g.hubs, g.hub, NULL, 0, out, sizeof(out)), 2);
+	/* others by their wishes, until what is usual changes; the oldest go */
+	for (i = 0; i < 2 * HUB_WELCOMES; i++) {
+		key[0] = (uint8_t)i;
+		assert_int_equal(hub_welcome_copy(&g.hubs, g.hub, key, 2, out, sizeof(out)), 0);
+		assert_int_equal(hub_welcome_set(&g.hubs, g.hub, key, 2, key, 1), 0);
+		assert_int_equal(hub_welcome_copy(&g.hubs, g.hub, key, 2, out, sizeof(out)), 1);
+		assert_int_equal(out[0], i);
+		assert_int_equal(hub_welcome_copy(&g.hubs, g.hub, key, 1, out, sizeof(out)), 0);
+	}
+	key[0] = 0;
+	assert_int_equal(hub_welcome_copy(&g.hubs, g.hub, key, 2, out, sizeof(out)), 0);
+	key[0] = 2 * HUB_WELCOMES - 1;
+	assert_int_equal(hub_welcome_set(&g.hubs, g.hub, NULL, 0, (const uint8_t *)"hi", 2), 0);
+	assert_int_equal(hub_welcome_copy(&g.hubs, g.hub, key, 2, out, sizeof(out)), 1);
+	assert_int_equal(hub_welcome_set(&g.hubs, g.hub, NULL, 0, (const uint8_t *)"ho", 2), 0);
+	assert_int_equal(hub_welcome_copy(&g.hubs, g.hub, key, 2, out, sizeof(out)), 0);
 	close_stage(&g);
 }
 

@@ -1,0 +1,194 @@
+/* proxy/session/welcome.c - see welcome.h
+ *
+ * SPDX-License-Identifier: ISC
+ */
+#include "session/welcome.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "session/step.h"
+#include "wire/wire.h"
+
+#define KEY_MAX 4096u
+
+static void put_login_end(struct client *c, struct wire_put *w)
+{
+	wire_begin(w, 'K');
+	wire_put_u32(w, c->key_pid);
+	wire_put_u32(w, c->key_secret);
+	wire_end(w);
+	wire_put_ready(w, 'I');
+}
+
+static void put_auth_ok(struct wire_put *w)
+{
+	wire_begin(w, 'R');
+	wire_put_u32(w, 0);
+	wire_end(w);
+}
+
+/* application_name comes in as many values as there are programs, and the server
+ * takes it as it is when it is short and plain. */
+static bool is_plain_name(const struct param *e)
+{
+	const char *p;
+
+	if (strcasecmp(e->name, "application_name") != 0 || strlen(e->value) > 63)
+		return false;
+	for (p = e->value; *p; p++)
+		if (*p < ' ' || *p > '~')
+			return false;
+	return true;
+}
+
+/* What the client asked for, as a key. -1: too long to be kept. */
+static int make_key(const struct client *c, struct wire_put *key)
+{
+	uint32_t i;
+
+	for (i = 0; i < c->startup.n; i++) {
+		if (is_plain_name(&c->startup.v[i]))
+			continue;
+		wire_put_str(key, c->startup.v[i].name);
+		wire_put_str(key, c->startup.v[i].value);
+	}
+	return key->bad ? -1 : 0;
+}
+
+static void put_param(struct wire_put *w, const char *name, const char *value)
+{
+	wire_begin(w, 'S');
+	wire_put_str(w, name);
+	wire_put_str(w, value);
+	wire_end(w);
+}
+
+struct each {
+	const uint8_t *p;
+	size_t left;
+};
+
+/* The next ParameterStatus. */
+static bool next_param(struct each *e, const char **name, const char **value)
+{
+	uint8_t type = 0;
+	struct wire_get g;
+	uint32_t len = 0;
+
+	if (wire_header(e->p, e->left, &type, &len) != WIRE_OK || len > e->left)
+		return false;
+	g = wire_body(e->p, len);
+	*name = wire_get_str(&g, NULL);
+	*value = wire_get_str(&g, NULL);
+	e->p += len;
+	e->left -= len;
+	return !g.bad;
+}
+
+/* The value among these messages, NULL: not there. */
+static const char *value_in(const uint8_t *p, size_t n, const char *wanted)
+{
+	struct each e = { p, n };
+	const char *name, *value;
+
+	while (next_param(&e, &name, &value))
+		if (strcasecmp(name, wanted) == 0)
+			return value;
+	return NULL;
+}
+
+/* What a client with these settings is told; c's wishes become what the server
+ * calls them. usual: what one without any is told. */
+static bool tell(struct client *c, const uint8_t *seen, size_t n, const uint8_t *usual, size_t usual_n)
+{
+	uint8_t b[2 * WELCOME_MAX];
+	struct wire_put w = wire_put_to(b, sizeof(b));
+	struct each e = { seen, n };
+	const char *name, *value;
+
+	put_auth_ok(&w);
+	while (next_param(&e, &name, &value)) {
+		const char *own = params_get(&c->params, name), *base = value_in(usual, usual_n, name);
+
+		if (own && strcasecmp(name, "application_name") == 0 && is_plain_name(
+			&(struct param){ (char *)(uintptr_t)name, (char *)(uintptr_t)own }))
+			value = own;
+		if (own && base && strcmp(base, value) == 0) {
+			params_unset(&c->params, name);
+			value = base;
+		} else if (own && params_set(&c->params, name, value)) {
+			return false;
+		}
+		put_param(&w, name, value);
+	}
+	if (params_copy(&c->startup, &c->params))
+		return false;
+	put_login_end(c, &w);
+	say(c, b, w.len);
+	return true;
+}
+
+bool welcome_known(struct client *c)
+{
+	uint8_t seen[WELCOME_MAX], usual[WELCOME_MAX], k[KEY_MAX];
+	struct wire_put key = wire_put_to(k, sizeof(k));
+	struct hubs *hs = &c->h->sh->hubs;
+	struct hub *hub = c->shard->pool.hub;
+	long n, usual_n;
+
+	if (make_key(c, &key))
+		return false;
+	usual_n = hub_welcome_copy(hs, hub, NULL, 0, usual, sizeof(usual));
+	n = hub_welcome_copy(hs, hub, k, key.len, seen, sizeof(seen));
+	return n > 0 && usual_n > 0 && tell(c, seen, (size_t)n, usual, (size_t)usual_n);
+}
+
+bool welcome_by(struct client *c, const struct server *s)
+{
+	uint8_t seen[WELCOME_MAX], usual[WELCOME_MAX], k[KEY_MAX];
+	struct wire_put w = wire_put_to(seen, sizeof(seen)), key = wire_put_to(k, sizeof(k));
+	struct hubs *hs = &c->h->sh->hubs;
+	struct hub *hub = c->shard->pool.hub;
+	long usual_n = hub_welcome_copy(hs, hub, NULL, 0, usual, sizeof(usual));
+	struct each e = { usual, usual_n > 0 ? (size_t)usual_n : 0 };
+	const char *name, *value;
+
+	while (next_param(&e, &name, &value)) {
+		const char *now = params_get(&s->params, name);
+
+		if (!now)
+			now = params_get(&s->base, name);
+		put_param(&w, name, now ? now : value);
+	}
+	if (usual_n <= 0 || w.bad)
+		return false;
+	/* not kept is no harm: the next one borrows a server again */
+	if (!make_key(c, &key) && hub_welcome_set(hs, hub, k, key.len, seen, w.len))
+		LOG(&c->log, LOG_LEVEL_WARN, "out_of_memory", NULL);
+	return tell(c, seen, w.len, usual, (size_t)usual_n);
+}
+
+void welcome_console(struct client *c)
+{
+	static const char *const param[][2] = {
+		{ "server_version", "1.25.2/pgweir" }, { "client_encoding", "UTF8" },
+		{ "server_encoding", "UTF8" },	       { "DateStyle", "ISO" },
+		{ "TimeZone", "GMT" },		       { "standard_conforming_strings", "on" },
+		{ "is_superuser", "on" },	       { "integer_datetimes", "on" },
+	};
+	uint8_t b[1024];
+	struct wire_put w = wire_put_to(b, sizeof(b));
+	size_t i;
+
+	put_auth_ok(&w);
+	for (i = 0; i < sizeof(param) / sizeof(*param); i++) {
+		wire_begin(&w, 'S');
+		wire_put_str(&w, param[i][0]);
+		wire_put_str(&w, param[i][1]);
+		wire_end(&w);
+	}
+	put_login_end(c, &w);
+	say(c, b, w.len);
+}
