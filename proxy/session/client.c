@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "session/cancel.h"
+#include "session/console_in.h"
 #include "session/ending.h"
 #include "session/link.h"
 #include "session/login.h"
@@ -23,6 +24,7 @@
 #include "session/step.h"
 #include "session/settings.h"
 #include "session/unit.h"
+#include "session/wait_words.h"
 #include "session/welcome.h"
 #include "wire/wire.h"
 
@@ -31,49 +33,10 @@
 
 /* ---- running ---- */
 
-static bool node_up(const struct shard *sh)
-{
-	size_t i;
-
-	for (i = 0; i < sh->db->target_n; i++)
-		if (target_suits(sh->db->targets[i], shard_attrs(sh)))
-			return true;
-	return false;
-}
-
-/* Is there a node that is up and only its role is not known? Then the checks
- * cannot log in, and no waiting will help. */
-static bool role_unknown(const struct shard *sh)
-{
-	size_t i;
-
-	for (i = 0; i < sh->db->target_n; i++)
-		if (atomic_load(&sh->db->targets[i]->state) == TARGET_UP &&
-		    atomic_load(&sh->db->targets[i]->role) == ROLE_UNKNOWN)
-			return true;
-	return false;
-}
-
-static const char *no_node_hint(const struct shard *sh)
-{
-	if (shard_attrs(sh) != ATTRS_ANY && role_unknown(sh))
-		return "A node is up, but the health checks cannot log in to learn its role, which "
-		       "target_session_attrs asks for: set health_check_user and "
-		       "health_check_password.";
-	return "See SHOW NODES on the console.";
-}
-
 static void wait_over(struct client *c)
 {
-	struct shard *sh = c->shard;
-	bool up = node_up(sh) && !(sh->fails && !atomic_load(&sh->pool.hub->limit.used));
-	const char *code = up ? "53300" : "57P03";
-	const char *msg = up ? "no server connection became free within query_wait_timeout" :
-			       "no suitable node was up within query_wait_timeout";
-	const char *hint = up ? "All connections of the pool are in use: see default_pool_size and "
-				"max_db_connections." :
-				no_node_hint(sh);
-	const char *detail = !up && *sh->last_error ? sh->last_error : NULL;
+	struct wait_words w = wait_words(c->shard);
+	const char *code = w.sqlstate, *msg = w.message, *detail = w.detail, *hint = w.hint;
 
 	STAT_INC(&c->h->stats, wait_timeouts);
 	link_unwait(c);
@@ -395,43 +358,6 @@ static void start(struct client *c)
 		client_run(c, false);
 }
 
-static void console(struct client *c)
-{
-	while (c->state == CL_CONSOLE && stream_have(&c->s)) {
-		uint8_t type = 0, *msg = stream_data(&c->s);
-		uint32_t len = 0;
-		enum wire_status st = wire_header(msg, stream_have(&c->s), &type, &len);
-
-		if (st == WIRE_BAD || (st == WIRE_OK && len > BUF_CAP)) {
-			client_end(c, "08P01", "invalid message length", NULL, NULL,
-				   "protocol violation");
-			return;
-		}
-		if (st == WIRE_MORE || stream_have(&c->s) < len)
-			return;
-		if (type == 'X') {
-			client_close(c, "client closed the session");
-			return;
-		}
-		if (type == 'Q' && len > WIRE_HEADER) {
-			c->queries++;
-			c->h->ops->console(c, (const char *)msg + WIRE_HEADER,
-					   strnlen((const char *)msg + WIRE_HEADER,
-						   len - WIRE_HEADER));
-		} else if (type == 'S') {
-			c->skip_to_sync = false;
-			say_ready(c, 'I');
-		} else if (!c->skip_to_sync) {
-			c->skip_to_sync = true;
-			say_error(c, "ERROR", "0A000",
-				  "the console understands simple queries only", NULL,
-				  "Use psql, or your driver's simple query mode.");
-		}
-		if (c->state == CL_CONSOLE)
-			stream_consume(&c->s, len);
-	}
-}
-
 /* States in which bytes are read here and not by the relay. */
 static bool fill(struct client *c)
 {
@@ -457,7 +383,7 @@ void client_run(struct client *c, bool readable)
 		break;
 	case CL_CONSOLE:
 		if (!readable || fill(c))
-			console(c);
+			console_messages(c);
 		break;
 	case CL_READY:
 	case CL_LINKED:
@@ -636,20 +562,6 @@ static void run_if_more(struct client *c)
 		client_run(c, false);
 }
 
-/* c needs its server no more. */
-static void release(struct client *c, struct server *s)
-{
-	bool never;
-	const char *reset = residue_reset(c, &never);
-
-	s->close_needed |= never;
-	residue_released(c, s);
-	client_step(c, CE_UNLINK);
-	pool_part(&s->ps);
-	if (!server_clean(s, reset))
-		link_put(s);
-}
-
 /* Its BEGIN was refused after it had been answered: its transaction fails with
  * its first statement. */
 static void begin_refused(struct client *c, struct server *s)
@@ -661,7 +573,7 @@ static void begin_refused(struct client *c, struct server *s)
 	(void)snprintf(text, sizeof(text), "%s",
 		       s->sync_failed ? s->sync_message : "the server did not begin a transaction");
 	s->sync_failed = false;
-	release(c, s);
+	client_release(c, s);
 	refuse_unit(c, code, text, NULL, NULL);
 	client_run(c, false);
 }
@@ -691,7 +603,7 @@ static void tx_done(struct client *c, struct server *s)
 	set_idle(c, 'I');
 	switch (c->pool_mode == POOL_SESSION ? RESIDUE_KEPT : residue_settle(c, s)) {
 	case RESIDUE_FREE:
-		release(c, s);
+		client_release(c, s);
 		break;
 	case RESIDUE_BROKEN:
 		s->close_needed = true;

@@ -59,6 +59,20 @@ static void leave_server(struct client *c, struct server *s)
 	}
 }
 
+/* c needs its server no more. */
+void client_release(struct client *c, struct server *s)
+{
+	bool never;
+	const char *reset = residue_reset(c, &never);
+
+	s->close_needed |= never;
+	residue_released(c, s);
+	client_step(c, CE_UNLINK);
+	pool_part(&s->ps);
+	if (!server_clean(s, reset))
+		link_put(s);
+}
+
 static void forget(struct client *c)
 {
 	struct hall *h = c->h;

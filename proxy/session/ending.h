@@ -15,4 +15,8 @@ void client_close(struct client *c, const char *why);
 void client_end(struct client *c, const char *sqlstate, const char *message, const char *detail,
 		const char *hint, const char *why);
 
+/* c, out of its transaction, needs its server no more: it goes back to the pool,
+ * cleaned where the settings ask for it. */
+void client_release(struct client *c, struct server *s);
+
 #endif

@@ -227,6 +227,27 @@ void names_emit_due(struct client *c, struct server *s)
 	}
 }
 
+size_t names_translated(const struct client *c, const uint8_t *msg, size_t n, uint8_t *out,
+			size_t cap)
+{
+	const uint8_t *at = memmem(msg, n, STMT_PREFIX, sizeof(STMT_PREFIX) - 1), *end = msg + n;
+	const char *name;
+	size_t len, put;
+
+	/* a field ends with a zero, so the number does too */
+	if (!c->names.n || !at || n < WIRE_HEADER + 2 || end[-1] || end[-2] ||
+	    !stmt_names_find(&c->names, stmt_name_id((const char *)at, &len), &name))
+		return 0;
+	put = n - len + strlen(name);
+	if (put > cap)
+		return 0;
+	memcpy(out, msg, (size_t)(at - msg));
+	memcpy(out + (at - msg), name, strlen(name));
+	memcpy(out + (at - msg) + strlen(name), at + len, (size_t)(end - at) - len);
+	wire_set_u32(out + 1, (uint32_t)(put - 1));
+	return put;
+}
+
 /* An identifier as the server reads it: folded, or with its quotes undone. */
 static bool identifier(const struct lex_token *t, char *out, size_t cap)
 {

@@ -26,6 +26,11 @@ void names_clear(struct client *c);
  * carry along: to the client, or to what is held for it. */
 void names_emit_due(struct client *c, struct server *s);
 
+/* A message of the server's in which our name for a statement stands: written to
+ * out with the client's name instead. 0: there is none, or it does not fit. */
+size_t names_translated(const struct client *c, const uint8_t *msg, size_t n, uint8_t *out,
+			size_t cap);
+
 /* Is this text DEALLOCATE [PREPARE] name, and nothing else? out: the name, as
  * the server would fold it. */
 bool names_deallocated(const char *sql, size_t n, char *out, size_t cap);

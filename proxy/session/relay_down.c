@@ -120,6 +120,14 @@ static void forward(struct down *d, const uint8_t *p, size_t n)
 	gather_range(&d->g, p, n);
 }
 
+/* A message of our own making. */
+static void forward_copy(struct down *d, const uint8_t *p, size_t n)
+{
+	if (!gather_room(&d->g, 1, n))
+		flush(d);
+	gather_copy(&d->g, p, n);
+}
+
 static void local_due(struct down *d)
 {
 	uint8_t b[5];
@@ -128,11 +136,8 @@ static void local_due(struct down *d)
 	while (owed_local_due(&d->s->owed, &ref)) {
 		size_t n = names_reply(d->s, ref, b);
 
-		if (!d->c)
-			continue;
-		if (!gather_room(&d->g, 1, sizeof(b)))
-			flush(d);
-		gather_copy(&d->g, b, n);
+		if (d->c)
+			forward_copy(d, b, n);
 	}
 }
 
@@ -404,9 +409,19 @@ static void say_refusal(struct down *d, enum refusal no)
 
 	refusal_error(no, &e);
 	wire_put_error(&w, 'E', &e);
-	if (!gather_room(&d->g, 1, w.len))
-		flush(d);
-	gather_copy(&d->g, b, w.len);
+	forward_copy(d, b, w.len);
+}
+
+/* An error: in the client's words. */
+static void forward_error(struct down *d, const uint8_t *msg, size_t n)
+{
+	uint8_t b[GATHER_OWN];
+	size_t len = d->c ? names_translated(d->c, msg, n, b, sizeof(b)) : 0;
+
+	if (len)
+		forward_copy(d, b, len);
+	else
+		forward(d, msg, n);
 }
 
 /* A ReadyForQuery of something of ours. */
@@ -449,6 +464,8 @@ static void pass_on(struct down *d, uint8_t type, enum owed_verdict v, const str
 		say(d->c, msg, have); /* belongs to no attempt: not held with one */
 	else if (type == 'E' && f->refused != REFUSED_NOT)
 		say_refusal(d, f->refused);
+	else if (type == 'E' && v == OWED_FORWARD && have == len)
+		forward_error(d, msg, have);
 	else if (v == OWED_FORWARD || type == 'A' || (v == OWED_ASYNC && type != 'E') ||
 		 (type == 'S' && f->ours == OURS_RESTORE))
 		forward(d, msg, have);

@@ -11,10 +11,11 @@
 #include "session/unit.h"
 #include "wire/wire.h"
 
-/* The id in one of our own statement names. */
 static uint64_t id_of(const char *name)
 {
-	return strncmp(name, "pgweir_", 7) == 0 ? strtoull(name + 7, NULL, 16) : 0;
+	size_t len;
+
+	return stmt_name_id(name, &len);
 }
 
 static bool close_first(struct server *s, const char *name)
@@ -34,7 +35,8 @@ static bool prepare_again(struct client *c, struct server *s, const char *name)
 	uint64_t id = id_of(name);
 	uint8_t head[WIRE_HEADER + STMT_NAME_CAP];
 	struct wire_put w = wire_put_to(head, sizeof(head));
-	const struct stmt *st = id ? stmt_names_find(&c->names, id) : NULL;
+	const char *theirs;
+	const struct stmt *st = id ? stmt_names_find(&c->names, id, &theirs) : NULL;
 
 	if (!st || stmt_cache_use(&s->cache, id))
 		return true; /* nothing to prepare */

@@ -167,7 +167,7 @@ static enum step up_parse(struct up *u, const uint8_t *msg, uint32_t len)
  * names like ours are kept from meeting ours. */
 static const char *stranger(const char *name, char out[STMT_NAME_CAP])
 {
-	if (strncmp(name, "pgweir_", 7) != 0)
+	if (strncmp(name, STMT_PREFIX, sizeof(STMT_PREFIX) - 1) != 0)
 		return NULL;
 	(void)snprintf(out, STMT_NAME_CAP, " %.28s", name);
 	return out;

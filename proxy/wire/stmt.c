@@ -150,9 +150,22 @@ void stmts_free(struct stmts *t)
 	*t = (struct stmts){ 0 };
 }
 
+uint64_t stmt_name_id(const char *name, size_t *len)
+{
+	char *end = NULL;
+	uint64_t id;
+
+	*len = 0;
+	if (strncmp(name, STMT_PREFIX, sizeof(STMT_PREFIX) - 1) != 0)
+		return 0;
+	id = strtoull(name + sizeof(STMT_PREFIX) - 1, &end, 16);
+	*len = (size_t)(end - name);
+	return id;
+}
+
 void stmt_name(uint64_t id, char out[STMT_NAME_CAP])
 {
-	(void)snprintf(out, STMT_NAME_CAP, "pgweir_%llx", (unsigned long long)id);
+	(void)snprintf(out, STMT_NAME_CAP, STMT_PREFIX "%llx", (unsigned long long)id);
 }
 
 /* ---- names ---- */
@@ -238,15 +251,17 @@ struct stmt *stmt_names_del(struct stmt_names *m, const char *name)
 	return s;
 }
 
-struct stmt *stmt_names_find(const struct stmt_names *m, uint64_t id)
+struct stmt *stmt_names_find(const struct stmt_names *m, uint64_t id, const char **name)
 {
 	struct stmt_named *e;
 	uint32_t i;
 
 	for (i = 0; i < m->cap; i++)
 		for (e = m->bucket[i]; e; e = e->next)
-			if (e->stmt->id == id)
+			if (e->stmt->id == id) {
+				*name = e->name;
 				return e->stmt;
+			}
 	return NULL;
 }
 

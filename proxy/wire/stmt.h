@@ -20,6 +20,7 @@
 
 #include "conf/err.h"
 
+#define STMT_PREFIX "pgweir_"
 #define STMT_NAME_CAP 32               /* "pgweir_" + 16 hex digits + zero */
 
 /* One text: what follows the name in a Parse message. */
@@ -58,6 +59,8 @@ void stmts_put(struct stmts *t, struct stmt *s);       /* NULL is fine */
 void stmts_retire(struct stmts *t, uint64_t id);
 void stmts_free(struct stmts *t);
 
+/* The number in a server's name for it, 0: it is none. *len: of the name. */
+uint64_t stmt_name_id(const char *name, size_t *len);
 /* What a server calls it. */
 void stmt_name(uint64_t id, char out[STMT_NAME_CAP]);
 
@@ -83,8 +86,9 @@ struct stmt *stmt_names_get(const struct stmt_names *m, const char *name);
 MUST_CHECK int stmt_names_add(struct stmt_names *m, const char *name, struct stmt *s);
 /* Takes the name out and gives the reference back, NULL when it is not there. */
 struct stmt *stmt_names_del(struct stmt_names *m, const char *name);
-/* A statement by its number, whatever its name here. NULL: none. */
-struct stmt *stmt_names_find(const struct stmt_names *m, uint64_t id);
+/* A statement by its number, whatever its name here: *name is one of them. NULL:
+ * none. */
+struct stmt *stmt_names_find(const struct stmt_names *m, uint64_t id, const char **name);
 /* Every name of statement id. */
 void stmt_names_forget(struct stmt_names *m, struct stmts *t, uint64_t id);
 void stmt_names_clear(struct stmt_names *m, struct stmts *t);

@@ -1,0 +1,58 @@
+/* proxy/session/wait_words.c - see wait_words.h
+ *
+ * SPDX-License-Identifier: ISC
+ */
+#include "session/wait_words.h"
+
+#include "session/link.h"
+
+static bool node_up(const struct shard *sh)
+{
+	size_t i;
+
+	for (i = 0; i < sh->db->target_n; i++)
+		if (target_suits(sh->db->targets[i], shard_attrs(sh)))
+			return true;
+	return false;
+}
+
+/* Is there a node that is up and only its role is not known? Then the checks
+ * cannot log in, and no waiting will help. */
+static bool role_unknown(const struct shard *sh)
+{
+	size_t i;
+
+	for (i = 0; i < sh->db->target_n; i++)
+		if (atomic_load(&sh->db->targets[i]->state) == TARGET_UP &&
+		    atomic_load(&sh->db->targets[i]->role) == ROLE_UNKNOWN)
+			return true;
+	return false;
+}
+
+static const char *no_node_hint(const struct shard *sh)
+{
+	if (shard_attrs(sh) != ATTRS_ANY && role_unknown(sh))
+		return "A node is up, but the health checks cannot log in to learn its role, which "
+		       "target_session_attrs asks for: set health_check_user and "
+		       "health_check_password.";
+	return "See SHOW NODES on the console.";
+}
+
+struct wait_words wait_words(const struct shard *sh)
+{
+	bool up = node_up(sh) && !(sh->fails && !atomic_load(&sh->pool.hub->limit.used));
+	bool pinned = atomic_load(&sh->pool.hub->pins.used) > 0;
+
+	if (!up)
+		return (struct wait_words){ "57P03", "no suitable node was up within query_wait_timeout",
+					    *sh->last_error ? sh->last_error : NULL,
+					    no_node_hint(sh) };
+	return (struct wait_words){
+		"53300", "no server connection became free within query_wait_timeout",
+		pinned ? "Some are bound to clients by what their sessions left behind: see sv_pinned "
+			 "in SHOW POOLS." :
+			 NULL,
+		"All connections of the pool are in use: see default_pool_size and "
+		"max_db_connections."
+	};
+}
