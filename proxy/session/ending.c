@@ -50,7 +50,7 @@ static void leave_server(struct client *c, struct server *s)
 		link_put(s);
 	} else if (busy) {
 		/* What runs there is nobody's any more. */
-		if (cancel)
+		if (cancel && owed_runs(&s->owed))
 			cancel_server(s, -1);
 		if (recoverable(c, s) && !server_abandon(s, reset))
 			return;

@@ -284,6 +284,19 @@ enum owed_verdict owed_got(struct owed *o, char type, struct owed_entry *settled
 	}
 }
 
+bool owed_runs(const struct owed *o)
+{
+	uint32_t i;
+
+	for (i = 0; i < o->n; i++) {
+		uint8_t k = at(o, i)->kind;
+
+		if (k == OWED_EXECUTE || k == OWED_QUERY || k == OWED_FCALL)
+			return true;
+	}
+	return false;
+}
+
 void owed_abandon(struct owed *o, uint64_t ref)
 {
 	uint32_t i;

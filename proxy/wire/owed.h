@@ -117,6 +117,9 @@ bool owed_local_due(struct owed *o, uint64_t *ref);
 enum owed_verdict owed_got(struct owed *o, char type, struct owed_entry *settled,
 			   owed_drop_fn *drop, void *arg);
 
+/* May the server be executing something (and not only preparing)? */
+bool owed_runs(const struct owed *o);
+
 /* Whoever waited for the answers has gone: all of them are swallowed. ref is
  * given to the entries that no Parse or Close made. */
 void owed_abandon(struct owed *o, uint64_t ref);
