@@ -30,7 +30,8 @@ import wire
 from cluster import Postgres
 from conftest import DIRECT, LIVE, Weir, db, ini
 
-SCRIPTS = [s for m in (diff_simple, diff_extended, diff_copy, diff_settings, diff_session, diff_login) for s in m.SCRIPTS]
+SCRIPTS = [s for m in (diff_simple, diff_extended, diff_copy, diff_settings, diff_session,
+                       diff_login) for s in m.SCRIPTS]
 MATRIX = [(w, p) for w in (1, 2) for p in (1, 5)]
 ROLES = 'CREATE ROLE diff_role; GRANT diff_role TO app;'
 TABLES = '''
@@ -115,8 +116,7 @@ class Field:
                 lane.close()
                 if lane.weir.proc.poll() is None:
                     lane.weir.ended = True
-                    lane.weir.term()
-                    lane.weir.term()
+                    lane.weir.proc.send_signal(signal.SIGQUIT)
                     lane.weir.wait()
                 self.lanes[i] = lane.again()
         jobs = [self.threads.submit(self.variants, lane, script) for lane in self.lanes]
