@@ -35,6 +35,7 @@ enum step { STEP_ON = 0, STEP_MORE, STEP_PAUSE, STEP_SERVER, STEP_REFUSED };
 
 /* What the oldest entry is: what the next message answers. */
 struct front {
+	uint64_t described;      /* its rows are described, 0: nobody asks */
 	enum ours ours;          /* a Query of ours */
 	enum refusal refused;    /* a message of the client's that must fail */
 	bool abandoned;
@@ -341,6 +342,25 @@ static enum step got_error(struct down *d, enum owed_verdict v, const struct fro
 		       STEP_ON;
 }
 
+/* What the rows of a statement look like here; and the client knows it now. */
+static void got_rows(struct down *d, uint8_t type, bool mine, uint64_t id, const uint8_t *msg,
+		     size_t have)
+{
+	uint64_t rows = ROWS_NONE;
+	uint32_t len = 0;
+	uint8_t t;
+
+	if (type == 'T' && (wire_header(msg, have, &t, &len) != WIRE_OK || len > have))
+		rows = ROWS_TOO_MANY;
+	else if (type == 'T')
+		rows = stmt_rows(msg + WIRE_HEADER, have - WIRE_HEADER);
+	stmt_cache_tell(&d->s->cache, id, rows);
+	if (d->c && mine)
+		stmt_names_tell(&d->c->names, id, rows);
+	if (!mine)
+		d->s->describing = 0;
+}
+
 static enum step interpret(struct down *d, uint8_t type, enum owed_verdict v,
 			   const struct front *f, const uint8_t *msg, size_t have)
 {
@@ -349,6 +369,11 @@ static enum step interpret(struct down *d, uint8_t type, enum owed_verdict v,
 	const char *name, *value;
 
 	switch (type) {
+	case 'T':
+	case 'n':
+		if (f->described)
+			got_rows(d, type, mine, f->described, msg, have);
+		return STEP_ON;
 	case 'C':
 		name = wire_get_str(&g, NULL);
 		got_complete(d, mine, f, name);
@@ -394,6 +419,8 @@ static void look_at_front(const struct owed *o, struct front *f)
 	if (!e)
 		return;
 	f->abandoned = e->swallow && e->ref == REF_ABANDONED;
+	if (!f->abandoned && (e->kind == OWED_DESCRIBE_S || e->kind == OWED_DESCRIBE_P))
+		f->described = e->ref;
 	if (e->kind == OWED_QUERY && e->swallow && !f->abandoned)
 		f->ours = (enum ours)e->ref;
 	if ((e->kind == OWED_QUERY || e->kind == OWED_BIND) && !e->swallow && (e->ref & REF_REFUSED))
@@ -502,6 +529,8 @@ static enum step one_message(struct down *d)
 	if (type == 'Z' && (len != 6 || !strchr("ITE", msg[5])))
 		return gone(d, "server sent a malformed message");
 	local_due(d);
+	if (type == 'E' || type == 'Z')
+		s->describing = 0;
 	if (type == 'E')
 		s->stmt_trouble = (uint8_t)trouble(msg, have);
 	look_at_front(&s->owed, &front);

@@ -24,12 +24,14 @@
 void refusal_error(enum refusal r, struct wire_error *e)
 {
 	static const struct wire_error error[REFUSED_N] = {
-#define X(id, sqlstate, message, detail, hint) [id] = { "ERROR", sqlstate, message, detail, hint },
+#define X(id, sqlstate, message, detail, hint) [id] = { "ERROR", sqlstate, message, detail, hint, NULL },
 		REFUSALS(X)
 #undef X
 	};
 
 	*e = error[r];
+	if (r == REFUSED_ROWS)
+		e->routine = "RevalidateCachedQuery"; /* some go by it, whatever the language */
 }
 
 const char *residue_words(unsigned pinned, char *out, size_t cap)

@@ -29,6 +29,8 @@
 
 /* Why a statement does not go to the server. */
 #define REFUSALS(X)                                                            \
+	/* PostgreSQL's own words: drivers know them, and prepare again */     \
+	X(REFUSED_ROWS, "0A000", "cached plan must not change result type", NULL, NULL) \
 	X(REFUSED_PIN, "0A000", "pin = error refuses what a session leaves behind on its server", \
 	  "LISTEN, temporary tables, WITH HOLD cursors, session-level advisory locks, SQL PREPARE " \
 	  "and LOAD bind a client to one server.",                             \

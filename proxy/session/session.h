@@ -76,6 +76,7 @@ struct unit {
 				    nothing else; `refused` says why */
 	bool reprepare;          /* that is so: it is due to be run again */
 	bool reprepared;         /* ... and was */
+	bool rows_known;         /* those of the last Bind's statement: no need to look */
 	bool described;          /* the portal of its first Bind was described before the second */
 	bool noted_before;       /* the transaction before had left something, not asked for yet */
 	bool names_lost;         /* the error undid a name that was given in the unit */
@@ -215,6 +216,7 @@ struct server {
 	struct stmt_cache cache;
 	uint64_t stale;          /* a statement that is there and must be closed before it is
 				    prepared again, 0: none */
+	uint64_t describing;     /* it was asked for the rows of this one, 0: none */
 	uint64_t bound;          /* statement of the last Bind */
 	uint64_t unnamed_serial; /* whose unnamed statement it holds, 0: none */
 	uint64_t born_us, expires_us, idle_us;

@@ -41,7 +41,7 @@ void say(struct client *c, const void *p, size_t n)
 void say_error(struct client *c, const char *severity, const char *sqlstate, const char *message,
 	       const char *detail, const char *hint)
 {
-	struct wire_error e = { severity, sqlstate, message, detail, hint };
+	struct wire_error e = { severity, sqlstate, message, detail, hint, NULL };
 	uint8_t b[2048];
 	struct wire_put w = wire_put_to(b, sizeof(b));
 

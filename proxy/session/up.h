@@ -21,6 +21,7 @@ struct up {
 	size_t at;               /* bytes of the buffer dealt with */
 	size_t want;             /* the next message needs that many */
 	struct up_why *why;
+	uint64_t told;           /* up_use_stmt: what the client knows of its rows */
 	bool backed_up;
 };
 

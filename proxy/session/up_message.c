@@ -217,7 +217,7 @@ static enum step up_bind(struct up *u, const uint8_t *msg, uint32_t len, size_t 
 	const char *name, *other = NULL;
 	char own[STMT_NAME_CAP];
 	const struct stmt *st;
-	enum refusal no;
+	enum refusal no = REFUSED_NOT;
 	size_t before;
 	enum step r;
 
@@ -227,8 +227,11 @@ static enum step up_bind(struct up *u, const uint8_t *msg, uint32_t len, size_t 
 	if (g.bad)
 		return up_refuse(u, "protocol violation", "08P01", "malformed Bind message");
 	r = up_use_stmt(u, name, &st);
+	if (r == STEP_ON && st && u->told)
+		r = up_check_rows(u, st, msg + have, stream_have(&u->c->s) - u->at - have, &no);
 	if (r == STEP_ON && st) {
-		no = note_bind(u, st);
+		if (no == REFUSED_NOT)
+			no = note_bind(u, st);
 		if (no != REFUSED_NOT)
 			return have == len ? up_refused_bind(u, no) :
 					     up_refuse(u, "statement refused", "0A000",
@@ -236,8 +239,10 @@ static enum step up_bind(struct up *u, const uint8_t *msg, uint32_t len, size_t 
 	}
 	if (r == STEP_ON)
 		r = up_room(u, 5, 64);
+	if (!u->told)
+		u->c->unit.rows_known = false;
 	if (r == STEP_ON)
-		r = up_owe(u, 'B', 0, false, u->s->bound = st ? st->id : 0, NULL);
+		r = up_owe(u, 'B', 0, false, u->s->bound = st && *name ? st->id : 0, NULL);
 	if (r != STEP_ON)
 		return r;
 	STAT_INC(&u->c->h->stats, binds);
@@ -252,6 +257,14 @@ static enum step up_bind(struct up *u, const uint8_t *msg, uint32_t len, size_t 
 		return up_send_renamed(u, 'B', msg, before, name, other, have, len);
 	up_pass(u, msg, (uint32_t)have);
 	return STEP_ON;
+}
+
+/* Whose rows the answer will describe, 0: nobody's who needs to know. */
+static uint64_t rows_of(const struct up *u, char what, const char *name, const struct stmt *st)
+{
+	if (what == 'S')
+		return st && *name ? st->id : 0;
+	return *name || u->c->unit.rows_known ? 0 : u->s->bound;
 }
 
 static enum step up_describe(struct up *u, const uint8_t *msg, uint32_t len)
@@ -269,7 +282,7 @@ static enum step up_describe(struct up *u, const uint8_t *msg, uint32_t len)
 	if (r == STEP_ON)
 		r = up_room(u, 5, 64);
 	if (r == STEP_ON)
-		r = up_owe(u, 'D', what, false, st && *name ? st->id : 0, NULL);
+		r = up_owe(u, 'D', what, false, rows_of(u, what, name, st), NULL);
 	if (r != STEP_ON)
 		return r;
 	if (what == 'P' && u->c->unit.binds == 1)

@@ -252,10 +252,13 @@ enum step up_deallocate(struct up *u, const char *sql, size_t n, char out[64], s
  * the client has no such name: the server will say so. */
 enum step up_use_stmt(struct up *u, const char *name, const struct stmt **found)
 {
+	const struct stmt_named *e;
 	struct client *c = u->c;
 	enum step r;
 
-	*found = *name ? stmt_names_get(&c->names, name) : c->unnamed;
+	e = *name ? stmt_names_entry(&c->names, name) : NULL;
+	*found = e ? e->stmt : *name ? NULL : c->unnamed;
+	u->told = e ? e->rows : ROWS_UNKNOWN;
 	if (!*name)
 		r = up_need_unnamed(u);
 	else
@@ -265,6 +268,55 @@ enum step up_use_stmt(struct up *u, const char *name, const struct stmt **found)
 	if (!*found || (*found)->may_commit)
 		c->commit_sent = true;
 	return r;
+}
+
+/* Does a Describe of the portal follow the Bind? Then the client is told anew. */
+static bool described_next(const uint8_t *next, size_t left)
+{
+	return left > WIRE_HEADER && next[0] == 'D' && next[WIRE_HEADER] == 'P';
+}
+
+/* Asks the server for the statement's rows; the answer comes without a Sync. */
+static enum step ask_rows(struct up *u, const struct stmt *st)
+{
+	static const uint8_t flush[] = { 'H', 0, 0, 0, 4 };
+	char name[STMT_NAME_CAP];
+	uint8_t b[64];
+	struct wire_put w = wire_put_to(b, sizeof(b));
+	enum step r = up_room(u, 1, sizeof(b));
+
+	if (r == STEP_ON)
+		r = up_owe(u, 'D', 'S', true, st->id, NULL);
+	if (r != STEP_ON)
+		return r;
+	stmt_name(st->id, name);
+	wire_begin(&w, 'D');
+	wire_put_u8(&w, 'S');
+	wire_put_str(&w, name);
+	wire_end(&w);
+	unit_record(u->c, UNIT_SWALLOW);
+	unit_log(u->c, b, w.len);
+	wire_put_bytes(&w, flush, sizeof(flush));
+	gather_copy(&u->g, b, w.len);
+	u->s->describing = st->id;
+	return STEP_STOP_PAUSE;
+}
+
+enum step up_check_rows(struct up *u, const struct stmt *st, const uint8_t *next, size_t left,
+			enum refusal *no)
+{
+	uint64_t here = stmt_cache_rows(&u->s->cache, st->id);
+
+	u->c->unit.rows_known = u->told && here == u->told;
+	if (!u->told || u->s->tx == 'E' || u->s->owed.skipping || described_next(next, left))
+		return STEP_ON;
+	if (u->s->describing)
+		return STEP_STOP_PAUSE;
+	if (here == ROWS_UNKNOWN)
+		return ask_rows(u, st);
+	if (here != u->told && here != ROWS_TOO_MANY && u->told != ROWS_TOO_MANY)
+		*no = REFUSED_ROWS;
+	return STEP_ON;
 }
 
 /* Sends a message with the statement's name in it replaced: before, name,

@@ -29,6 +29,12 @@ enum step up_need_stmt(struct up *u, const struct stmt *st);
 /* The statement a client's message names, made ready on the server. *found:
  * NULL when the client has no such name: the server will say so. */
 enum step up_use_stmt(struct up *u, const char *name, const struct stmt **found);
+/* Before a Bind: are the statement's rows here what the client was told of them? It
+ * may have been prepared here after a change of the schema, and a client that does
+ * not describe (`next`: `left` bytes behind the Bind) would take rows of one kind
+ * for rows of another. STEP_STOP_PAUSE: the server has been asked. */
+enum step up_check_rows(struct up *u, const struct stmt *st, const uint8_t *next, size_t left,
+			enum refusal *no);
 /* A Bind or Describe with the statement's name replaced (shorter than
  * STMT_NAME_CAP): `before` bytes of the body come before the old name; `have` of
  * `len` are here. */

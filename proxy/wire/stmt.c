@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "wire/wire.h"
+
 static uint64_t rotl(uint64_t x, int n)
 {
 	return x << n | x >> (64 - n);
@@ -150,6 +152,36 @@ void stmts_free(struct stmts *t)
 	*t = (struct stmts){ 0 };
 }
 
+struct rows_column {
+	uint64_t so_far, name;
+	uint8_t type[16];
+};
+
+uint64_t stmt_rows(const uint8_t *body, size_t len)
+{
+	static const uint64_t key[2] = { 0x726f7773, 0x636f6c73 };
+	struct wire_get g = { body, body + len, false };
+	unsigned n = wire_get_u16(&g), i;
+	uint64_t h = n;
+
+	for (i = 0; i < n && !g.bad; i++) {
+		struct rows_column one;
+		size_t name_len = 0;
+		const char *name = wire_get_str(&g, &name_len);
+
+		if (g.bad || wire_left(&g) < 18)
+			return ROWS_TOO_MANY;
+		memset(&one, 0, sizeof(one));
+		one.so_far = h;
+		one.name = hash_bytes(key, (const uint8_t *)name, name_len);
+		/* behind table and column number: type, size, modifier; then the format */
+		memcpy(one.type, g.p + 6, 10);
+		g.p += 18;
+		h = hash_bytes(key, (const uint8_t *)&one, sizeof(one));
+	}
+	return g.bad ? ROWS_TOO_MANY : h > ROWS_TOO_MANY ? h : h + ROWS_TOO_MANY + 1;
+}
+
 uint64_t stmt_name_id(const char *name, size_t *len)
 {
 	char *end = NULL;
@@ -203,12 +235,30 @@ static struct stmt_named **names_find(const struct stmt_names *m, const char *na
 	return NULL;
 }
 
-struct stmt *stmt_names_get(const struct stmt_names *m, const char *name)
+const struct stmt_named *stmt_names_entry(const struct stmt_names *m, const char *name)
 {
 	uint64_t h;
 	struct stmt_named **p = names_find(m, name, &h);
 
-	return p ? (*p)->stmt : NULL;
+	return p ? *p : NULL;
+}
+
+struct stmt *stmt_names_get(const struct stmt_names *m, const char *name)
+{
+	const struct stmt_named *e = stmt_names_entry(m, name);
+
+	return e ? e->stmt : NULL;
+}
+
+void stmt_names_tell(struct stmt_names *m, uint64_t id, uint64_t rows)
+{
+	struct stmt_named *e;
+	uint32_t i;
+
+	for (i = 0; i < m->cap; i++)
+		for (e = m->bucket[i]; e; e = e->next)
+			if (e->stmt->id == id)
+				e->rows = rows;
 }
 
 int stmt_names_add(struct stmt_names *m, const char *name, struct stmt *s)
@@ -225,6 +275,7 @@ int stmt_names_add(struct stmt_names *m, const char *name, struct stmt *s)
 	if (!e)
 		return -1;
 	e->stmt = s;
+	e->rows = ROWS_UNKNOWN;
 	e->hash = h;
 	memcpy(e->name, name, n);
 	e->next = m->bucket[h & (m->cap - 1)];
@@ -363,8 +414,24 @@ static void cache_insert(struct stmt_cache *c, uint64_t id)
 	while (c->slot[i].id)
 		i = (i + 1) & (c->cap - 1);
 	c->slot[i].id = id;
+	c->slot[i].rows = ROWS_UNKNOWN;
 	chain_newest(c, i);
 	c->n++;
+}
+
+uint64_t stmt_cache_rows(const struct stmt_cache *c, uint64_t id)
+{
+	uint32_t i = cache_find(c, id);
+
+	return i == STMT_NIL ? ROWS_UNKNOWN : c->slot[i].rows;
+}
+
+void stmt_cache_tell(struct stmt_cache *c, uint64_t id, uint64_t rows)
+{
+	uint32_t i = cache_find(c, id);
+
+	if (i != STMT_NIL)
+		c->slot[i].rows = rows;
 }
 
 /* Builds the table anew, oldest first, so that the order of use stays. */
@@ -375,8 +442,10 @@ static int cache_rebuild(struct stmt_cache *c, uint32_t cap)
 
 	if (!fresh.slot)
 		return -1;
-	for (i = c->n ? c->oldest : STMT_NIL; i != STMT_NIL; i = c->slot[i].newer)
+	for (i = c->n ? c->oldest : STMT_NIL; i != STMT_NIL; i = c->slot[i].newer) {
 		cache_insert(&fresh, c->slot[i].id);
+		stmt_cache_tell(&fresh, c->slot[i].id, c->slot[i].rows);
+	}
 	free(c->slot);
 	*c = fresh;
 	return 0;

@@ -61,13 +61,23 @@ void stmts_free(struct stmts *t);
 
 /* The number in a server's name for it, 0: it is none. *len: of the name. */
 uint64_t stmt_name_id(const char *name, size_t *len);
+/* A RowDescription's body (PostgreSQL manual 55.7) as one number: names, types and
+ * sizes of its columns; where they come from and their format do not count. */
+uint64_t stmt_rows(const uint8_t *body, size_t len);
+
 /* What a server calls it. */
 void stmt_name(uint64_t id, char out[STMT_NAME_CAP]);
 
 /* ---- a client's names ---- */
 
+/* The columns of a statement's rows, as one number. */
+#define ROWS_UNKNOWN 0u                /* never described */
+#define ROWS_NONE 1u                   /* NoData */
+#define ROWS_TOO_MANY 2u               /* a description too long to be looked at */
+
 struct stmt_named {
 	struct stmt *stmt;
+	uint64_t rows;                 /* what the client was told of them */
 	struct stmt_named *next;
 	uint64_t hash;
 	char name[];
@@ -81,6 +91,10 @@ struct stmt_names {
 };
 
 struct stmt *stmt_names_get(const struct stmt_names *m, const char *name);
+/* The same with what the client was told, NULL when it is not there. */
+const struct stmt_named *stmt_names_entry(const struct stmt_names *m, const char *name);
+/* The client is told this of statement id, under whatever names. */
+void stmt_names_tell(struct stmt_names *m, uint64_t id, uint64_t rows);
 /* Takes over the caller's reference to s. -1: out of memory, or the name is
  * there already; the reference stays with the caller. */
 MUST_CHECK int stmt_names_add(struct stmt_names *m, const char *name, struct stmt *s);
@@ -97,6 +111,7 @@ void stmt_names_clear(struct stmt_names *m, struct stmts *t);
 
 struct stmt_slot {
 	uint64_t id;                   /* 0: free */
+	uint64_t rows;                 /* what this server says of them */
 	uint32_t newer, older;         /* neighbours by use, STMT_NIL at the ends */
 };
 #define STMT_NIL UINT32_MAX
@@ -109,6 +124,9 @@ struct stmt_cache {
 
 /* True when it is there; it is then the most recently used. */
 bool stmt_cache_use(struct stmt_cache *c, uint64_t id);
+/* What the server has said of id's rows. */
+uint64_t stmt_cache_rows(const struct stmt_cache *c, uint64_t id);
+void stmt_cache_tell(struct stmt_cache *c, uint64_t id, uint64_t rows);
 MUST_CHECK int stmt_cache_add(struct stmt_cache *c, uint64_t id);
 void stmt_cache_del(struct stmt_cache *c, uint64_t id);
 /* The least recently used, 0 when empty. */

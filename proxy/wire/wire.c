@@ -168,6 +168,7 @@ void wire_put_error(struct wire_put *w, char type, const struct wire_error *e)
 	put_field(w, 'M', e->message, 800);
 	put_field(w, 'D', e->detail, 400);
 	put_field(w, 'H', e->hint, 400);
+	put_field(w, 'R', e->routine, 60);
 	wire_put_u8(w, 0);
 	wire_end(w);
 }

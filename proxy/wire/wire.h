@@ -110,14 +110,15 @@ void wire_put_msg(struct wire_put *w, char type);
 void wire_put_close(struct wire_put *w, const char *statement);
 void wire_put_ready(struct wire_put *w, char status);
 
-/* What an ErrorResponse or NoticeResponse of our own says. detail and hint may
- * be NULL. severity: "ERROR", "FATAL", "NOTICE", "WARNING". */
+/* What an ErrorResponse or NoticeResponse of our own says. detail, hint and routine
+ * may be NULL. severity: "ERROR", "FATAL", "NOTICE", "WARNING". */
 struct wire_error {
 	const char *severity;
 	const char *sqlstate;
 	const char *message;
 	const char *detail;
 	const char *hint;
+	const char *routine;
 };
 /* type 'E' or 'N'. Over-long texts are cut so that the message fits. */
 void wire_put_error(struct wire_put *w, char type, const struct wire_error *e);

@@ -708,3 +708,52 @@ def test_a_login_with_a_wrong_setting_is_refused(one_server):
         assert e.value.fields['C'] == code and e.value.fields['S'] == 'FATAL'
     with w.connect() as a:
         assert a.one('SELECT 1') == '1'
+
+
+@pytest.mark.parametrize('verb', ['SELECT * FROM heal', 'INSERT INTO heal VALUES (7) RETURNING *'])
+@pytest.mark.parametrize('how', ['elsewhere', 'here by another'])
+def test_rows_of_another_kind_never_come_undescribed(weir, pg, verb, how):
+    """Prepared before the change of the schema on one server and after it on
+    another: a client that knows its columns and does not ask must be told, and
+    nothing may have been done."""
+    pg.sql('DROP TABLE IF EXISTS heal; CREATE TABLE heal (x int); INSERT INTO heal VALUES (1); '
+           'GRANT ALL ON heal TO PUBLIC')
+    w = weir(ini({'app': db(pg)}, default_pool_size=2))
+    with w.connect() as a, w.connect() as b:
+        assert shape(a.ask(parse(verb, 's'), describe('S', 's'), sync())) == '1 t T Z:I'
+        for _ in range(3):
+            assert shape(a.ask(bind((), 's'), execute(), sync())).startswith('2 D C')
+        pg.sql('ALTER TABLE heal ADD y int DEFAULT 2')
+        n = pg.one('SELECT count(*) FROM heal')
+        b.hold()                    # takes the server that has it
+        if how == 'here by another':
+            with w.connect() as c:
+                c.ask(parse(verb, 't'), sync())
+                if verb.startswith('SELECT'):
+                    c.ask(bind((), 't'), execute(), sync())
+        m = a.ask(bind((), 's'), execute(), sync())
+        e = [x[1] for x in m if x[0] == 'E']
+        assert [x['C'] for x in e] == ['0A000'] and e[0]['R'] == 'RevalidateCachedQuery', m
+        assert pg.one('SELECT count(*) FROM heal') == n
+        # who describes is served
+        m = a.ask(bind((), 's'), describe('P'), execute(), sync())
+        assert shape(m).startswith('2 T D C'), m
+        # and is up to date then
+        assert shape(a.ask(bind((), 's'), execute(), sync())).startswith('2 D C')
+
+
+def test_the_same_rows_elsewhere_are_just_rows(weir, pg):
+    pg.sql('DROP TABLE IF EXISTS heal; CREATE TABLE heal (x int); INSERT INTO heal VALUES (1); '
+           'GRANT ALL ON heal TO PUBLIC')
+    w = weir(ini({'app': db(pg)}, default_pool_size=3))
+    with w.connect() as a, w.connect() as b, w.connect() as c:
+        a.ask(parse('SELECT * FROM heal', 's'), describe('S', 's'), parse('DELETE FROM heal WHERE x = 0', 'd'),
+              describe('S', 'd'), sync())
+        b.hold()
+        assert shape(a.ask(bind((), 's'), execute(), bind((), 'd'), execute(), sync())) == \
+            '2 D C:SELECT 1 2 C:DELETE 0 Z:I'
+        c.hold()
+        # a pipeline, with the answer of the server asked for in the middle
+        m = a.ask(*[bind((), 'd') + execute() + sync() for _ in range(50)],
+                  *[bind((), 's') + execute() + sync() for _ in range(50)], readies=100)
+        assert shape(m) == ' '.join(['2 C:DELETE 0 Z:I'] * 50 + ['2 D C:SELECT 1 Z:I'] * 50)
