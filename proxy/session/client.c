@@ -242,8 +242,14 @@ static void lost(struct client *c, struct server *s, const struct down_why *w)
 
 static void gone(struct client *c, const struct up_why *why)
 {
+	char text[80];
+
+	if (why->number)
+		(void)snprintf(text, sizeof(text), "%s %u", why->message, why->number);
+	else
+		(void)snprintf(text, sizeof(text), "%s", why->message ? why->message : "");
 	if (why->sqlstate)
-		client_end(c, why->sqlstate, why->message, NULL, NULL, why->why);
+		client_end(c, why->sqlstate, text, NULL, NULL, why->why);
 	else
 		client_close(c, why->why);
 }
@@ -273,6 +279,12 @@ static void relay(struct client *c, bool readable)
 	struct down_why w = { .why = "server connection lost" };
 	struct up_why why;
 
+	if (c->ending) {
+		/* Terminate, or nonsense, behind statements: they come first */
+		if (!server_for(c) || !server_for(c)->owed.ready_n)
+			gone(c, &c->end);
+		return;
+	}
 	for (;;) {
 		switch (relay_up(c, readable, &why)) {
 		case RELAY_NEED_SERVER:
@@ -350,6 +362,10 @@ static void start(struct client *c)
 		case STARTUP_REFUSED:
 		default:
 			STAT_INC(&c->h->stats, client_login_failures);
+			if (!no.sqlstate) {
+				client_close(c, no.why);
+				return;
+			}
 			client_end(c, no.sqlstate, no.message, NULL, no.hint, no.why);
 			return;
 		}
@@ -519,6 +535,8 @@ static void settings_refused(struct client *c, struct server *s)
 	s->close_needed = true;
 	(void)snprintf(code, sizeof(code), "%s", s->sync_error);
 	(void)snprintf(text, sizeof(text), "%s", s->sync_message);
+	if (c->state == CL_WELCOME)
+		welcome_auth_ok(c);
 	client_end(c, code, text,
 		   c->state == CL_WELCOME ? NULL :
 					    "A setting of this session was refused by the server.",

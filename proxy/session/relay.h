@@ -16,12 +16,4 @@ enum relay {
 	RELAY_SERVER_GONE
 };
 
-/* Why a client's session ends. sqlstate and message are for the client when not
- * NULL. */
-struct up_why {
-	const char *why;
-	const char *sqlstate;
-	const char *message;
-};
-
 #endif

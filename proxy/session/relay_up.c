@@ -27,12 +27,12 @@ static bool up_unlinked(struct client *c, uint8_t type, const uint8_t *msg, uint
 		return up_lazily(c, (const char *)msg + WIRE_HEADER, len - WIRE_HEADER - 1);
 	if (type == 'd' || type == 'c' || type == 'f')
 		return true; /* the rest of a COPY that has failed: PostgreSQL ignores it too */
-	if (type == 'S') {
+	if (type == 'S' && len == WIRE_HEADER) {
 		c->skip_to_sync = false;
 		say_ready(c, c->limbo ? 'E' : c->begun ? 'T' : 'I');
 		return true;
 	}
-	return c->skip_to_sync || type == 'H';
+	return c->skip_to_sync || (type == 'H' && len == WIRE_HEADER);
 }
 
 static bool is_frontend(uint8_t type)
@@ -55,10 +55,12 @@ static size_t needed(uint8_t type, uint32_t len)
 /* Behind a barrier nothing goes on before all is answered; but what belongs to
  * its own unit does, or its Sync would never be sent, and so does all when an
  * error has made the server skip the barrier itself. */
-static bool must_wait(const struct up *u)
+static bool must_wait(const struct up *u, uint8_t type)
 {
 	const struct client *c = u->c;
 
+	if (type == 'd' || type == 'c' || type == 'f')
+		return false; /* the unit itself waits for them */
 	return c->barrier && !c->at_start && c->unit.closed && u->s->owed.ready_n > 0;
 }
 
@@ -69,7 +71,7 @@ static enum step up_linked(struct up *u, uint8_t type, const uint8_t *msg, uint3
 
 	enum step r;
 
-	if (!owed_room(&u->s->owed, 8) || must_wait(u))
+	if (!owed_room(&u->s->owed, 8) || must_wait(u, type))
 		return STEP_STOP_PAUSE;
 	r = up_prepare(u);
 	if (r != STEP_ON)
@@ -95,7 +97,7 @@ static enum step one_message(struct up *u)
 
 	switch (wire_header(msg, have, &type, &len)) {
 	case WIRE_BAD:
-		return up_refuse(u, "protocol violation", "08P01", "invalid message length");
+		return up_end(u, NULL, NULL, 0); /* PostgreSQL says nothing either */
 	case WIRE_MORE:
 		u->want = WIRE_HEADER;
 		return STEP_STOP_MORE;
@@ -104,16 +106,13 @@ static enum step one_message(struct up *u)
 		break;
 	}
 	if (!is_frontend(type))
-		return up_refuse(u, "protocol violation", "08P01", "invalid frontend message type");
+		return up_end(u, "08P01", "invalid frontend message type", type);
 	need = needed(type, len);
 	if (type == 'P' && len > UP_WHOLE_MAX)
-		return up_refuse(u, "message too long", "54000",
-			      "Parse message is longer than 1 MiB");
+		return up_end(u, "54000", "Parse message is longer than 1 MiB", 0);
 	if ((type == 'D' || type == 'C' || type == 'E' || type == 'S' || type == 'H' ||
 	     type == 'X') && len > BUF_CAP)
-		return up_refuse(u, "protocol violation", "08P01", "invalid message length");
-	if ((type == 'S' || type == 'H') && len != WIRE_HEADER)
-		return up_refuse(u, "protocol violation", "08P01", "invalid message format");
+		return up_end(u, NULL, NULL, 0);
 	if (have < need) {
 		u->want = need;
 		return STEP_STOP_MORE;
@@ -121,7 +120,7 @@ static enum step one_message(struct up *u)
 	if (have > len)
 		have = len;
 	if (type == 'X')
-		return up_refuse(u, "client closed the session", NULL, NULL);
+		return up_end(u, NULL, NULL, 0);
 	if (!u->s && up_unlinked(c, type, msg, len, have)) {
 		r = STEP_ON;
 		c->body_drop = true;
@@ -189,7 +188,7 @@ enum relay relay_up(struct client *c, bool readable, struct up_why *why)
 	u.at = 0;
 	u.why = why;
 	u.backed_up = u.s && stream_backed_up(&u.s->s);
-	*why = (struct up_why){ "client connection lost", NULL, NULL };
+	*why = (struct up_why){ "client connection lost", NULL, NULL, 0 };
 	for (fills = 0;; fills++) {
 		size_t had;
 

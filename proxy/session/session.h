@@ -114,6 +114,15 @@ struct noted {
 	struct params seen;      /* what the server says was changed (asked_unsure only) */
 };
 
+/* Why a client's session ends. sqlstate and message are for the client when not
+ * NULL; number, unless 0, ends the message. */
+struct up_why {
+	const char *why;
+	const char *sqlstate;
+	const char *message;
+	unsigned number;
+};
+
 struct client {
 	struct pool_client pc;
 	struct stream s;
@@ -140,6 +149,8 @@ struct client {
 	bool dress_await;        /* ... and nothing may follow before they are accepted */
 	bool beginning;          /* its BEGIN is on its way */
 	bool begin_failed;
+	bool ending;             /* it is over once its server has answered what it owes: */
+	struct up_why end;
 	bool cancel_due;         /* asked for while only our own was in flight */
 	uint8_t dress_fails;     /* servers lost over that in a row */
 	bool barrier;            /* nothing more before what was sent is answered */
@@ -149,7 +160,7 @@ struct client {
 	bool retry_off;          /* the lexer was wrong once: never again for this client */
 	bool console_admin;
 	bool counted;            /* holds a token of max_client_conn */
-	uint8_t negotiations;    /* SSLRequest and GSSENCRequest so far */
+	uint8_t negotiations;    /* bits: SSLRequest, GSSENCRequest: each once */
 	uint8_t pool_mode, retry, pin;
 	uint64_t id;             /* never used again in this worker; the worker is in it */
 	int64_t wait_timeout_us, idle_timeout_us, idle_tx_timeout_us;

@@ -12,6 +12,7 @@
 #include "session/cancel.h"
 #include "session/link.h"
 #include "session/step.h"
+#include "session/welcome.h"
 #include "wire/wire.h"
 
 static enum startup refuse(struct startup_no *no, const char *sqlstate, const char *why,
@@ -143,6 +144,7 @@ static enum startup admit(struct client *c, struct startup_no *no)
 	}
 	db = snapshot_db(h->snap, c->db);
 	if (!db) {
+		welcome_auth_ok(c);
 		(void)snprintf(no->message, sizeof(no->message),
 			       "database \"%.60s\" does not exist", c->db);
 		return refuse(no, "3D000", "unknown database",
@@ -233,13 +235,13 @@ static enum startup first_packet(struct client *c, struct startup_no *no)
 	struct wire_get g;
 	uint32_t len = 0, code, pid, secret;
 	enum startup r;
+	uint8_t bit;
 
 	switch (wire_startup_header(p, stream_have(&c->s), &len)) {
 	case WIRE_MORE:
 		return STARTUP_MORE;
-	case WIRE_BAD:
-		(void)snprintf(no->message, sizeof(no->message), "invalid length of startup packet");
-		return refuse(no, "08P01", "malformed startup packet", NULL);
+	case WIRE_BAD: /* no word, as PostgreSQL */
+		return refuse(no, NULL, "malformed startup packet", NULL);
 	case WIRE_OK:
 	default:
 		break;
@@ -248,13 +250,10 @@ static enum startup first_packet(struct client *c, struct startup_no *no)
 		return STARTUP_MORE;
 	g = (struct wire_get){ p + 4, p + len, false };
 	code = wire_get_u32(&g);
-	if ((code == WIRE_SSL_CODE || code == WIRE_GSS_CODE) && len == 8) {
+	bit = code == WIRE_SSL_CODE ? 1 : code == WIRE_GSS_CODE ? 2 : 0;
+	if (bit && len == 8 && !(c->negotiations & bit)) {
+		c->negotiations |= bit;
 		stream_consume(&c->s, len);
-		if (++c->negotiations > 2) {
-			(void)snprintf(no->message, sizeof(no->message),
-				       "encryption was refused already");
-			return refuse(no, "08P01", "repeated SSLRequest", NULL);
-		}
 		say(c, "N", 1);
 		return STARTUP_MORE;
 	}

@@ -6,6 +6,7 @@
 
 #include "session/retry.h"
 #include "session/step.h"
+#include "wire/lexer.h"
 
 void unit_end(struct client *c)
 {
@@ -57,7 +58,14 @@ void unit_begin(struct client *c, const struct server *s)
 	c->at_start = false;
 	deadline_clear(&c->idle_dl);
 	u->state = u->explicit_txn ? UNIT_PASS : UNIT_ARMED;
+	/* a notification among what is held would be lost with it, or overtake it */
+	if (c->residue.pinned & LEAVES_LISTEN) {
+		u->state = UNIT_PASS;
+		u->refused = RV_SESSION;
+	}
 	u->bound_only = true;
+	if (u->state == UNIT_PASS && !u->explicit_txn)
+		return;
 	if (u->explicit_txn)
 		u->refused = RV_TXN;
 	else if (s->odd_sql)

@@ -4,6 +4,7 @@
  */
 #include "session/up.h"
 
+#include "session/retry.h"
 #include "session/unit.h"
 #include "wire/wire.h"
 
@@ -13,6 +14,38 @@ enum step up_refuse(struct up *u, const char *why, const char *sqlstate, const c
 	u->why->sqlstate = sqlstate;
 	u->why->message = message;
 	return STEP_CLIENT;
+}
+
+enum step up_end(struct up *u, const char *sqlstate, const char *message, unsigned number)
+{
+	struct up_why why = { sqlstate ? "protocol violation" : "client closed the session",
+			      sqlstate, message, number };
+
+	if (u->s && u->s->owed.ready_n > 0) {
+		u->c->ending = true;
+		u->c->end = why;
+		return STEP_STOP_PAUSE;
+	}
+	*u->why = why;
+	return STEP_CLIENT;
+}
+
+enum step up_malformed(struct up *u, uint8_t type, const uint8_t *msg, uint32_t len, size_t have)
+{
+	char what = len > WIRE_HEADER && have > WIRE_HEADER ? (char)msg[WIRE_HEADER] : 0;
+	enum step r = up_room(u, 1, 0);
+
+	if (have < len)
+		return up_refuse(u, "protocol violation", "08P01", "malformed message");
+	unit_pass(u->c, RV_CLASS);
+	if (type == 'Q' || type == 'S')
+		u->c->unit.closed = true;
+	/* a Flush is owed nothing, but for its error */
+	if (r == STEP_ON)
+		r = up_owe(u, type == 'H' ? 'E' : (char)type, what, false, 0, NULL);
+	if (r == STEP_ON)
+		gather_range(&u->g, msg, len);
+	return r;
 }
 
 enum step up_flush(struct up *u)

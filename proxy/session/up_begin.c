@@ -108,19 +108,20 @@ bool up_might_exit(const struct up *u, uint8_t type, const uint8_t *msg, uint32_
 {
 	const struct client *c = u->c;
 	const struct stmt *st;
+	size_t have = stream_have(&c->s) - u->at;
 	struct lex_class k;
 	const char *name;
 	struct wire_get g;
 
 	switch (type) {
 	case 'Q':
+		if (len <= WIRE_HEADER + 1)
+			return false;
 		lex_classify((const char *)msg + WIRE_HEADER,
-			     len <= stream_have(&c->s) - u->at ? len - WIRE_HEADER - 1 :
-								   BUF_CAP - WIRE_HEADER,
-			     NULL, &k);
+			     (have < len ? have : len - 1) - WIRE_HEADER, NULL, &k);
 		return lex_may_exit(&k);
 	case 'B':
-		g = (struct wire_get){ msg + WIRE_HEADER, stream_data(&c->s) + stream_have(&c->s), false };
+		g = (struct wire_get){ msg + WIRE_HEADER, msg + (have < len ? have : len), false };
 		(void)wire_get_str(&g, NULL);
 		name = wire_get_str(&g, NULL);
 		st = *name ? stmt_names_get(&c->names, name) : c->unnamed;

@@ -29,7 +29,7 @@ static enum step up_query(struct up *u, const uint8_t *msg, uint32_t len, size_t
 	bool live = false;
 
 	if (whole && (len < 6 || msg[len - 1] != 0))
-		return up_refuse(u, "protocol violation", "08P01", "invalid string in message");
+		return up_malformed(u, 'Q', msg, len, have);
 	if (whole)
 		lex_classify(sql, len - WIRE_HEADER - 1, &c->h->snap->lists, &k);
 	else
@@ -130,7 +130,7 @@ static enum step up_parse(struct up *u, const uint8_t *msg, uint32_t len)
 
 	(void)wire_get_str(&g, &sql_len);
 	if (g.bad)
-		return up_refuse(u, "protocol violation", "08P01", "malformed Parse message");
+		return up_malformed(u, 'P', msg, len, len);
 	if (!*name)
 		r = up_deallocate(u, (const char *)body, sql_len, dealloc, &dealloc_len);
 	if (r != STEP_ON)
@@ -225,7 +225,7 @@ static enum step up_bind(struct up *u, const uint8_t *msg, uint32_t len, size_t 
 	before = (size_t)(g.p - (msg + WIRE_HEADER));
 	name = wire_get_str(&g, NULL);
 	if (g.bad)
-		return up_refuse(u, "protocol violation", "08P01", "malformed Bind message");
+		return up_malformed(u, 'B', msg, len, have);
 	r = up_use_stmt(u, name, &st);
 	if (r == STEP_ON && st && u->told)
 		r = up_check_rows(u, st, msg + have, stream_have(&u->c->s) - u->at - have, &no);
@@ -276,7 +276,7 @@ static enum step up_describe(struct up *u, const uint8_t *msg, uint32_t len)
 	enum step r = STEP_ON;
 
 	if (g.bad || (what != 'S' && what != 'P'))
-		return up_refuse(u, "protocol violation", "08P01", "malformed Describe message");
+		return up_malformed(u, 'D', msg, len, len);
 	if (what == 'S')
 		r = up_use_stmt(u, name, &st);
 	if (r == STEP_ON)
@@ -306,7 +306,7 @@ static enum step up_close(struct up *u, const uint8_t *msg, uint32_t len)
 	bool live = false;
 
 	if (g.bad || (what != 'S' && what != 'P'))
-		return up_refuse(u, "protocol violation", "08P01", "malformed Close message");
+		return up_malformed(u, 'C', msg, len, len);
 	if (what == 'S' && *name) {
 		/* The server keeps it for the others. */
 		r = up_owe_local(u, LOCAL_CLOSE_COMPLETE, &live);
@@ -333,6 +333,9 @@ static enum step up_plain(struct up *u, uint8_t type, const uint8_t *msg, uint32
 {
 	enum step r = up_room(u, 1, 0);
 
+	if ((type == 'S' || type == 'H') && len != WIRE_HEADER)
+		return up_malformed(u, type, msg, len, len);
+
 	if (r == STEP_ON)
 		r = up_owe(u, (char)type, 0, false, type == 'E' ? u->s->bound : 0, NULL);
 	if (r != STEP_ON)
@@ -355,8 +358,8 @@ static enum step up_raw(struct up *u, uint8_t type, const uint8_t *msg, uint32_t
 {
 	enum step r = up_room(u, 1, 0);
 
-	if (r == STEP_ON && len <= WIRE_HEADER)
-		r = up_refuse(u, "protocol violation", "08P01", "malformed message");
+	if (len <= WIRE_HEADER)
+		return up_malformed(u, type, msg, len, have);
 	if (r == STEP_ON)
 		r = up_owe(u, (char)type, (char)msg[WIRE_HEADER], false, 0, NULL);
 	if (r != STEP_ON)

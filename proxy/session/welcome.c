@@ -29,6 +29,15 @@ static void put_auth_ok(struct wire_put *w)
 	wire_end(w);
 }
 
+void welcome_auth_ok(struct client *c)
+{
+	uint8_t b[16];
+	struct wire_put w = wire_put_to(b, sizeof(b));
+
+	put_auth_ok(&w);
+	say(c, b, w.len);
+}
+
 /* application_name comes in as many values as there are programs, and the server
  * takes it as it is when it is short and plain. */
 static bool is_plain_name(const struct param *e)

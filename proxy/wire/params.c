@@ -221,7 +221,10 @@ static bool put_resets(struct wire_put *w, const struct params *want, const stru
 	if (find(have, "role"))
 		put_text(w, "RESET ROLE;");
 	for (i = 0; i < have->n; i++) {
-		if (find(want, have->v[i].name))
+		const struct param *e = find(want, have->v[i].name);
+
+		/* "DMY" says nothing of the other half: it is the server's own */
+		if (e && (strcasecmp(e->name, "DateStyle") != 0 || !differs(have, e)))
 			continue;
 		any = true;
 		if (is_identity(have->v[i].name) || is_encoding(have->v[i].name))
