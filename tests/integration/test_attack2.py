@@ -301,7 +301,7 @@ def test_client_that_leaves_while_its_settings_are_refused(fake):
                 else:
                     tx = 'I'
                     c.send(result(), ready(tx))
-        except Closed:
+        except (Closed, OSError):
             pass
     w, _ = fake(script)
     a = w.connect(options='-c my.tenant=1')
@@ -439,7 +439,7 @@ def test_settings_whose_begin_is_cancelled(fake):
                     c.send(complete('INSERT 0 1'), ready())
                 else:
                     c.send(result(), complete('COMMIT'), ready())
-        except Closed:
+        except (Closed, OSError):
             pass
     w, _ = fake(script)
     with w.connect(options='-c my.tenant=1') as a:
@@ -479,7 +479,7 @@ def test_timeout_of_one_client_ends_another(fake):
                     c.send(row_description('a', 'b'), data_row('0', '1ms'), complete('SELECT 1'), ready())
                 else:
                     c.send(result(), ready())
-        except Closed:
+        except (Closed, OSError):
             pass
     w, _ = fake(script)
     with w.connect() as a, w.connect() as b:
@@ -854,7 +854,7 @@ def test_failed_questions_are_limited_too(fake):
                     c.send(complete('SET'), ready())
                 else:
                     c.send(result(), ready())
-        except Closed:
+        except (Closed, OSError):
             pass
     w, _ = fake(script, default_pool_size=3, max_pinned_servers=1, query_wait_timeout=2)
     cs = [w.connect() for _ in range(4)]
@@ -930,7 +930,7 @@ def test_cancel_while_the_question_is_in_flight(fake):
                     c.send(complete('SET'), ready())
                 else:
                     c.send(result(), ready())
-        except Closed:
+        except (Closed, OSError):
             pass
     w, f = fake(script)
     with w.connect() as a:
@@ -969,7 +969,7 @@ def test_cancel_while_a_startup_value_is_restored(fake):
                     c.send(result(), ready(tx))
                 else:
                     c.send(result(), ready(tx))
-        except Closed:
+        except (Closed, OSError):
             pass
     w, f = fake(script, lazy_begin=0)
     with w.connect(options='-c work_mem=9MB') as a:
