@@ -336,7 +336,8 @@ def less(pg):
     pg.sql("DO $$BEGIN CREATE ROLE atk_less; EXCEPTION WHEN duplicate_object THEN NULL; END$$; GRANT atk_less TO app")
 
 
-WHO = ['DISCARD ALL', 'RESET SESSION AUTHORIZATION', 'SET SESSION AUTHORIZATION DEFAULT', 'SET SESSION AUTHORIZATION app']
+WHO = ['DISCARD ALL', 'RESET SESSION AUTHORIZATION', 'SET SESSION AUTHORIZATION DEFAULT',
+       'SET SESSION AUTHORIZATION app']
 
 
 @pytest.mark.parametrize('how', WHO)
@@ -360,6 +361,32 @@ def test_session_authorization_ends_the_role_for_good(tiny, pg, less, how):
         a.sql(how)
         b.sql('SELECT 1')
         assert a.one('SELECT current_user') == 'app'
+
+
+@pytest.mark.parametrize('text', [['RESET ALL', "SET TimeZone = 'Asia/Tokyo'"],
+                                  ['BEGIN', 'RESET ALL', "SET TimeZone = 'Asia/Tokyo'", 'COMMIT'],
+                                  ["RESET ALL; SET TimeZone = 'Asia/Tokyo'"]])
+def test_reported_setting_behind_a_reset_all(tiny, pg, text):
+    """A setting that the server reports is not asked for, and forgotten with the rest
+    when the RESET ALL in front of it is dealt with: the next client has it."""
+    w = tiny()
+    with w.connect() as a, w.connect() as b:
+        base = show(b, 'TimeZone')
+        a.ask(*[query(x) for x in text], readies=len(text))
+        assert show(b, 'TimeZone') == base
+        assert show(a, 'TimeZone') == 'Asia/Tokyo'
+
+
+@pytest.mark.parametrize('text', [['SET ROLE atk_less; RESET ALL'], ['SET ROLE atk_less', 'RESET ALL'],
+                                  ['BEGIN', 'SET ROLE atk_less', 'RESET ALL', 'COMMIT']])
+def test_reset_all_leaves_the_role(tiny, pg, less, text):
+    """RESET ALL does not end a role, but is taken to end one that was set in the same
+    transaction: the next client runs in it."""
+    w = tiny()
+    with w.connect() as a, w.connect() as b:
+        a.ask(*[query(x) for x in text], readies=len(text))
+        assert b.one('SELECT current_user') == 'app'
+        assert a.one('SELECT current_user') == 'atk_less'
 
 
 @pytest.mark.parametrize('how', ['DISCARD ALL', 'RESET SESSION AUTHORIZATION', 'RESET ALL', 'RESET ROLE'])
