@@ -208,17 +208,36 @@ static void welcome_lost(struct client *c, struct server *s, const struct down_w
 		run_linked(c);
 }
 
+/* What it sent (into a COPY, say) was such that the server cannot tell any more
+ * where a message begins: it has ended the session. */
+static void out_of_step(struct client *c, struct server *s, const struct down_why *w)
+{
+	char text[200];
+
+	(void)snprintf(text, sizeof(text), "%s", w->message);
+	client_step(c, CE_UNLINK);
+	pool_part(&s->ps);
+	server_close(s, w->why, false);
+	link_dial(s->shard);
+	client_end(c, "08P01", text, NULL, NULL, "protocol violation");
+}
+
 static void lost(struct client *c, struct server *s, const struct down_why *w)
 {
 	struct shard *sh = s->shard;
 
 	bool bound = c->pool_mode == POOL_SESSION || residue_holds(c);
+	bool cut = s->body_left && !s->body_swallow;
 
 	if (c->state == CL_WELCOME) {
 		welcome_lost(c, s, w);
 		return;
 	}
 
+	if (strcmp(w->sqlstate, "08P01") == 0 && !cut) {
+		out_of_step(c, s, w);
+		return;
+	}
 	STAT_INC(&c->h->stats, server_lost);
 	c->dress_fails = (uint8_t)(c->dressing ? c->dress_fails + 1 : 0);
 	if (!lost_server(c, s, w)) {
@@ -244,8 +263,8 @@ static void gone(struct client *c, const struct up_why *why)
 {
 	char text[80];
 
-	if (why->number)
-		(void)snprintf(text, sizeof(text), "%s %u", why->message, why->number);
+	if (why->number >= 0)
+		(void)snprintf(text, sizeof(text), "%s %d", why->message, why->number);
 	else
 		(void)snprintf(text, sizeof(text), "%s", why->message ? why->message : "");
 	if (why->sqlstate)
@@ -780,6 +799,7 @@ void client_server_failed(struct shard *sh, struct target *t, const char *sqlsta
 		link_unwait(c);
 		deadline_clear(&c->dl);
 		if (c->state == CL_WELCOME) {
+			welcome_auth_ok(c);
 			client_end(c, sqlstate, message, sh->last_error, NULL, "server refused");
 			continue;
 		}

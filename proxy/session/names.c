@@ -102,6 +102,7 @@ void names_clear(struct client *c)
 {
 	c->undo_n = UINT_MAX;
 	names_undo(c);
+	names_stay(c);
 }
 
 /* Does this entry's answer settle a change of the client's names? */
@@ -187,7 +188,7 @@ void names_dropped(void *server, const struct owed_entry *e, bool failed)
 
 size_t names_reply(struct server *s, uint64_t ref, uint8_t out[5])
 {
-	struct owed_entry e = { OWED_LOCAL, false, ref };
+	struct owed_entry e = { .kind = OWED_LOCAL, .ref = ref };
 
 	names_settled(s, &e);
 	out[0] = ref == LOCAL_PARSE_COMPLETE ? '1' : '3';
@@ -248,8 +249,7 @@ size_t names_translated(const struct client *c, const uint8_t *msg, size_t n, ui
 	return put;
 }
 
-/* An identifier as the server reads it: folded, or with its quotes undone. */
-static bool identifier(const struct lex_token *t, char *out, size_t cap)
+bool names_identifier(const struct lex_token *t, char *out, size_t cap)
 {
 	size_t i, n = 0;
 
@@ -268,6 +268,50 @@ static bool identifier(const struct lex_token *t, char *out, size_t cap)
 	return true;
 }
 
+int names_leaving(struct client *c, const char *name)
+{
+	struct pending_name *p = await(name), **end = &c->leaving;
+
+	if (!p)
+		return -1;
+	while (*end)
+		end = &(*end)->next;
+	*end = p;
+	return 0;
+}
+
+bool names_is_leaving(const struct client *c, const char *name)
+{
+	const struct pending_name *p;
+
+	for (p = c->leaving; p; p = p->next)
+		if (strcmp(p->name, name) == 0)
+			return true;
+	return false;
+}
+
+void names_left(struct client *c)
+{
+	struct pending_name *p = c->leaving;
+
+	if (!p)
+		return;
+	c->leaving = p->next;
+	if (*p->name)
+		stmts_put(&c->h->stmts, stmt_names_del(&c->names, p->name));
+	free(p);
+}
+
+void names_stay(struct client *c)
+{
+	struct pending_name *p;
+
+	while ((p = c->leaving)) {
+		c->leaving = p->next;
+		free(p);
+	}
+}
+
 bool names_deallocated(const char *sql, size_t n, char *out, size_t cap)
 {
 	struct lex_token t;
@@ -280,7 +324,7 @@ bool names_deallocated(const char *sql, size_t n, char *out, size_t cap)
 	t = lex_next(&l);
 	if (lex_is(&t, "prepare"))
 		t = lex_next(&l);
-	if (lex_is(&t, "all") || !identifier(&t, out, cap))
+	if (lex_is(&t, "all") || !names_identifier(&t, out, cap))
 		return false;
 	do {
 		t = lex_next(&l);

@@ -7,6 +7,7 @@
 #define PGWEIR_SESSION_NAMES_H
 
 #include "session/session.h"
+#include "wire/lexer.h"
 
 /* Replies of our own, as refs of owed_sent_local(). */
 enum names_local { LOCAL_PARSE_COMPLETE = 1, LOCAL_CLOSE_COMPLETE };
@@ -30,6 +31,18 @@ void names_emit_due(struct client *c, struct server *s);
  * out with the client's name instead. 0: there is none, or it does not fit. */
 size_t names_translated(const struct client *c, const uint8_t *msg, size_t n, uint8_t *out,
 			size_t cap);
+
+/* An identifier as the server reads it: folded, or with its quotes undone. false: it
+ * is none, or longer. */
+bool names_identifier(const struct lex_token *t, char *out, size_t cap);
+
+/* A DEALLOCATE of name is on its way in a Query ("": of one that is not known here);
+ * when it is complete the name is gone, when the Query is over it is not. -1: out of
+ * memory. */
+MUST_CHECK int names_leaving(struct client *c, const char *name);
+bool names_is_leaving(const struct client *c, const char *name);
+void names_left(struct client *c);
+void names_stay(struct client *c);
 
 /* Is this text DEALLOCATE [PREPARE] name, and nothing else? out: the name, as
  * the server would fold it. */

@@ -243,6 +243,7 @@ static void got_ready(struct down *d, bool mine, char status)
 	if (!c || !mine)
 		return;
 	c->queries++;
+	names_stay(c);
 	c->at_link = false;
 	STAT_INC(&c->h->stats, queries);
 	if (!owed_nothing(&d->s->owed))
@@ -270,6 +271,8 @@ static void got_complete(struct down *d, bool mine, const struct front *f, const
 			c->unit.commit_seen = true;
 		return;
 	case 'D':
+		if (c && mine && strcmp(tag, "DEALLOCATE") == 0)
+			names_left(c);
 		if (strcmp(tag, "DISCARD ALL") != 0 && strcmp(tag, "DEALLOCATE ALL") != 0 &&
 		    strcmp(tag, "DISCARD") != 0)
 			return;
@@ -361,6 +364,32 @@ static void got_rows(struct down *d, uint8_t type, bool mine, uint64_t id, const
 		d->s->describing = 0;
 }
 
+/* A ParameterStatus goes to the client, unless it comes of something of ours or
+ * says what is not to be so for this one. */
+static void got_setting(struct down *d, enum owed_verdict v, const struct front *f,
+			const char *name, const char *value, const uint8_t *msg, size_t have)
+{
+	struct client *c = d->c;
+	bool ours = v == OWED_SWALLOW;
+	const char *tell = NULL;
+	uint8_t b[1024];
+	struct wire_put w = wire_put_to(b, sizeof(b));
+
+	if (c && (!ours || f->ours == OURS_RESTORE))
+		tell = settings_reported(c, d->s, name, value, ours);
+	server_param(d->s, tell == value || ours ? c : NULL, name, value);
+	if (tell == value) {
+		forward(d, msg, have);
+	} else if (tell) {
+		wire_begin(&w, 'S');
+		wire_put_str(&w, name);
+		wire_put_str(&w, tell);
+		wire_end(&w);
+		if (!w.bad)
+			forward_copy(d, b, w.len);
+	}
+}
+
 static enum step interpret(struct down *d, uint8_t type, enum owed_verdict v,
 			   const struct front *f, const uint8_t *msg, size_t have)
 {
@@ -391,7 +420,7 @@ static enum step interpret(struct down *d, uint8_t type, enum owed_verdict v,
 		value = wire_get_str(&g, NULL);
 		if (g.bad)
 			return gone(d, "server sent a malformed message");
-		server_param(d->s, d->c, name, value);
+		got_setting(d, v, f, name, value, msg, have);
 		return STEP_ON;
 	case 'E':
 		return got_error(d, v, f, g);
@@ -400,15 +429,21 @@ static enum step interpret(struct down *d, uint8_t type, enum owed_verdict v,
 	}
 }
 
-static enum stmt_trouble trouble(const uint8_t *msg, size_t have)
+/* What must be known of an error before it is settled. */
+static void look_at_error(struct server *s, const uint8_t *msg, size_t have)
 {
 	struct wire_get g = { msg + WIRE_HEADER, msg + have, false };
 	struct wire_fields f;
 
 	wire_get_fields(g, &f);
-	return strcmp(f.sqlstate, "0A000") == 0 ? STMT_STALE :
-	       strcmp(f.sqlstate, "26000") == 0 ? STMT_GONE :
-						  STMT_FINE;
+	s->stmt_trouble = STMT_FINE;
+	if (strcmp(f.sqlstate, "0A000") == 0)
+		s->stmt_trouble = STMT_STALE;
+	else if (strcmp(f.sqlstate, "26000") == 0)
+		s->stmt_trouble = STMT_GONE;
+	/* "COPY t, line 3, column x": never translated where it says COPY */
+	if (strncmp(f.context, "COPY ", 5) == 0 && strstr(f.context, ", line "))
+		owed_copy_line(&s->owed);
 }
 
 static void look_at_front(const struct owed *o, struct front *f)
@@ -483,6 +518,17 @@ static void got_ours(struct down *d, enum ours ours)
 	}
 }
 
+/* In front of the ReadyForQuery. */
+static void tell_unreported(struct down *d)
+{
+	uint8_t b[GATHER_OWN];
+	struct wire_put w = wire_put_to(b, sizeof(b));
+
+	settings_unreported(d->c, d->s, &w);
+	if (w.len && !w.bad)
+		forward_copy(d, b, w.len);
+}
+
 /* Does it go to the client? */
 static void pass_on(struct down *d, uint8_t type, enum owed_verdict v, const struct front *f,
 		    const uint8_t *msg, size_t have, uint32_t len)
@@ -493,8 +539,7 @@ static void pass_on(struct down *d, uint8_t type, enum owed_verdict v, const str
 		say_refusal(d, f->refused);
 	else if (type == 'E' && v == OWED_FORWARD && have == len)
 		forward_error(d, msg, have);
-	else if (v == OWED_FORWARD || type == 'A' || (v == OWED_ASYNC && type != 'E') ||
-		 (type == 'S' && f->ours == OURS_RESTORE))
+	else if (type != 'S' && (v == OWED_FORWARD || type == 'A' || (v == OWED_ASYNC && type != 'E')))
 		forward(d, msg, have);
 }
 
@@ -532,7 +577,7 @@ static enum step one_message(struct down *d)
 	if (type == 'E' || type == 'Z')
 		s->describing = 0;
 	if (type == 'E')
-		s->stmt_trouble = (uint8_t)trouble(msg, have);
+		look_at_error(s, msg, have);
 	look_at_front(&s->owed, &front);
 	v = owed_got(&s->owed, (char)type, &settled, names_dropped, s);
 	if (v == OWED_BROKEN)
@@ -544,6 +589,8 @@ static enum step one_message(struct down *d)
 	st = interpret(d, type, v, &front, msg, have);
 	if (st != STEP_ON)
 		return st;
+	if (type == 'Z' && v == OWED_FORWARD && d->c && settings_due(d->c))
+		tell_unreported(d);
 	pass_on(d, type, v, &front, msg, have, len);
 	d->at += have;
 	s->body_left = len - (uint32_t)have;

@@ -97,7 +97,7 @@ static enum step one_message(struct up *u)
 
 	switch (wire_header(msg, have, &type, &len)) {
 	case WIRE_BAD:
-		return up_end(u, NULL, NULL, 0); /* PostgreSQL says nothing either */
+		return up_end(u, NULL, NULL, -1); /* PostgreSQL says nothing either */
 	case WIRE_MORE:
 		u->want = WIRE_HEADER;
 		return STEP_STOP_MORE;
@@ -109,10 +109,10 @@ static enum step one_message(struct up *u)
 		return up_end(u, "08P01", "invalid frontend message type", type);
 	need = needed(type, len);
 	if (type == 'P' && len > UP_WHOLE_MAX)
-		return up_end(u, "54000", "Parse message is longer than 1 MiB", 0);
+		return up_end(u, "54000", "Parse message is longer than 1 MiB", -1);
 	if ((type == 'D' || type == 'C' || type == 'E' || type == 'S' || type == 'H' ||
 	     type == 'X') && len > BUF_CAP)
-		return up_end(u, NULL, NULL, 0);
+		return up_end(u, NULL, NULL, -1);
 	if (have < need) {
 		u->want = need;
 		return STEP_STOP_MORE;
@@ -120,7 +120,7 @@ static enum step one_message(struct up *u)
 	if (have > len)
 		have = len;
 	if (type == 'X')
-		return up_end(u, NULL, NULL, 0);
+		return up_end(u, NULL, NULL, -1);
 	if (!u->s && up_unlinked(c, type, msg, len, have)) {
 		r = STEP_ON;
 		c->body_drop = true;
@@ -188,7 +188,7 @@ enum relay relay_up(struct client *c, bool readable, struct up_why *why)
 	u.at = 0;
 	u.why = why;
 	u.backed_up = u.s && stream_backed_up(&u.s->s);
-	*why = (struct up_why){ "client connection lost", NULL, NULL, 0 };
+	*why = (struct up_why){ "client connection lost", NULL, NULL, -1 };
 	for (fills = 0;; fills++) {
 		size_t had;
 

@@ -267,28 +267,19 @@ static int known_reset(struct client *c, struct server *s, const char *name)
 	return 0;
 }
 
+/* RESET ALL leaves these alone, DISCARD ALL does not: asked for. */
+static const char *const identity[] = { "role", "session_authorization" };
+
 static int known_reset_all(struct client *c, struct server *s)
 {
-	static const char *const kept[] = { "role", "session_authorization" };
-	const char *value[2];
-	char *copy[2] = { NULL, NULL };
-	int i, rc = 0;
+	uint32_t i;
+	int rc = 0;
 
-	/* RESET ALL leaves these alone. */
-	for (i = 0; i < 2; i++) {
-		value[i] = params_get(&s->params, kept[i]);
-		copy[i] = value[i] ? strdup(value[i]) : NULL;
-		rc |= value[i] && !copy[i];
-	}
+	for (i = 0; i < 2; i++)
+		if (params_get(&s->params, identity[i]) || params_get(&c->params, identity[i]))
+			rc |= params_set(&c->residue.noted->names, identity[i], "set");
 	params_clear(&s->params);
-	rc |= params_copy(&c->params, &c->startup);
-	for (i = 0; i < 2; i++) {
-		if (copy[i])
-			rc |= params_set(&s->params, kept[i], copy[i]) |
-			      params_set(&c->params, kept[i], copy[i]);
-		free(copy[i]);
-	}
-	return rc ? -1 : 0;
+	return rc | params_copy(&c->params, &c->startup) ? -1 : 0;
 }
 
 /* Moves what must be asked for to noted->asked; what is known is done at once. */

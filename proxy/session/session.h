@@ -115,12 +115,12 @@ struct noted {
 };
 
 /* Why a client's session ends. sqlstate and message are for the client when not
- * NULL; number, unless 0, ends the message. */
+ * NULL; number, unless -1, ends the message. */
 struct up_why {
 	const char *why;
 	const char *sqlstate;
 	const char *message;
-	unsigned number;
+	int number;
 };
 
 struct client {
@@ -172,6 +172,7 @@ struct client {
 	struct stmt *unnamed;
 	uint64_t unnamed_serial;
 	struct pending_name *pending, **pending_end;
+	struct pending_name *leaving; /* by DEALLOCATEs of the Query in flight */
 	unsigned undo_n;         /* of them: dropped by the error being handled */
 	struct residue residue;
 	struct unit unit;

@@ -102,6 +102,58 @@ static void due(const struct client *c, struct params *out, bool *any)
 	}
 }
 
+/* What c takes a reported setting to be. NULL: it is not reported. */
+static const char *believed(const struct client *c, const struct server *s, const char *name)
+{
+	const char *base = params_get(&s->base, name), *own = params_get(&c->params, name);
+
+	return base && own ? own : base;
+}
+
+static bool is_reset(const struct client *c, const char *name)
+{
+	const struct residue *r = &c->residue;
+	const char *how = r->noted ? params_get(&r->noted->names, name) : NULL;
+
+	if (r->undone)
+		return false;
+	return how ? *how == 'r' : (r->leaves & LEAVES_RESET_ALL) != 0;
+}
+
+const char *settings_reported(struct client *c, struct server *s, const char *name,
+			      const char *value, bool ours)
+{
+	const char *start = c->startup.n ? params_get(&c->startup, name) : NULL;
+	const char *was = believed(c, s, name);
+	bool instead = start && !ours && is_reset(c, name);
+
+	if (ours && was && strcmp(was, value) == 0)
+		value = NULL;
+	else if (instead)
+		value = was && strcmp(was, start) == 0 ? NULL : start;
+	if (instead && params_set(&c->params, name, start))
+		s->close_needed = true;
+	return value;
+}
+
+void settings_unreported(struct client *c, const struct server *s, struct wire_put *w)
+{
+	uint32_t i;
+
+	for (i = 0; i < c->startup.n; i++) {
+		const struct param *e = &c->startup.v[i];
+		const char *was = believed(c, s, e->name);
+
+		if (!was || strcmp(was, e->value) == 0 || !is_reset(c, e->name) ||
+		    params_set(&c->params, e->name, e->value))
+			continue;
+		wire_begin(w, 'S');
+		wire_put_str(w, e->name);
+		wire_put_str(w, e->value);
+		wire_end(w);
+	}
+}
+
 bool settings_due(const struct client *c)
 {
 	bool any = false;

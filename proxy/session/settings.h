@@ -30,4 +30,13 @@ bool settings_due(const struct client *c);
  * fit. */
 void settings_restore(struct client *c, struct server *s, struct wire_put *w);
 
+/* A ParameterStatus has come for c: what is to be told instead, NULL: nothing. A
+ * RESET reports the server's own value where the client is to have the one of its
+ * startup packet. ours: it answers something of ours. */
+const char *settings_reported(struct client *c, struct server *s, const char *name,
+			      const char *value, bool ours);
+/* At the end of a unit: the settings a RESET gave back to c of which the server did
+ * not report anything, as it had not to change them. */
+void settings_unreported(struct client *c, const struct server *s, struct wire_put *w);
+
 #endif

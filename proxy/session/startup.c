@@ -263,6 +263,8 @@ static enum startup first_packet(struct client *c, struct startup_no *no)
 		cancel_request(c->h, stream_release_fd(&c->s), pid, secret);
 		return STARTUP_CANCEL;
 	}
+	if (code == WIRE_CANCEL_CODE)
+		return refuse(no, NULL, "malformed cancel request", NULL);
 	if (code >> 16 != 3) {
 		(void)snprintf(no->message, sizeof(no->message),
 			       "unsupported frontend protocol %u.%u: server supports 3.0 to 3.0",

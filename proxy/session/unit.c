@@ -59,7 +59,7 @@ void unit_begin(struct client *c, const struct server *s)
 	deadline_clear(&c->idle_dl);
 	u->state = u->explicit_txn ? UNIT_PASS : UNIT_ARMED;
 	/* a notification among what is held would be lost with it, or overtake it */
-	if (c->residue.pinned & LEAVES_LISTEN) {
+	if ((c->residue.pinned & LEAVES_LISTEN) || c->residue.asking) {
 		u->state = UNIT_PASS;
 		u->refused = RV_SESSION;
 	}

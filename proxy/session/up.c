@@ -13,10 +13,11 @@ enum step up_refuse(struct up *u, const char *why, const char *sqlstate, const c
 	u->why->why = why;
 	u->why->sqlstate = sqlstate;
 	u->why->message = message;
+	u->why->number = -1;
 	return STEP_CLIENT;
 }
 
-enum step up_end(struct up *u, const char *sqlstate, const char *message, unsigned number)
+enum step up_end(struct up *u, const char *sqlstate, const char *message, int number)
 {
 	struct up_why why = { sqlstate ? "protocol violation" : "client closed the session",
 			      sqlstate, message, number };

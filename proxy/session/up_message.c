@@ -5,11 +5,13 @@
 #include "session/up_message.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "session/ours.h"
 #include "session/retry.h"
 #include "session/unit.h"
+#include "session/up_rewrite.h"
 #include "session/up_stmt.h"
 #include "wire/wire.h"
 
@@ -22,8 +24,8 @@ static enum step up_query(struct up *u, const uint8_t *msg, uint32_t len, size_t
 	const char *sql = (const char *)msg + WIRE_HEADER;
 	bool whole = have == len;
 	struct lex_class k = { 0 };
-	char dealloc[64];
-	size_t dealloc_len = 0;
+	uint8_t *other = NULL;
+	size_t other_len = 0;
 	enum refusal no = REFUSED_NOT;
 	enum step r = STEP_ON;
 	bool live = false;
@@ -34,8 +36,8 @@ static enum step up_query(struct up *u, const uint8_t *msg, uint32_t len, size_t
 		lex_classify(sql, len - WIRE_HEADER - 1, &c->h->snap->lists, &k);
 	else
 		k.leaves = LEAVES_UNKNOWN;
-	if (k.first == VERB_DEALLOCATE && k.statements == 1)
-		r = up_deallocate(u, sql, len - WIRE_HEADER - 1, dealloc, &dealloc_len);
+	if (whole && (k.leaves & (LEAVES_END | LEAVES_EXECUTE)))
+		r = up_rewrite(u, sql, len - WIRE_HEADER - 1, &other, &other_len);
 	if (r == STEP_ON)
 		r = up_room(u, 1, 80);
 	if (!whole || lex_may_nextval(&k))
@@ -44,8 +46,10 @@ static enum step up_query(struct up *u, const uint8_t *msg, uint32_t len, size_t
 		no = up_note(u, k.leaves, k.sure, sql, whole ? len - WIRE_HEADER - 1 : 0);
 	if (r == STEP_ON)
 		r = up_owe(u, 'Q', 0, false, no == REFUSED_NOT ? 0 : REF_REFUSED | no, &live);
-	if (r != STEP_ON)
+	if (r != STEP_ON) {
+		free(other);
 		return r;
+	}
 	if (!whole || stmt_may_commit(&k))
 		c->commit_sent = true;
 	if (!whole || stmt_changes_names(&k))
@@ -63,11 +67,15 @@ static enum step up_query(struct up *u, const uint8_t *msg, uint32_t len, size_t
 	if (no != REFUSED_NOT) {
 		unit_pass(c, RV_CLASS);
 		up_own_query(u, "pgweir_refuses_this");
-	} else if (dealloc_len) {
-		up_own_query(u, dealloc);
+	} else if (other) {
+		unit_pass(c, RV_CLASS);
+		r = up_flush(u);
+		if (r == STEP_ON && stream_send(&u->s->s, other, other_len) == IO_FAIL)
+			r = STEP_SERVER;
 	} else {
 		up_pass(u, msg, (uint32_t)have);
 	}
+	free(other);
 	return r;
 }
 
@@ -300,27 +308,33 @@ static enum step up_describe(struct up *u, const uint8_t *msg, uint32_t len)
 static enum step up_close(struct up *u, const uint8_t *msg, uint32_t len)
 {
 	struct wire_get g = wire_body(msg, len);
-	char what = (char)wire_get_u8(&g);
+	char what = (char)wire_get_u8(&g), other[STMT_NAME_CAP];
 	const char *name = wire_get_str(&g, NULL);
 	enum step r;
-	bool live = false;
+	bool live = false, unnamed;
 
 	if (g.bad || (what != 'S' && what != 'P'))
 		return up_malformed(u, 'C', msg, len, len);
-	if (what == 'S' && *name) {
+	if (what == 'S' && *name && stmt_names_get(&u->c->names, name)) {
 		/* The server keeps it for the others. */
 		r = up_owe_local(u, LOCAL_CLOSE_COMPLETE, &live);
 		if (r == STEP_ON && live && names_take(u->c, name))
 			r = up_refuse(u, "out of memory", "53200", "out of memory");
 		return r;
 	}
-	r = up_room(u, 1, 0);
+	unnamed = what == 'S' && !*name;
+	r = up_room(u, 5, 64);
 	if (r == STEP_ON)
-		r = up_owe(u, 'C', 0, false, what == 'S' ? REF_UNNAMED : 0, &live);
+		r = up_owe(u, 'C', 0, false, unnamed ? REF_UNNAMED : 0, &live);
 	if (r != STEP_ON)
 		return r;
+	/* one that was prepared by SQL, or none */
+	if (what == 'S' && *name && u->c->residue.pinned)
+		u->c->residue.leaves |= LEAVES_END;
+	if (what == 'S' && stranger(name, other))
+		return up_send_renamed(u, 'C', msg, 1, name, other, len, len);
 	up_pass(u, msg, len);
-	if (what == 'S' && live) {
+	if (unnamed && live) {
 		r = up_settle(u);
 		up_drop_unnamed(u->c);
 		u->s->unnamed_serial = 0;

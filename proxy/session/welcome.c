@@ -40,13 +40,13 @@ void welcome_auth_ok(struct client *c)
 
 /* application_name comes in as many values as there are programs, and the server
  * takes it as it is when it is short and plain. */
-static bool is_plain_name(const struct param *e)
+static bool is_plain(const char *name, const char *value)
 {
 	const char *p;
 
-	if (strcasecmp(e->name, "application_name") != 0 || strlen(e->value) > 63)
+	if (strcasecmp(name, "application_name") != 0 || strlen(value) > 63)
 		return false;
-	for (p = e->value; *p; p++)
+	for (p = value; *p; p++)
 		if (*p < ' ' || *p > '~')
 			return false;
 	return true;
@@ -58,7 +58,7 @@ static int make_key(const struct client *c, struct wire_put *key)
 	uint32_t i;
 
 	for (i = 0; i < c->startup.n; i++) {
-		if (is_plain_name(&c->startup.v[i]))
+		if (is_plain(c->startup.v[i].name, c->startup.v[i].value))
 			continue;
 		wire_put_str(key, c->startup.v[i].name);
 		wire_put_str(key, c->startup.v[i].value);
@@ -121,8 +121,7 @@ static bool tell(struct client *c, const uint8_t *seen, size_t n, const uint8_t 
 	while (next_param(&e, &name, &value)) {
 		const char *own = params_get(&c->params, name), *base = value_in(usual, usual_n, name);
 
-		if (own && strcasecmp(name, "application_name") == 0 && is_plain_name(
-			&(struct param){ (char *)(uintptr_t)name, (char *)(uintptr_t)own }))
+		if (own && is_plain(name, own))
 			value = own;
 		if (own && base && strcmp(base, value) == 0) {
 			params_unset(&c->params, name);
@@ -165,10 +164,13 @@ bool welcome_by(struct client *c, const struct server *s)
 	const char *name, *value;
 
 	while (next_param(&e, &name, &value)) {
-		const char *now = params_get(&s->params, name);
+		const char *now = params_get(&s->params, name), *asked = params_get(&c->startup, name);
 
 		if (!now)
 			now = params_get(&s->base, name);
+		/* not part of the key: each has its own */
+		if (asked && is_plain(name, asked))
+			now = value;
 		put_param(&w, name, now ? now : value);
 	}
 	if (usual_n <= 0 || w.bad)

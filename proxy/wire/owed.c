@@ -78,10 +78,20 @@ static int push(struct owed *o, enum owed_kind kind, bool swallow, uint64_t ref,
 	if (kind != OWED_COPY_END)
 		o->open = kind <= OWED_EXECUTE || kind == OWED_LOCAL;
 	o->skipping = false;
-	*at(o, o->n) = (struct owed_entry){ (uint8_t)kind, swallow, ref };
+	*at(o, o->n) = (struct owed_entry){ (uint8_t)kind, swallow, false, ref };
+	o->marked = false;
 	o->n++;
 	o->ready_n += owes_ready((uint8_t)kind);
 	return 0;
+}
+
+static void mark_syncs(struct owed *o)
+{
+	uint32_t i;
+
+	for (i = 0; i < o->n; i++)
+		at(o, i)->before_data |= at(o, i)->kind == OWED_SYNC;
+	o->marked = true;
 }
 
 int owed_sent(struct owed *o, char type, char what, bool swallow, uint64_t ref, bool *live)
@@ -90,6 +100,8 @@ int owed_sent(struct owed *o, char type, char what, bool swallow, uint64_t ref, 
 
 	if (live)
 		*live = true;
+	if (type == 'd' && !o->marked)
+		mark_syncs(o);
 	if (kind == OWED_KIND_N)
 		return 0;
 	if (kind == OWED_COPY_END && o->n == 0)
@@ -144,6 +156,20 @@ static void copy_done(struct owed *o)
 	}
 	if (i < o->n)
 		cut(o, i); /* its CopyDone; a Query may hold another COPY */
+}
+
+void owed_copy_line(struct owed *o)
+{
+	uint32_t i = 1;
+
+	if (!o->copy_in)
+		return;
+	while (i < o->n && at(o, i)->kind != OWED_COPY_END) {
+		if (at(o, i)->kind == OWED_SYNC && at(o, i)->before_data)
+			cut(o, i);
+		else
+			i++;
+	}
 }
 
 static void copy_failed(struct owed *o)

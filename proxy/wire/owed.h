@@ -20,9 +20,9 @@
  *  - Syncs that the server reads while it is in COPY IN are swallowed by it and
  *    never answered: a driver that sends Execute and Sync together, sees the
  *    CopyInResponse and ends with CopyDone and Sync is owed one
- *    ReadyForQuery. If such a COPY fails it cannot be known how many of those
- *    Syncs the server has eaten: `unsure` says so, and such a server is not
- *    used by anybody else again.
+ *    ReadyForQuery. If such a COPY fails it cannot always be known how many of
+ *    those Syncs the server has eaten: `unsure` says so, and such a server is
+ *    not used by anybody else again.
  *
  * SPDX-License-Identifier: ISC
  */
@@ -56,6 +56,7 @@ enum owed_kind {
 struct owed_entry {
 	uint8_t kind;         /* enum owed_kind */
 	bool swallow;
+	bool before_data;     /* a Sync sent before the first CopyData behind it */
 	uint64_t ref;         /* the caller's: which statement */
 };
 
@@ -66,6 +67,7 @@ struct owed {
 	bool open;            /* extended messages were sent and no Sync after them */
 	bool skipping;        /* after an extended error, before the next Sync */
 	bool copy_in;         /* between CopyInResponse and its end */
+	bool marked;          /* before_data is up to date */
 	bool unsure;          /* see above; never cleared */
 	bool query_ends_skip; /* CockroachDB */
 };
@@ -116,6 +118,10 @@ bool owed_local_due(struct owed *o, uint64_t *ref);
  * kind OWED_KIND_N if none. drop may be NULL. */
 enum owed_verdict owed_got(struct owed *o, char type, struct owed_entry *settled,
 			   owed_drop_fn *drop, void *arg);
+
+/* The error that is about to be settled tells of a line of a COPY's data: what was
+ * sent before the data has been read, and its Syncs eaten. */
+void owed_copy_line(struct owed *o);
 
 /* May the server be executing something (and not only preparing)? */
 bool owed_runs(const struct owed *o);

@@ -131,6 +131,7 @@ struct wire_fields {
 	const char *severity;
 	const char *sqlstate;
 	const char *message;
+	const char *context;
 };
 void wire_get_fields(struct wire_get g, struct wire_fields *out);
 

@@ -14,7 +14,10 @@ sessions of PostgreSQL too:
     T   object ids of tables and types made by users (16384 and up) are numbered
     t   in the order of their appearance in the connection
     E   the source's line and function in 25P02: a statement that is not on its
-        server yet is parsed there, and it is the Parse that tells of the abort
+        server yet is parsed there, and it is the Parse that tells of the abort;
+        the source's file and line of the 0A000 for a changed result, which may
+        be a pooler's own; of an error that ends the session all but severity,
+        SQLSTATE and message
     D, E, N   the script's own rules (norm=), each a regular expression
 
 and for one choice: where a table has changed under a prepared statement (or
@@ -581,6 +584,10 @@ def normal(messages, rules):
             out.append((letter, [rank(o) for o in struct.unpack('!%di' % (len(body) // 4), body[2:])], body[:2]))
         elif letter == 'E' and b'\0C25P02\0' in body:
             out.append((letter, re.sub(rb'\0L\d+\0R\w+\0', b'\0', ruled(body))))
+        elif letter == 'E' and body.startswith(b'SFATAL\0'):
+            out.append((letter, [f for f in body.split(b'\0') if f[:1] in b'SVCM']))
+        elif letter == 'E' and b'\0C0A000\0' in body and b'cached plan' in body:
+            out.append((letter, re.sub(rb'\0F[\w./]+\0L\d+\0', b'\0', ruled(body))))
         elif rules and letter == 'D':
             out.append((letter, [c if c is None else ruled(c) for c in columns(body)]))
         elif rules and letter in 'EN':

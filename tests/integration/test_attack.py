@@ -371,8 +371,8 @@ def test_close_complete_survives_a_word_from_the_server(fake):
 
     def script(c):
         try:
-            c.expect('Q')
-            c.send(result(), ready())
+            assert letters(unit_of(c)) == 'PS'
+            c.send(msg('1'), ready())
             go.wait(10)
             c.send(wire.parameter('TimeZone', 'Europe/Berlin'))
             while True:
@@ -385,7 +385,7 @@ def test_close_complete_survives_a_word_from_the_server(fake):
             pass
     w, _ = fake(script)
     with w.connect() as a:
-        a.ask(query('SELECT 1'))
+        a.ask(parse('SELECT 1', 'x'), sync())
         a.send(close('S', 'x'))
         until(lambda: int(w.pool()['sv_active']) == 1, why='the Close to be dealt with')
         go.set()
