@@ -203,7 +203,7 @@ static void deliver(struct hall *h, struct cancel *x)
 
 	x->h = h;
 	x->s.w = &h->w;
-	if (s && (c->dressing || c->beginning)) {
+	if (s && (c->dressing || c->beginning || (c->residue.asking && !c->at_start))) {
 		/* what is in flight is ours: a moment later it is the client's */
 		c->cancel_due = true;
 		finish(x);

@@ -550,7 +550,13 @@ static void again(struct client *c, struct server *s)
 static void settings_refused(struct client *c, struct server *s)
 {
 	char code[6], text[160];
+	struct down_why w = { .why = "settings cancelled" };
 
+	if ((strcmp(s->sync_error, "57014") == 0 || strcmp(s->sync_error, "55P03") == 0) &&
+	    c->at_start && c->dress_fails + 1 < DRESS_TRIES) {
+		lost(c, s, &w); /* a timeout of the one before: another server */
+		return;
+	}
 	s->close_needed = true;
 	(void)snprintf(code, sizeof(code), "%s", s->sync_error);
 	(void)snprintf(text, sizeof(text), "%s", s->sync_message);
@@ -638,14 +644,18 @@ static void tx_done(struct client *c, struct server *s)
 		return;
 	}
 	set_idle(c, 'I');
+	if (c->pool_mode == POOL_SESSION)
+		residue_session(c);
 	switch (c->pool_mode == POOL_SESSION ? RESIDUE_KEPT : residue_settle(c, s)) {
 	case RESIDUE_FREE:
 		client_release(c, s);
 		break;
 	case RESIDUE_BROKEN:
 		s->close_needed = true;
-		client_end(c, "53200", "out of memory while following the settings of this session",
-			   NULL, NULL, "out of memory");
+		client_end(c, "53300", "the state of this session cannot be followed",
+			   "What it left behind on its server could not be asked for, and "
+			   "max_pinned_servers leaves no room to bind it there.",
+			   NULL, "session state");
 		return;
 	case RESIDUE_ASKED:
 	case RESIDUE_KEPT:
@@ -694,7 +704,7 @@ static void cancel_late(struct server *s)
 {
 	struct client *c = client_for(s);
 
-	if (!c || !c->cancel_due || c->dressing || c->beginning)
+	if (!c || !c->cancel_due || c->dressing || c->beginning || c->residue.asking)
 		return;
 	c->cancel_due = false;
 	if (c->state == CL_LINKED && !c->at_start)

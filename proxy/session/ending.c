@@ -29,10 +29,11 @@ static void bury(struct corpse *corpse)
 
 /* Could what is under way be brought to an end, and the server be used again?
  * Not when it waits for the rest of a message, or when it is not known what it
- * owes. */
+ * owes, or whether it has the client's settings. */
 static bool recoverable(const struct client *c, const struct server *s)
 {
-	return !s->owed.unsure && !s->close_needed && (!c->body_left || c->body_drop);
+	return !s->owed.unsure && !s->close_needed && !c->dressing &&
+	       !owed_copy_unsure(&s->owed) && (!c->body_left || c->body_drop);
 }
 
 /* Its server, when the client goes: back to the pool if that is safe. */
@@ -46,6 +47,8 @@ static void leave_server(struct client *c, struct server *s)
 	pool_part(&s->ps);
 	stream_want(&s->s, true);
 	s->close_needed |= never;
+	if (c->residue.nextval)
+		s->sequence_client = 0;
 	if (!busy && !server_clean(s, reset)) {
 		link_put(s);
 	} else if (busy) {

@@ -244,6 +244,8 @@ static void got_ready(struct down *d, bool mine, char status)
 		return;
 	c->queries++;
 	names_stay(c);
+	if (status == 'I')
+		residue_confirmed(c);
 	c->at_link = false;
 	STAT_INC(&c->h->stats, queries);
 	if (!owed_nothing(&d->s->owed))
@@ -279,12 +281,16 @@ static void got_complete(struct down *d, bool mine, const struct front *f, const
 		server_forget_statements(d->s);
 		if (c && mine)
 			stmt_names_clear(&c->names, &c->h->stmts);
-		if (!mine && strncmp(tag, "DISCARD", 7) == 0)
+		if (!mine && !f->abandoned && strncmp(tag, "DISCARD", 7) == 0)
 			params_clear(&d->s->params);
+		else if (c && mine && strcmp(tag, "DISCARD ALL") == 0)
+			residue_was_reset(c);
 		return;
 	case 'R':
-		if (!mine && f->ours == OURS_OTHER && strcmp(tag, "RESET") == 0)
+		if (!mine && !f->abandoned && f->ours == OURS_OTHER && strcmp(tag, "RESET") == 0)
 			params_clear(&d->s->params);
+		else if (c && mine && strcmp(tag, "RESET") == 0)
+			residue_was_reset(c);
 		else if (c && mine && strcmp(tag, "ROLLBACK") == 0)
 			residue_undone(c);
 		return;
@@ -335,12 +341,14 @@ static enum step got_error(struct down *d, enum owed_verdict v, const struct fro
 		s->close_needed = true; /* said without being asked: it is leaving */
 	if (v != OWED_SWALLOW || front->abandoned)
 		return STEP_ON;
-	s->sync_failed = front->ours != OURS_QUESTION;
+	s->sync_failed = front->ours != OURS_QUESTION && front->ours != OURS_SETTINGS_PART;
 	(void)snprintf(s->sync_error, sizeof(s->sync_error), "%s", f.sqlstate);
 	(void)snprintf(s->sync_message, sizeof(s->sync_message), "%s", f.message);
 	if (c && front->ours == OURS_QUESTION)
 		residue_failed(c, f.sqlstate);
-	return c && (front->ours == OURS_SETTINGS || front->ours == OURS_SETTINGS_PART) ?
+	/* without the BEGIN the rest is applied all the same (wire/params.h) */
+	return c && (front->ours == OURS_SETTINGS ||
+		     (front->ours == OURS_SETTINGS_PART && c->dress_await)) ?
 		       STEP_REFUSED :
 		       STEP_ON;
 }

@@ -91,23 +91,64 @@ static void set_pinned(struct client *c, unsigned bits)
 
 /* ---- noting ---- */
 
+struct noting {
+	struct client *c;
+	bool as_set;             /* a RESET in it may not be run */
+};
+
 static void on_setting(void *arg, const char *name, bool reset)
 {
-	struct client *c = arg;
+	const struct noting *t = arg;
+	struct client *c = t->c;
 	struct noted *n = c->residue.noted;
 
-	if (!n || params_set(&n->names, name, reset ? "reset" : "set"))
+	if (!n || params_set(&n->names, name, reset && !t->as_set ? "reset" : "set"))
 		c->residue.unsure = true; /* more than can be noted: ask for all */
+	/* what comes of these two is not theirs alone */
+	if (strcasecmp(name, "session_authorization") == 0)
+		on_setting(arg, "role", false);
+	if (strcasecmp(name, "search_path") == 0)
+		c->temp_path = true;
 }
 
-/* All that was noted is reset with the rest. */
+static bool is_identity(const char *name)
+{
+	return strcasecmp(name, "role") == 0 || strcasecmp(name, "session_authorization") == 0;
+}
+
+/* All that was noted is reset with the rest, but for who one is. */
 static void note_reset_all(struct client *c)
 {
+	struct noting t = { c, false };
 	struct noted *n = c->residue.noted;
 	uint32_t i;
 
 	for (i = 0; n && i < n->names.n; i++)
-		on_setting(c, n->names.v[i].name, true);
+		if (!is_identity(n->names.v[i].name))
+			on_setting(&t, n->names.v[i].name, true);
+}
+
+/* The statements of a text that are RESET or DISCARD ALL; *procedural: others decide
+ * what is run. */
+static unsigned count_resets(const char *sql, size_t len, bool *procedural)
+{
+	struct lex_token t, next;
+	bool start = true;
+	unsigned n = 0;
+	struct lex l;
+
+	*procedural = false;
+	lex_init(&l, sql, len);
+	for (t = lex_next(&l); t.kind != LEX_END && t.kind != LEX_BAD; t = lex_next(&l)) {
+		struct lex ahead = l;
+
+		next = lex_next(&ahead);
+		if (start && (lex_is(&t, "reset") || (lex_is(&t, "discard") && lex_is(&next, "all"))))
+			n++;
+		*procedural |= start && (lex_is(&t, "do") || lex_is(&t, "call"));
+		start = t.kind == LEX_PUNCT && t.len == 1 && *t.text == ';';
+	}
+	return n;
 }
 
 /* lastval() may be asked of the server on which this client, and no other since,
@@ -124,40 +165,54 @@ static enum refusal sequence(struct client *c, const struct server *s)
 	return mine ? REFUSED_NOT : REFUSED_SEQUENCE;
 }
 
+static enum refusal admit(struct client *c, const struct server *s, unsigned leaves, bool sure)
+{
+	unsigned binding = leaves & BINDING;
+
+	if (sure && (leaves & LEAVES_UNKNOWN))
+		binding |= LEAVES_UNKNOWN;
+	if (c->pool_mode != POOL_TRANSACTION)
+		return REFUSED_NOT;
+	if (binding && !c->residue.pinned && c->pin == PIN_ERROR)
+		return REFUSED_PIN;
+	if (binding && c->pin == PIN_ON && !take_token(c))
+		return REFUSED_PIN_LIMIT;
+	return leaves & LEAVES_SEQUENCE ? sequence(c, s) : REFUSED_NOT;
+}
+
 enum refusal residue_note(struct client *c, struct server *s, unsigned leaves, bool sure,
 			  const char *sql, size_t n)
 {
 	struct residue *r = &c->residue;
-	unsigned binding = leaves & BINDING;
-	enum refusal no = REFUSED_NOT;
+	enum refusal no = admit(c, s, leaves, sure);
+	struct noting t = { c, false };
+	bool procedural;
+	unsigned resets;
 
-	if (sure && (leaves & LEAVES_UNKNOWN))
-		binding |= LEAVES_UNKNOWN;
-	if (c->pool_mode == POOL_TRANSACTION && s->tx != 'E') {
-		if (binding && !r->pinned && c->pin == PIN_ERROR)
-			return REFUSED_PIN;
-		if (binding && c->pin == PIN_ON && !take_token(c))
-			return REFUSED_PIN_LIMIT;
-		if (leaves & LEAVES_SEQUENCE)
-			no = sequence(c, s);
-		if (no != REFUSED_NOT)
-			return no;
+	if (no != REFUSED_NOT)
+		return no;
+	if (leaves & LEAVES_EXECUTE) {
+		leaves |= LEAVES_UNKNOWN; /* of a text that was looked at long ago */
+		sure = false;
 	}
 	leaves &= ~(unsigned)(LEAVES_SEQUENCE | LEAVES_EXECUTE | LEAVES_NEXTVAL);
 	if (!leaves)
 		return REFUSED_NOT;
 	if (!r->leaves)
-		r->undone = r->unsure = false;
-	if (!sure)
-		r->unsure = true;
+		r->undone = r->unsure = r->procedural = false;
+	r->unsure |= !sure;
 	r->leaves |= (uint16_t)leaves;
-	if (leaves & LEAVES_RESET_ALL)
+	resets = count_resets(sql, n, &procedural);
+	r->procedural |= procedural;
+	r->resets_noted += resets;
+	t.as_set = procedural || !resets;
+	if ((leaves & LEAVES_RESET_ALL) && !t.as_set)
 		note_reset_all(c);
 	if (!(leaves & (LEAVES_SETTING | LEAVES_UNKNOWN)))
 		return REFUSED_NOT;
 	if (!r->noted)
 		r->noted = calloc(1, sizeof(*r->noted));
-	lex_settings(sql, n, on_setting, c);
+	lex_settings(sql, n, on_setting, &t);
 	return REFUSED_NOT;
 }
 
@@ -260,6 +315,8 @@ static int known_reset(struct client *c, struct server *s, const char *name)
 {
 	const char *start = params_get(&c->startup, name);
 
+	if (params_get(&s->base, name))
+		return 0; /* and has been told of */
 	params_unset(&s->params, name);
 	if (start)
 		return params_set(&c->params, name, start);
@@ -267,19 +324,33 @@ static int known_reset(struct client *c, struct server *s, const char *name)
 	return 0;
 }
 
-/* RESET ALL leaves these alone, DISCARD ALL does not: asked for. */
-static const char *const identity[] = { "role", "session_authorization" };
-
+/* What the server reports has been heard of already. RESET ALL leaves the role
+ * alone, DISCARD ALL does not: asked for. */
 static int known_reset_all(struct client *c, struct server *s)
 {
+	static const char *const who[] = { "role", "session_authorization" };
 	uint32_t i;
 	int rc = 0;
 
 	for (i = 0; i < 2; i++)
-		if (params_get(&s->params, identity[i]) || params_get(&c->params, identity[i]))
-			rc |= params_set(&c->residue.noted->names, identity[i], "set");
-	params_clear(&s->params);
-	return rc | params_copy(&c->params, &c->startup) ? -1 : 0;
+		if (params_get(&s->params, who[i]) || params_get(&c->params, who[i]))
+			rc |= params_set(&c->residue.noted->names, who[i], "set");
+	for (i = s->params.n; i-- > 0;)
+		if (!params_get(&s->base, s->params.v[i].name))
+			params_unset(&s->params, s->params.v[i].name);
+	for (i = c->params.n; i-- > 0;)
+		if (!params_get(&s->base, c->params.v[i].name))
+			params_unset(&c->params, c->params.v[i].name);
+	for (i = 0; i < c->startup.n; i++)
+		if (!params_get(&s->base, c->startup.v[i].name) && !is_identity(c->startup.v[i].name))
+			rc |= params_set(&c->params, c->startup.v[i].name, c->startup.v[i].value);
+	return rc ? -1 : 0;
+}
+
+/* Every RESET that was noted was run, and nothing was undone. */
+static bool trusted(const struct residue *r)
+{
+	return !r->undone && !r->procedural && r->resets_seen == r->resets_noted;
 }
 
 /* Moves what must be asked for to noted->asked; what is known is done at once. */
@@ -296,7 +367,7 @@ static int sort_names(struct client *c, struct server *s, bool all, bool reset)
 		const char *name = n->names.v[i].name;
 		bool was_reset = *n->names.v[i].value == 'r';
 
-		if (was_reset && !r->undone)
+		if (was_reset && trusted(r))
 			rc |= known_reset(c, s, name);
 		else if (!params_get(&s->base, name)) /* else the server has reported it */
 			rc |= params_set(&n->asked, name, "");
@@ -317,7 +388,8 @@ static bool all_undone(const struct client *c)
 {
 	const struct unit *u = &c->unit;
 
-	return c->residue.undone && !u->explicit_txn && !u->completes && !u->noted_before &&
+	return c->residue.undone && !c->residue.procedural && !u->explicit_txn && !u->completes &&
+	       !u->complete_seen && !u->noted_before &&
 	       !(c->residue.leaves & ~(unsigned)UNDONE_BY_ABORT);
 }
 
@@ -344,26 +416,47 @@ static enum residue_next bound(const struct client *c)
 	return c->residue.pinned ? RESIDUE_KEPT : RESIDUE_FREE;
 }
 
+static void begin_again(struct residue *r)
+{
+	r->leaves = 0;
+	r->unsure = r->undone = r->procedural = r->confirmed = false;
+	r->resets_seen = r->resets_noted = 0;
+}
+
+/* It cannot be said what there is: the client stays where it is. */
+static enum residue_next give_in(struct client *c)
+{
+	begin_again(&c->residue);
+	if (c->residue.noted)
+		params_clear(&c->residue.noted->names);
+	if (c->pool_mode != POOL_TRANSACTION || !take_token(c))
+		return RESIDUE_BROKEN;
+	set_pinned(c, c->residue.pinned | LEAVES_UNKNOWN);
+	return RESIDUE_KEPT;
+}
+
 static enum residue_next ask(struct client *c, struct server *s)
 {
 	struct residue *r = &c->residue;
-	bool reset = (r->leaves & LEAVES_RESET_ALL) && !r->undone;
+	bool reset = (r->leaves & LEAVES_RESET_ALL) && trusted(r);
 	bool all = r->unsure && !s->crdb;
 	unsigned kinds = all ? ASKABLE : (r->leaves | r->pinned) & ASKABLE;
 
-	if (c->pin == PIN_OFF)
+	if (c->pin == PIN_OFF) {
 		r->scrub |= (r->leaves & BINDING) != 0;
+		r->never |= (r->leaves & (LEAVES_LIBRARY | LEAVES_OBJECT)) != 0;
+	}
 	if (s->crdb || c->pin == PIN_OFF)
 		kinds = 0;
 	if (!r->noted)
 		r->noted = calloc(1, sizeof(*r->noted));
 	if (!r->noted || (reset && known_reset_all(c, s)) || sort_names(c, s, all, reset))
-		return RESIDUE_BROKEN;
+		return give_in(c);
+	c->undressed |= !params_same(&c->params, &s->params);
 	r->found = (uint16_t)(bind_unasked(c, s, reset) & ~kinds);
 	r->scrub |= all;
 	r->asked_unsure = all;
-	r->leaves = 0;
-	r->unsure = r->undone = false;
+	begin_again(r);
 	if (!kinds && !all && !r->noted->asked.n) {
 		set_pinned(c, r->found);
 		return bound(c);
@@ -381,20 +474,34 @@ enum residue_next residue_settle(struct client *c, struct server *s)
 
 	if (r->asking)
 		return RESIDUE_ASKED;
+	if (r->evict)
+		return RESIDUE_BROKEN;
 	if (!r->leaves || all_undone(c)) {
-		r->leaves = 0;
+		begin_again(r);
 		if (r->noted)
 			params_clear(&r->noted->names);
 		if (!r->pinned)
 			give_token(c);
 		return bound(c);
 	}
-	if (r->pinned && !r->unsure && !(r->leaves & (LEAVES_END | LEAVES_RESET_ALL))) {
+	if (r->pinned && !(r->leaves & (LEAVES_END | LEAVES_RESET_ALL)) &&
+	    !(r->noted && settings_due(c))) {
 		/* bound as it is: asked when something may have gone */
 		set_pinned(c, r->pinned | (r->leaves & BINDING));
+		r->unsure |= r->undone;
+		r->undone = false;
 		return RESIDUE_KEPT;
 	}
 	return ask(c, s);
+}
+
+void residue_session(struct client *c)
+{
+	if (!c->residue.leaves || settings_due(c))
+		return; /* startup values are set again before the next message */
+	begin_again(&c->residue);
+	if (c->residue.noted)
+		params_clear(&c->residue.noted->names);
 }
 
 /* ---- the answer ---- */
@@ -489,6 +596,14 @@ static void forget_unseen(struct client *c, struct server *s)
 	}
 }
 
+/* Tables made without a word about it are temporary then. */
+static bool names_temp(const struct client *c)
+{
+	const char *path = params_get(&c->params, "search_path");
+
+	return path && strcasestr(path, "pg_temp");
+}
+
 void residue_failed(struct client *c, const char *sqlstate)
 {
 	struct residue *r = &c->residue;
@@ -507,7 +622,9 @@ void residue_answered(struct client *c, struct server *s)
 		forget_unseen(c, s);
 	params_clear(&r->noted->asked);
 	params_clear(&r->noted->seen);
-	/* Not known what there is: it stays with its client. */
+	c->temp_path = names_temp(c);
+	/* Not known what there is: it stays with its client, if there is room. */
+	r->evict = !ok && !take_token(c);
 	set_pinned(c, r->found | (ok ? 0 : LEAVES_UNKNOWN));
 }
 
@@ -515,7 +632,7 @@ void residue_answered(struct client *c, struct server *s)
 
 void residue_released(struct client *c, struct server *s)
 {
-	c->residue.scrub = false;
+	c->residue.scrub = c->residue.never = false;
 	if (c->residue.nextval)
 		s->sequence_client = c->id;
 	c->residue.nextval = false;
@@ -527,7 +644,7 @@ const char *residue_reset(const struct client *c, bool *never)
 	unsigned left = r->pinned | r->leaves | (r->asking ? r->found | LEAVES_UNKNOWN : 0);
 	const char *all = c->h->snap->conf->g.server_reset_query;
 
-	*never = (left & (LEAVES_LIBRARY | LEAVES_OBJECT)) != 0;
+	*never = r->never || (left & (LEAVES_LIBRARY | LEAVES_OBJECT)) != 0;
 	if (c->pool_mode == POOL_SESSION)
 		return all;
 	if (!*all)
@@ -544,8 +661,8 @@ void residue_lost(struct client *c)
 {
 	struct residue *r = &c->residue;
 
-	r->leaves = 0;
-	r->undone = r->unsure = false;
+	begin_again(r);
+	r->nextval = false;
 	if (r->noted)
 		params_clear(&r->noted->names);
 	give_token(c);

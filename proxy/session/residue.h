@@ -74,14 +74,30 @@ static inline void residue_undone(struct client *c)
 	c->residue.undone = true;
 }
 
+/* The client was told that a transaction is over: what was noted is what it relies
+ * on. */
+static inline void residue_confirmed(struct client *c)
+{
+	c->residue.confirmed = c->residue.leaves != 0;
+}
+
+/* RESET or DISCARD ALL is complete. */
+static inline void residue_was_reset(struct client *c)
+{
+	c->residue.resets_seen++;
+}
+
 /* The server is out of its transaction and owes nothing. */
 enum residue_next {
 	RESIDUE_FREE = 0,        /* it may go to somebody else */
 	RESIDUE_ASKED,           /* it has been asked: not yet */
 	RESIDUE_KEPT,            /* the client is bound to it */
-	RESIDUE_BROKEN           /* could not be asked: close it, and tell the client */
+	RESIDUE_BROKEN           /* cannot be followed: close it, and tell the client */
 };
 enum residue_next residue_settle(struct client *c, struct server *s);
+
+/* The same in session pooling, where nothing need be asked. */
+void residue_session(struct client *c);
 
 /* The answer: each DataRow (body only), then its end. */
 void residue_row(struct client *c, struct server *s, const uint8_t *body, size_t n);
@@ -100,7 +116,7 @@ void residue_released(struct client *c, struct server *s);
 static inline bool residue_holds(const struct client *c)
 {
 	return c->residue.pinned || c->residue.asking ||
-	       (c->residue.leaves && c->unit.noted_before);
+	       (c->residue.leaves && c->residue.confirmed);
 }
 /* The server is lost, and with it what the transaction may have left. */
 void residue_lost(struct client *c);

@@ -204,12 +204,16 @@ int server_abandon(struct server *s, const char *reset)
 	static const uint8_t copy_fail[] = { 'f', 0, 0, 0, 16, 'c', 'l', 'i', 'e', 'n',
 					     't', ' ', 'g', 'o', 'n', 'e', 0 };
 	static const uint8_t sync[] = { 'S', 0, 0, 0, 4 };
-	bool batch = s->owed.open || s->owed.skipping;
+	static const uint8_t bind[] = { 'B', 0,	  0,   0,   18,	 0,   ' ', 'n', 'o',
+					'b', 'o', 'd', 'y', 0,	 0,   0,   0,	0, 0 };
+	bool batch = s->owed.open || s->owed.skipping, unsaid = s->owed.open && !s->owed.skipping;
 
 	owed_abandon(&s->owed, REF_ABANDONED);
 	s->body_swallow = true;
 	server_step(s, SE_DIRTY);
+	/* a Sync alone would commit what its client has not */
 	if (send_bytes(s, 'f', copy_fail, sizeof(copy_fail)) ||
+	    (unsaid && send_bytes(s, 'B', bind, sizeof(bind))) ||
 	    (batch && send_bytes(s, 'S', sync, sizeof(sync))) || send_query(s, "ROLLBACK") ||
 	    (reset && *reset && send_query(s, reset)))
 		return -1;

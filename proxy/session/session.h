@@ -86,7 +86,7 @@ struct unit {
 	uint16_t attempts;
 	uint32_t binds;
 	uint16_t statements;     /* believed by the lexer */
-	uint16_t completes;      /* CommandComplete messages */
+	uint32_t completes;      /* CommandComplete messages */
 	uint64_t first_fail_us;
 	struct hold log;         /* frontend records, see unit.h */
 	struct hold back;        /* backend bytes held back */
@@ -102,6 +102,11 @@ struct residue {
 	bool asking, answered, failed;
 	bool scrub;              /* settings of unknown names may be there */
 	bool undone;             /* an error or a ROLLBACK since */
+	bool procedural;         /* noted from a DO or CALL: what was run is not known */
+	bool confirmed;          /* the client was told that what was noted is done */
+	bool never;              /* its server is not for others again */
+	bool evict;              /* no room to bind it, and it must be bound */
+	uint32_t resets_noted, resets_seen;
 	bool token;              /* counts among the pool's pins */
 	bool nextval;            /* this transaction may have called nextval() */
 	struct noted *noted;     /* settings; NULL until the first */
@@ -149,6 +154,8 @@ struct client {
 	bool dress_await;        /* ... and nothing may follow before they are accepted */
 	bool beginning;          /* its BEGIN is on its way */
 	bool begin_failed;
+	bool temp_path;          /* its search_path may name pg_temp */
+	uint16_t raw_leaves;     /* max_prepared_statements = 0: of all its texts */
 	bool ending;             /* it is over once its server has answered what it owes: */
 	struct up_why end;
 	bool cancel_due;         /* asked for while only our own was in flight */

@@ -51,6 +51,24 @@ static enum step dress(struct up *u)
 	return r;
 }
 
+static enum step restore_big(struct up *u)
+{
+	size_t cap = 4 * PARAMS_BYTES_MAX;
+	uint8_t *b = malloc(cap);
+	struct wire_put w = wire_put_to(b, b ? cap : 0);
+	enum step r = up_flush(u);
+
+	if (r == STEP_ON)
+		settings_restore(u->c, u->s, &w);
+	if (r == STEP_ON && !w.bad)
+		r = up_owe(u, 'Q', 0, true, OURS_RESTORE, NULL);
+	if (r == STEP_ON && !w.bad && stream_send(&u->s->s, b, w.len) == IO_FAIL)
+		r = STEP_SERVER;
+	u->s->unnamed_serial = UNNAMED_UNKNOWN;
+	free(b);
+	return r;
+}
+
 /* Settings of its startup packet that a RESET of its own has undone. */
 static enum step restore(struct up *u)
 {
@@ -62,7 +80,7 @@ static enum step restore(struct up *u)
 		return r;
 	settings_restore(u->c, u->s, &w);
 	if (w.bad)
-		return STEP_ON; /* too long to follow: as the server has them */
+		return restore_big(u);
 	r = up_owe(u, 'Q', 0, true, OURS_RESTORE, NULL);
 	if (r == STEP_ON)
 		gather_copy(&u->g, b, w.len);
@@ -75,7 +93,7 @@ static enum step restore(struct up *u)
 static enum step begin(struct up *u)
 {
 	struct client *c = u->c;
-	enum step r = up_room(u, 1, BEGIN_MAX + 8);
+	enum step r = up_room(u, 1, 160);
 
 	if (r == STEP_ON)
 		r = up_owe(u, 'Q', 0, true, OURS_BEGIN, NULL);
@@ -240,7 +258,9 @@ static void answer(struct client *c, const char *tag, char status)
 bool up_lazily(struct client *c, const char *sql, size_t n)
 {
 	enum session_attrs attrs = shard_attrs(c->shard);
+	struct lex_token first;
 	const char *tag;
+	struct lex lex;
 
 	if (n > BEGIN_MAX - 40 || c->limbo || c->pool_mode != POOL_TRANSACTION)
 		return false;
@@ -259,7 +279,9 @@ bool up_lazily(struct client *c, const char *sql, size_t n)
 	c->begun = strndup(sql, n);
 	if (!c->begun)
 		return false;
+	lex_init(&lex, sql, n);
+	first = lex_next(&lex);
 	STAT_INC(&c->h->stats, lazy_begins);
-	answer(c, "BEGIN", 'T');
+	answer(c, lex_is(&first, "start") ? "START TRANSACTION" : "BEGIN", 'T');
 	return true;
 }

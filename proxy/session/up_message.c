@@ -42,7 +42,7 @@ static enum step up_query(struct up *u, const uint8_t *msg, uint32_t len, size_t
 		r = up_room(u, 1, 80);
 	if (!whole || lex_may_nextval(&k))
 		residue_nextval(c);
-	if (r == STEP_ON && k.leaves)
+	if (r == STEP_ON && (k.leaves || u->s->odd_sql || c->temp_path))
 		no = up_note(u, k.leaves, k.sure, sql, whole ? len - WIRE_HEADER - 1 : 0);
 	if (r == STEP_ON)
 		r = up_owe(u, 'Q', 0, false, no == REFUSED_NOT ? 0 : REF_REFUSED | no, &live);
@@ -214,8 +214,9 @@ static enum refusal note_bind(struct up *u, const struct stmt *st)
 		u->c->barrier = true;
 	if (st->nextval)
 		residue_nextval(u->c);
-	return st->leaves ? up_note(u, st->leaves, st->sure, sql, strnlen(sql, st->len)) :
-			    REFUSED_NOT;
+	if (!st->leaves && !u->s->odd_sql && !u->c->temp_path)
+		return REFUSED_NOT;
+	return up_note(u, st->leaves, st->sure, sql, strnlen(sql, st->len));
 }
 
 /* Bind: portal, statement, the rest, of which only `have` bytes may be here. */
@@ -245,6 +246,8 @@ static enum step up_bind(struct up *u, const uint8_t *msg, uint32_t len, size_t 
 					     up_refuse(u, "statement refused", "0A000",
 						       "a statement that binds its client to a server was refused");
 	}
+	if (r == STEP_ON && !st && u->c->residue.pinned)
+		(void)up_note(u, LEAVES_UNKNOWN, false, "", 0); /* SQL may know the name */
 	if (r == STEP_ON)
 		r = up_room(u, 5, 64);
 	if (!u->told)
@@ -360,11 +363,41 @@ static enum step up_plain(struct up *u, uint8_t type, const uint8_t *msg, uint32
 		break;
 	case 'E':
 		break;
+	case 'F':
+		residue_nextval(u->c);
+		(void)up_note(u, LEAVES_UNKNOWN, false, "", 0);
+		unit_pass(u->c, RV_CLASS);
+		break;
 	default: /* Flush lets the client see part of the answer; F and COPY are never run twice */
 		unit_pass(u->c, type == 'H' ? RV_STARTED : RV_CLASS);
 	}
 	up_pass(u, msg, len);
 	return STEP_ON;
+}
+
+/* What any of its texts may leave behind, any Bind may. */
+static void raw_note(struct up *u, uint8_t type, const uint8_t *msg, uint32_t len)
+{
+	struct client *c = u->c;
+	struct wire_get g = wire_body(msg, len);
+	struct lex_class k;
+	const char *sql;
+	size_t n = 0;
+
+	if (type == 'B' && c->raw_leaves) {
+		residue_nextval(c);
+		(void)up_note(u, c->raw_leaves | LEAVES_UNKNOWN, false, "", 0);
+	}
+	if (type == 'B')
+		return;
+	(void)wire_get_str(&g, NULL);
+	sql = wire_get_str(&g, &n);
+	if (g.bad)
+		return;
+	lex_classify(sql, n, &c->h->snap->lists, &k);
+	c->raw_leaves |= k.leaves;
+	if (u->s->odd_sql || c->temp_path)
+		c->raw_leaves |= LEAVES_UNKNOWN;
 }
 
 /* max_prepared_statements = 0: statements are the client's own affair. */
@@ -374,6 +407,8 @@ static enum step up_raw(struct up *u, uint8_t type, const uint8_t *msg, uint32_t
 
 	if (len <= WIRE_HEADER)
 		return up_malformed(u, type, msg, len, have);
+	if (r == STEP_ON && (type == 'P' || type == 'B'))
+		raw_note(u, type, msg, len);
 	if (r == STEP_ON)
 		r = up_owe(u, (char)type, (char)msg[WIRE_HEADER], false, 0, NULL);
 	if (r != STEP_ON)

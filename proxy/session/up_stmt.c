@@ -6,6 +6,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "session/retry.h"
 #include "session/settings.h"
@@ -31,9 +32,33 @@ bool stmt_changes_names(const struct lex_class *k)
 			      k->statements > 1 || !k->sure);
 }
 
+/* Does the server read this text as the lexer does? */
+static bool reads_otherwise(const struct up *u, const char *sql, size_t n)
+{
+	const char *scs = params_get(&u->c->params, "standard_conforming_strings");
+	size_t i;
+
+	if (!u->s->odd_sql && !(scs && strcasecmp(scs, "off") == 0))
+		return false;
+	for (i = 0; i < n; i++)
+		if (sql[i] == '\\' || (uint8_t)sql[i] >= 0x80)
+			return true;
+	return false;
+}
+
 enum refusal up_note(struct up *u, unsigned leaves, bool sure, const char *sql, size_t n)
 {
-	enum refusal no = leaves ? residue_note(u->c, u->s, leaves, sure, sql, n) : REFUSED_NOT;
+	enum refusal no;
+
+	if (u->s->owed.skipping)
+		return REFUSED_NOT;
+	if (u->c->temp_path && !(leaves & LEAVES_UNKNOWN))
+		leaves |= LEAVES_TEMP;
+	if (reads_otherwise(u, sql, n)) {
+		leaves |= LEAVES_UNKNOWN;
+		sure = false;
+	}
+	no = leaves ? residue_note(u->c, u->s, leaves, sure, sql, n) : REFUSED_NOT;
 
 	if (no != REFUSED_NOT)
 		STAT_INC(&u->c->h->stats, pin_refusals);
@@ -115,10 +140,11 @@ static enum step close_stale(struct up *u)
 	uint8_t b[64];
 	struct wire_put w = wire_put_to(b, sizeof(b));
 	enum step r = up_room(u, 1, sizeof(b));
+	bool live = false;
 
 	if (r == STEP_ON)
-		r = up_owe(u, 'C', 0, true, 0, NULL);
-	if (r != STEP_ON)
+		r = up_owe(u, 'C', 0, true, 0, &live);
+	if (r != STEP_ON || !live)
 		return r;
 	stmt_name(u->s->stale, name);
 	wire_put_close(&w, name);

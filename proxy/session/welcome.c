@@ -133,6 +133,8 @@ static bool tell(struct client *c, const uint8_t *seen, size_t n, const uint8_t 
 	}
 	if (params_copy(&c->startup, &c->params))
 		return false;
+	value = params_get(&c->params, "search_path");
+	c->temp_path = value && strcasestr(value, "pg_temp");
 	put_login_end(c, &w);
 	say(c, b, w.len);
 	return true;

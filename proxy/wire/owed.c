@@ -310,6 +310,16 @@ enum owed_verdict owed_got(struct owed *o, char type, struct owed_entry *settled
 	}
 }
 
+bool owed_copy_unsure(const struct owed *o)
+{
+	uint32_t i;
+
+	for (i = 1; o->copy_in && i < o->n; i++)
+		if (at(o, i)->kind == OWED_SYNC)
+			return true;
+	return false;
+}
+
 bool owed_runs(const struct owed *o)
 {
 	uint32_t i;

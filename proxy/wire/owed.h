@@ -123,6 +123,9 @@ enum owed_verdict owed_got(struct owed *o, char type, struct owed_entry *settled
  * sent before the data has been read, and its Syncs eaten. */
 void owed_copy_line(struct owed *o);
 
+/* In a COPY that may have eaten Syncs already. */
+bool owed_copy_unsure(const struct owed *o);
+
 /* May the server be executing something (and not only preparing)? */
 bool owed_runs(const struct owed *o);
 
