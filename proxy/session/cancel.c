@@ -195,6 +195,13 @@ void cancel_server(struct server *s, int fd)
 		go(x, s->h, s);
 }
 
+bool cancel_too_early(const struct server *s)
+{
+	const struct owed_entry *e = owed_front(&s->owed);
+
+	return e && e->swallow && e->kind == OWED_QUERY;
+}
+
 /* On the worker of the key. */
 static void deliver(struct hall *h, struct cancel *x)
 {
@@ -203,7 +210,7 @@ static void deliver(struct hall *h, struct cancel *x)
 
 	x->h = h;
 	x->s.w = &h->w;
-	if (s && (c->dressing || c->beginning || (c->residue.asking && !c->at_start))) {
+	if (s && (c->dressing || c->beginning || (cancel_too_early(s) && !c->at_start))) {
 		/* what is in flight is ours: a moment later it is the client's */
 		c->cancel_due = true;
 		finish(x);

@@ -29,4 +29,7 @@ void cancel_server(struct server *s, int fd);
 /* Ends all that are under way. */
 void cancels_drop(struct hall *h);
 
+/* What runs is a message of pgweir's own: a cancel must wait. */
+bool cancel_too_early(const struct server *s);
+
 #endif

@@ -554,6 +554,7 @@ static void settings_refused(struct client *c, struct server *s)
 
 	if ((strcmp(s->sync_error, "57014") == 0 || strcmp(s->sync_error, "55P03") == 0) &&
 	    c->at_start && c->dress_fails + 1 < DRESS_TRIES) {
+		s->tx = 'I'; /* it is not the client's transaction that has failed */
 		lost(c, s, &w); /* a timeout of the one before: another server */
 		return;
 	}
@@ -704,7 +705,7 @@ static void cancel_late(struct server *s)
 {
 	struct client *c = client_for(s);
 
-	if (!c || !c->cancel_due || c->dressing || c->beginning || c->residue.asking)
+	if (!c || !c->cancel_due || c->dressing || c->beginning || cancel_too_early(s))
 		return;
 	c->cancel_due = false;
 	if (c->state == CL_LINKED && !c->at_start)

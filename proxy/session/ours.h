@@ -12,7 +12,8 @@
 enum ours {
 	OURS_OTHER = 0,          /* a reset, a rollback */
 	OURS_SETTINGS = 1,       /* the client's settings, in front of its messages */
-	OURS_SETTINGS_PART,      /* ... a message of them that is not the last */
+	OURS_SETTINGS_BEGIN,     /* ... the BEGIN of them, which they can do without */
+	OURS_SETTINGS_PART,      /* ... another that is not the last */
 	OURS_RESTORE,            /* settings that a RESET has undone; the client is told of them */
 	OURS_QUESTION,           /* what is left behind? (session/residue.h) */
 	OURS_BEGIN               /* a BEGIN that the client has been answered already */

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "session/gather.h"
 #include "session/names.h"
@@ -341,14 +342,13 @@ static enum step got_error(struct down *d, enum owed_verdict v, const struct fro
 		s->close_needed = true; /* said without being asked: it is leaving */
 	if (v != OWED_SWALLOW || front->abandoned)
 		return STEP_ON;
-	s->sync_failed = front->ours != OURS_QUESTION && front->ours != OURS_SETTINGS_PART;
+	s->sync_failed = front->ours != OURS_QUESTION && front->ours != OURS_SETTINGS_BEGIN;
 	(void)snprintf(s->sync_error, sizeof(s->sync_error), "%s", f.sqlstate);
 	(void)snprintf(s->sync_message, sizeof(s->sync_message), "%s", f.message);
 	if (c && front->ours == OURS_QUESTION)
 		residue_failed(c, f.sqlstate);
 	/* without the BEGIN the rest is applied all the same (wire/params.h) */
-	return c && (front->ours == OURS_SETTINGS ||
-		     (front->ours == OURS_SETTINGS_PART && c->dress_await)) ?
+	return c && (front->ours == OURS_SETTINGS || front->ours == OURS_SETTINGS_PART) ?
 		       STEP_REFUSED :
 		       STEP_ON;
 }
@@ -386,6 +386,8 @@ static void got_setting(struct down *d, enum owed_verdict v, const struct front 
 	if (c && (!ours || f->ours == OURS_RESTORE))
 		tell = settings_reported(c, d->s, name, value, ours);
 	server_param(d->s, tell == value || ours ? c : NULL, name, value);
+	if (c && !ours && strcasecmp(name, "client_encoding") == 0)
+		residue_encoding(c);
 	if (tell == value) {
 		forward(d, msg, have);
 	} else if (tell) {
@@ -494,6 +496,14 @@ static void forward_error(struct down *d, const uint8_t *msg, size_t n)
 		forward(d, msg, n);
 }
 
+static enum step not_applied(struct server *s)
+{
+	(void)snprintf(s->sync_error, sizeof(s->sync_error), "08P01");
+	(void)snprintf(s->sync_message, sizeof(s->sync_message),
+		       "the server did not end the transaction of the settings");
+	return STEP_REFUSED;
+}
+
 /* A ReadyForQuery of something of ours. */
 static void got_ours(struct down *d, enum ours ours)
 {
@@ -519,6 +529,7 @@ static void got_ours(struct down *d, enum ours ours)
 		}
 		break;
 	case OURS_OTHER:
+	case OURS_SETTINGS_BEGIN:
 	case OURS_SETTINGS_PART:
 	case OURS_RESTORE:
 	default:
@@ -610,6 +621,8 @@ static enum step one_message(struct down *d)
 	}
 	if (type == 'Z') {
 		got_ready(d, v == OWED_FORWARD, (char)msg[5]);
+		if (d->c && front.ours == OURS_SETTINGS && s->tx != 'I')
+			return not_applied(s);
 		if (d->c && front.ours != OURS_OTHER)
 			got_ours(d, front.ours);
 	}

@@ -96,6 +96,18 @@ struct noting {
 	bool as_set;             /* a RESET in it may not be run */
 };
 
+/* Whoever it is now, the role is what it was at the start, or none. */
+static void note_identity(struct client *c)
+{
+	static const char *const who[] = { "role", "session_authorization" };
+	struct noted *n = c->residue.noted;
+	int i;
+
+	for (i = 0; i < 2; i++)
+		if (!n || params_set(&n->names, who[i], "anew"))
+			c->residue.unsure = true;
+}
+
 static void on_setting(void *arg, const char *name, bool reset)
 {
 	const struct noting *t = arg;
@@ -104,9 +116,8 @@ static void on_setting(void *arg, const char *name, bool reset)
 
 	if (!n || params_set(&n->names, name, reset && !t->as_set ? "reset" : "set"))
 		c->residue.unsure = true; /* more than can be noted: ask for all */
-	/* what comes of these two is not theirs alone */
 	if (strcasecmp(name, "session_authorization") == 0)
-		on_setting(arg, "role", false);
+		note_identity(c);
 	if (strcasecmp(name, "search_path") == 0)
 		c->temp_path = true;
 }
@@ -130,25 +141,46 @@ static void note_reset_all(struct client *c)
 
 /* The statements of a text that are RESET or DISCARD ALL; *procedural: others decide
  * what is run. */
-static unsigned count_resets(const char *sql, size_t len, bool *procedural)
+static unsigned count_resets(const char *sql, size_t len, bool *procedural, bool *discard)
 {
 	struct lex_token t, next;
 	bool start = true;
 	unsigned n = 0;
 	struct lex l;
 
-	*procedural = false;
+	*procedural = *discard = false;
 	lex_init(&l, sql, len);
 	for (t = lex_next(&l); t.kind != LEX_END && t.kind != LEX_BAD; t = lex_next(&l)) {
 		struct lex ahead = l;
 
 		next = lex_next(&ahead);
+		if (start && lex_is(&t, "discard") && lex_is(&next, "all"))
+			*discard = true;
 		if (start && (lex_is(&t, "reset") || (lex_is(&t, "discard") && lex_is(&next, "all"))))
 			n++;
 		*procedural |= start && (lex_is(&t, "do") || lex_is(&t, "call"));
 		start = t.kind == LEX_PUNCT && t.len == 1 && *t.text == ';';
 	}
 	return n;
+}
+
+void residue_encoding(struct client *c)
+{
+	struct noting t = { c, true };
+	struct residue *r = &c->residue;
+	const char *p;
+	uint32_t i;
+
+	for (i = 0; i < c->params.n; i++) {
+		for (p = c->params.v[i].value; *p > 0; p++)
+			;
+		if (!*p)
+			continue;
+		if (!r->noted)
+			r->noted = calloc(1, sizeof(*r->noted));
+		r->leaves |= LEAVES_SETTING;
+		on_setting(&t, c->params.v[i].name, false);
+	}
 }
 
 /* lastval() may be asked of the server on which this client, and no other since,
@@ -186,7 +218,7 @@ enum refusal residue_note(struct client *c, struct server *s, unsigned leaves, b
 	struct residue *r = &c->residue;
 	enum refusal no = admit(c, s, leaves, sure);
 	struct noting t = { c, false };
-	bool procedural;
+	bool procedural, discard;
 	unsigned resets;
 
 	if (no != REFUSED_NOT)
@@ -202,16 +234,20 @@ enum refusal residue_note(struct client *c, struct server *s, unsigned leaves, b
 		r->undone = r->unsure = r->procedural = false;
 	r->unsure |= !sure;
 	r->leaves |= (uint16_t)leaves;
-	resets = count_resets(sql, n, &procedural);
+	resets = count_resets(sql, n, &procedural, &discard);
 	r->procedural |= procedural;
 	r->resets_noted += resets;
+	/* what was undone was undone before it */
+	r->reset_anew = resets && !procedural && s->tx != 'E' && owed_nothing(&s->owed);
 	t.as_set = procedural || !resets;
-	if ((leaves & LEAVES_RESET_ALL) && !t.as_set)
-		note_reset_all(c);
-	if (!(leaves & (LEAVES_SETTING | LEAVES_UNKNOWN)))
-		return REFUSED_NOT;
 	if (!r->noted)
 		r->noted = calloc(1, sizeof(*r->noted));
+	if ((leaves & LEAVES_RESET_ALL) && !t.as_set)
+		note_reset_all(c);
+	if (discard)
+		note_identity(c);
+	if (!(leaves & (LEAVES_SETTING | LEAVES_UNKNOWN)))
+		return REFUSED_NOT;
 	lex_settings(sql, n, on_setting, &t);
 	return REFUSED_NOT;
 }
@@ -324,22 +360,18 @@ static int known_reset(struct client *c, struct server *s, const char *name)
 	return 0;
 }
 
-/* What the server reports has been heard of already. RESET ALL leaves the role
- * alone, DISCARD ALL does not: asked for. */
+/* What the server reports has been heard of already, and who one is is not part of
+ * it. */
 static int known_reset_all(struct client *c, struct server *s)
 {
-	static const char *const who[] = { "role", "session_authorization" };
 	uint32_t i;
 	int rc = 0;
 
-	for (i = 0; i < 2; i++)
-		if (params_get(&s->params, who[i]) || params_get(&c->params, who[i]))
-			rc |= params_set(&c->residue.noted->names, who[i], "set");
 	for (i = s->params.n; i-- > 0;)
-		if (!params_get(&s->base, s->params.v[i].name))
+		if (!params_get(&s->base, s->params.v[i].name) && !is_identity(s->params.v[i].name))
 			params_unset(&s->params, s->params.v[i].name);
 	for (i = c->params.n; i-- > 0;)
-		if (!params_get(&s->base, c->params.v[i].name))
+		if (!params_get(&s->base, c->params.v[i].name) && !is_identity(c->params.v[i].name))
 			params_unset(&c->params, c->params.v[i].name);
 	for (i = 0; i < c->startup.n; i++)
 		if (!params_get(&s->base, c->startup.v[i].name) && !is_identity(c->startup.v[i].name))
@@ -370,7 +402,7 @@ static int sort_names(struct client *c, struct server *s, bool all, bool reset)
 		if (was_reset && trusted(r))
 			rc |= known_reset(c, s, name);
 		else if (!params_get(&s->base, name)) /* else the server has reported it */
-			rc |= params_set(&n->asked, name, "");
+			rc |= params_set(&n->asked, name, n->names.v[i].value);
 	}
 	/* A RESET ALL that may have been undone: what was there is looked at anew. */
 	for (i = 0; (all || (r->leaves & LEAVES_RESET_ALL)) && !reset && i < c->params.n; i++)
@@ -537,6 +569,7 @@ static void first_row(struct client *c, struct server *s, struct wire_get *g, un
 	struct residue *r = &c->residue;
 	const struct params *asked = &r->noted->asked;
 	char *v = field(g);
+	const char *start;
 	uint32_t i;
 
 	r->failed |= !v || columns != asked->n + 1;
@@ -554,7 +587,16 @@ static void first_row(struct client *c, struct server *s, struct wire_get *g, un
 		}
 		r->failed |= is_now(c, s, name, v) != 0;
 		free(v);
+		start = params_get(&c->startup, name);
+		if (*asked->v[i].value == 'a' && start && strcasecmp(name, "role") == 0)
+			r->failed |= params_set(&c->params, name, start) != 0;
 	}
+}
+
+/* Of the transaction, or of the moment. */
+static bool is_fleeting(const char *name)
+{
+	return strncasecmp(name, "transaction_", 12) == 0 || strcasecmp(name, "seed") == 0;
 }
 
 void residue_row(struct client *c, struct server *s, const uint8_t *body, size_t n)
@@ -570,7 +612,7 @@ void residue_row(struct client *c, struct server *s, const uint8_t *body, size_t
 	} else {
 		char *name = field(&g), *value = field(&g);
 
-		if (name && value && !params_get(&s->base, name))
+		if (name && value && !params_get(&s->base, name) && !is_fleeting(name))
 			r->failed |= params_set(&r->noted->seen, name, value) ||
 				     is_now(c, s, name, value);
 		free(name);
@@ -624,7 +666,7 @@ void residue_answered(struct client *c, struct server *s)
 	params_clear(&r->noted->seen);
 	c->temp_path = names_temp(c);
 	/* Not known what there is: it stays with its client, if there is room. */
-	r->evict = !ok && !take_token(c);
+	r->evict = (!ok || r->found) && !take_token(c);
 	set_pinned(c, r->found | (ok ? 0 : LEAVES_UNKNOWN));
 }
 

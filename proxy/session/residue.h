@@ -62,6 +62,9 @@ void refusal_error(enum refusal r, struct wire_error *e);
 enum refusal residue_note(struct client *c, struct server *s, unsigned leaves, bool sure,
 			  const char *sql, size_t n);
 
+/* c's encoding is another now: values that depend on it are asked for anew. */
+void residue_encoding(struct client *c);
+
 /* c sends a statement that may call nextval(). */
 static inline void residue_nextval(struct client *c)
 {
@@ -72,6 +75,8 @@ static inline void residue_nextval(struct client *c)
 static inline void residue_undone(struct client *c)
 {
 	c->residue.undone = true;
+	c->residue.reset_anew = false;
+	c->residue.nextval = false;
 }
 
 /* The client was told that a transaction is over: what was noted is what it relies

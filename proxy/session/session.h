@@ -102,6 +102,7 @@ struct residue {
 	bool asking, answered, failed;
 	bool scrub;              /* settings of unknown names may be there */
 	bool undone;             /* an error or a ROLLBACK since */
+	bool reset_anew;         /* a RESET, and nothing undone since */
 	bool procedural;         /* noted from a DO or CALL: what was run is not known */
 	bool confirmed;          /* the client was told that what was noted is done */
 	bool never;              /* its server is not for others again */

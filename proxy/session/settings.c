@@ -55,14 +55,20 @@ int settings_done(struct client *c, const struct server *s)
 	return 0;
 }
 
+/* A timeout of the client before may end what sets it back. */
+static bool hurried(const struct server *s)
+{
+	return params_get(&s->params, "statement_timeout") || params_get(&s->params, "lock_timeout");
+}
+
 int settings_put(struct client *c, struct server *s, struct wire_put *w, uint8_t **big,
 		 size_t *big_len, bool *await)
 {
 	size_t at = w->len;
-	int n;
+	int n, i;
 
 	*big = NULL;
-	*await = scs_off(s);
+	*await = scs_off(s) || hurried(s);
 	n = params_diff(&c->params, &s->params, scs_off(s), w);
 	if (n < 0) {
 		struct wire_put all;
@@ -76,8 +82,12 @@ int settings_put(struct client *c, struct server *s, struct wire_put *w, uint8_t
 		n = params_diff(&c->params, &s->params, scs_off(s), &all);
 		*big_len = all.len;
 	}
-	for (; n > 0; n--)
-		if (owed_sent(&s->owed, 'Q', 0, true, n == 1 ? OURS_SETTINGS : OURS_SETTINGS_PART, NULL))
+	for (i = 0; i < n; i++)
+		if (owed_sent(&s->owed, 'Q', 0, true,
+			      i == n - 1	   ? OURS_SETTINGS :
+			      i == 0 && !*await ? OURS_SETTINGS_BEGIN :
+						  OURS_SETTINGS_PART,
+			      NULL))
 			return -1;
 	s->unnamed_serial = UNNAMED_UNKNOWN; /* a simple Query ends it */
 	return n < 0 ? -1 : note(s, &c->params);
@@ -115,7 +125,7 @@ static bool is_reset(const struct client *c, const char *name)
 	const struct residue *r = &c->residue;
 	const char *how = r->noted ? params_get(&r->noted->names, name) : NULL;
 
-	if (r->undone)
+	if (r->undone && !r->reset_anew)
 		return false;
 	return how ? *how == 'r' : (r->leaves & LEAVES_RESET_ALL) != 0;
 }
@@ -158,7 +168,7 @@ bool settings_due(const struct client *c)
 {
 	bool any = false;
 
-	if (c->startup.n && c->residue.leaves && !c->residue.undone)
+	if (c->startup.n && c->residue.leaves && (!c->residue.undone || c->residue.reset_anew))
 		due(c, NULL, &any);
 	return any;
 }

@@ -66,7 +66,10 @@ static enum step up_query(struct up *u, const uint8_t *msg, uint32_t len, size_t
 	c->unit.closed = true;
 	if (no != REFUSED_NOT) {
 		unit_pass(c, RV_CLASS);
-		up_own_query(u, "pgweir_refuses_this");
+		/* the end of a failed block is carried out all the same */
+		up_own_query(u, u->s->tx == 'E' && (k.first == VERB_ROLLBACK || k.first == VERB_COMMIT) ?
+					"ROLLBACK;SELECT pgweir_refuses_this" :
+					"pgweir_refuses_this");
 	} else if (other) {
 		unit_pass(c, RV_CLASS);
 		r = up_flush(u);
@@ -246,7 +249,8 @@ static enum step up_bind(struct up *u, const uint8_t *msg, uint32_t len, size_t 
 					     up_refuse(u, "statement refused", "0A000",
 						       "a statement that binds its client to a server was refused");
 	}
-	if (r == STEP_ON && !st && u->c->residue.pinned)
+	if (r == STEP_ON && !st &&
+	    (u->c->residue.pinned || u->c->residue.asking || u->c->residue.leaves))
 		(void)up_note(u, LEAVES_UNKNOWN, false, "", 0); /* SQL may know the name */
 	if (r == STEP_ON)
 		r = up_room(u, 5, 64);

@@ -131,10 +131,15 @@ static inline bool lex_retryable(const struct lex_class *c)
 
 /* May it call nextval(), by a default or a trigger too? Functions in a SELECT are
  * taken not to. */
+static inline bool lex_verb_may_nextval(enum lex_verb v)
+{
+	return (v >= VERB_WITH && v <= VERB_UPSERT && v != VERB_DELETE) || v == VERB_EXECUTE ||
+	       v >= VERB_COPY;
+}
 static inline bool lex_may_nextval(const struct lex_class *c)
 {
-	return c->statements > 1 || !c->sure || (c->leaves & LEAVES_NEXTVAL) ||
-	       (c->first >= VERB_WITH && c->first <= VERB_UPSERT) || c->first >= VERB_EXECUTE;
+	return c->statements > 2 || !c->sure || (c->leaves & LEAVES_NEXTVAL) ||
+	       lex_verb_may_nextval(c->first) || lex_verb_may_nextval(c->last);
 }
 
 /* Could it end a failed transaction block? In one, only the first statement of a
