@@ -399,7 +399,9 @@ static int sort_names(struct client *c, struct server *s, bool all, bool reset)
 		const char *name = n->names.v[i].name;
 		bool was_reset = *n->names.v[i].value == 'r';
 
-		if (was_reset && trusted(r))
+		bool anew = *n->names.v[i].value == 'a' && r->resets_noted;
+
+		if ((was_reset || anew) && trusted(r))
 			rc |= known_reset(c, s, name);
 		else if (!params_get(&s->base, name)) /* else the server has reported it */
 			rc |= params_set(&n->asked, name, n->names.v[i].value);
@@ -631,7 +633,8 @@ static void forget_unseen(struct client *c, struct server *s)
 	for (i = c->params.n; i-- > 0;) {
 		char *name = c->params.v[i].name;
 
-		if (is_unlisted(name) || params_get(&n->seen, name) || params_get(&s->base, name))
+		if (is_unlisted(name) || params_get(&n->seen, name) || params_get(&s->base, name) ||
+		    !params_get(&s->params, name)) /* it is to be set yet */
 			continue;
 		params_unset(&s->params, name);
 		params_unset(&c->params, name);

@@ -104,7 +104,7 @@ static void due(const struct client *c, struct params *out, bool *any)
 		const struct param *e = &c->startup.v[i];
 		const char *how = r->noted ? params_get(&r->noted->names, e->name) : NULL;
 
-		if (how ? *how != 'r' : !(r->leaves & LEAVES_RESET_ALL))
+		if (how ? *how == 's' : !(r->leaves & LEAVES_RESET_ALL))
 			continue;
 		*any = true;
 		if (out && params_set(out, e->name, e->value))
@@ -127,7 +127,7 @@ static bool is_reset(const struct client *c, const char *name)
 
 	if (r->undone && !r->reset_anew)
 		return false;
-	return how ? *how == 'r' : (r->leaves & LEAVES_RESET_ALL) != 0;
+	return how ? *how != 's' : (r->leaves & LEAVES_RESET_ALL) != 0;
 }
 
 const char *settings_reported(struct client *c, struct server *s, const char *name,
