@@ -123,7 +123,7 @@ static void on_connected(struct stream *st, int error)
 	struct wire_put w = wire_put_to(b, sizeof(b));
 
 	/* The server that was to be cancelled may be free, or gone, by now. */
-	if (error || owed_nothing(&x->server->owed)) {
+	if (error || (owed_nothing(&x->server->owed) && !x->server->shard->replication)) {
 		if (error)
 			LOG(&x->h->w.log_ctx, LOG_LEVEL_WARN, "cancel_failed", "reason=\"%s\"",
 			    strerror(error));
@@ -216,7 +216,7 @@ static void deliver(struct hall *h, struct cancel *x)
 		finish(x);
 		return;
 	}
-	if (s && !owed_nothing(&s->owed) && !c->at_start && s->pid) {
+	if (s && s->pid && (c->replication || (!owed_nothing(&s->owed) && !c->at_start))) {
 		go(x, h, s);
 		return;
 	}

@@ -17,6 +17,7 @@
 #include "session/login.h"
 #include "session/lost.h"
 #include "session/residue.h"
+#include "session/raw.h"
 #include "session/resend.h"
 #include "session/retry.h"
 #include "session/server.h"
@@ -145,6 +146,20 @@ static void welcome(struct client *c, struct server *s)
 		client_run(c, false);
 }
 
+/* A replication connection has its server from now to its end. */
+static void welcome_replication(struct client *c, struct server *s)
+{
+	if (!welcome_raw(c)) {
+		client_end(c, "XX000", "the server reported no parameters", NULL, NULL, "no welcome");
+		return;
+	}
+	deadline_clear(&c->dl);
+	client_step(c, CE_WELCOMED);
+	client_step(c, CE_LINK);
+	s->close_needed = true;
+	client_run(c, false);
+}
+
 /* A server for a login: it is given the settings of the startup packet, and says
  * what they are called, or refuses them. */
 static void try_on(struct client *c, struct server *s)
@@ -172,7 +187,9 @@ static void run_linked(struct client *c)
 {
 	struct server *s = server_for(c);
 
-	if (c->state == CL_WELCOME)
+	if (c->state == CL_WELCOME && c->replication)
+		welcome_replication(c, s);
+	else if (c->state == CL_WELCOME)
 		try_on(c, s);
 	else
 		client_run(c, false);
@@ -292,12 +309,39 @@ static void database_gone(struct client *c)
 		   "Connect again.", "database removed");
 }
 
+/* A replication connection, either way. */
+static void raw(struct client *c, struct server *s, bool up)
+{
+	switch (up ? raw_up(c, s) : raw_down(c, s)) {
+	case RELAY_PAUSE:
+		stream_want(up ? &c->s : &s->s, false);
+		break;
+	case RELAY_CLIENT_GONE:
+		client_close(c, "client closed the connection");
+		break;
+	case RELAY_SERVER_GONE:
+		client_close(c, "server closed the replication connection");
+		break;
+	case RELAY_ON:
+	case RELAY_NEED_SERVER:
+	case RELAY_TX_DONE:
+	case RELAY_RETRY:
+	case RELAY_SETTINGS_REFUSED:
+	default:
+		stream_want(up ? &c->s : &s->s, true);
+	}
+}
+
 /* Messages of a client that has logged in. */
 static void relay(struct client *c, bool readable)
 {
 	struct down_why w = { .why = "server connection lost" };
 	struct up_why why;
 
+	if (c->replication) {
+		raw(c, server_for(c), true);
+		return;
+	}
 	if (c->ending) {
 		/* Terminate, or nonsense, behind statements: they come first */
 		if (!server_for(c) || !server_for(c)->owed.ready_n)
@@ -582,7 +626,7 @@ void client_drain(struct client *c)
 
 	if (c->state == CL_LINGER || c->state == CL_WAITING || c->state == CL_WELCOME)
 		return;
-	if (c->state == CL_STARTUP || c->state == CL_PASSWORD)
+	if (c->state == CL_STARTUP || c->state == CL_PASSWORD || c->replication)
 		client_close(c, "shutting down");
 	else if (between && !c->body_left && c->state != CL_BACKOFF)
 		say_goodbye(c);
@@ -718,6 +762,10 @@ static void server_readable(struct server *s)
 	struct down_why w;
 	enum relay r;
 
+	if (c && c->replication && c->state == CL_LINKED) {
+		raw(c, s, false);
+		return;
+	}
 	r = relay_down(s, true, &w);
 
 	switch (r) {

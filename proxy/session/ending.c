@@ -45,6 +45,11 @@ static void leave_server(struct client *c, struct server *s)
 	struct shard *sh = s->shard;
 
 	pool_part(&s->ps);
+	if (c->replication) {
+		/* what it was saying was not looked at */
+		server_close(s, "replication client left", false);
+		return;
+	}
 	stream_want(&s->s, true);
 	s->close_needed |= never;
 	if (c->residue.nextval)

@@ -160,7 +160,8 @@ static void on_dial_again(struct deadline *d)
 	link_dial(LIST_ENTRY(d, struct shard, dial_dl));
 }
 
-/* What a shard takes from its entries: names and the way to log in. */
+/* What a shard takes from its entries: names and the way to log in. user: NULL when
+ * it is known. */
 static int shard_login(struct shard *sh, const char *db_name, const char *user)
 {
 	const struct conf_db_keys *k = &sh->db->conf->k;
@@ -172,11 +173,13 @@ static int shard_login(struct shard *sh, const char *db_name, const char *user)
 		sh->secret_kind = sh->user_conf->secret_kind;
 	}
 	free(sh->server_db);
-	free(sh->server_user);
+	if (user)
+		free(sh->server_user);
 	free(sh->password);
 	explicit_bzero(&sh->salted, sizeof(sh->salted));
 	sh->server_db = strdup(k->dbname && *k->dbname ? k->dbname : db_name);
-	sh->server_user = strdup(user);
+	if (user)
+		sh->server_user = strdup(user);
 	sh->password = pw ? strdup(pw) : NULL;
 	return sh->server_db && sh->server_user && (!pw || sh->password) ? 0 : -1;
 }
@@ -191,21 +194,18 @@ static void shard_free(struct shard *sh)
 	free(sh->password);
 	free(sh->server_db);
 	free(sh->server_user);
+	params_clear(&sh->login_params);
 	snapshot_drop(sh->snap);
 	free(sh);
 }
 
-struct shard *shard_get(struct hall *h, const struct snapshot_db *db, const char *db_name,
-			const char *user)
+/* pool: the user, as the pool is called. */
+static struct shard *shard_make(struct hall *h, const struct snapshot_db *db, const char *db_name,
+				const char *user, const char *pool, int size)
 {
-	struct shard *sh;
+	struct shard *sh = calloc(1, sizeof(*sh));
 	struct hub *hub;
 
-	for (sh = h->shards; sh; sh = sh->next)
-		if (strcmp(sh->pool.hub->db, db_name) == 0 &&
-		    strcmp(sh->pool.hub->user, user) == 0)
-			return sh;
-	sh = calloc(1, sizeof(*sh));
 	if (!sh)
 		return NULL;
 	sh->h = h;
@@ -214,10 +214,9 @@ struct shard *shard_get(struct hall *h, const struct snapshot_db *db, const char
 	sh->user_conf = conf_find_user(h->snap->conf, user);
 	deadline_init(&sh->dial_dl, on_dial_again);
 	sh->log.log = &h->w.log;
-	hub = hubs_get(&h->sh->hubs, db_name, user, pool_size(h->snap, db, sh->user_conf),
-		       db_max(h->snap, db));
+	hub = hubs_get(&h->sh->hubs, db_name, pool, size, db_max(h->snap, db));
 	if (hub)
-		atomic_store(&hub->pins.max, pins_max(h->snap, pool_size(h->snap, db, sh->user_conf)));
+		atomic_store(&hub->pins.max, pins_max(h->snap, size));
 	if (!hub || shard_login(sh, db_name, user)) {
 		sh->pool.hub = hub;
 		shard_free(sh);
@@ -227,6 +226,35 @@ struct shard *shard_get(struct hall *h, const struct snapshot_db *db, const char
 	sh->rr = worker_random(&h->w);
 	sh->next = h->shards;
 	h->shards = sh;
+	return sh;
+}
+
+struct shard *shard_get(struct hall *h, const struct snapshot_db *db, const char *db_name,
+			const char *user)
+{
+	struct shard *sh;
+
+	for (sh = h->shards; sh; sh = sh->next)
+		if (strcmp(sh->pool.hub->db, db_name) == 0 && strcmp(sh->pool.hub->user, user) == 0)
+			return sh;
+	return shard_make(h, db, db_name, user, user,
+			  pool_size(h->snap, db, conf_find_user(h->snap->conf, user)));
+}
+
+struct shard *shard_replication(struct client *c, const struct snapshot_db *db, const char *user)
+{
+	struct shard *sh;
+	char pool[160];
+
+	(void)snprintf(pool, sizeof(pool), "%.100s (replication %llx)", user,
+		       (unsigned long long)c->id);
+	sh = shard_make(c->h, db, c->db, user, pool, 1);
+	if (sh && params_copy(&sh->login_params, &c->params)) {
+		sh->gone = true;
+		return NULL;
+	}
+	if (sh)
+		sh->replication = c->replication;
 	return sh;
 }
 
@@ -278,7 +306,7 @@ void shard_reconf(struct shard *sh, struct snapshot *snap)
 	struct hub *hub = sh->pool.hub;
 	const char *forced = db ? db->conf->k.user : NULL;
 
-	sh->gone = !db || (forced && *forced && strcmp(forced, hub->user) != 0);
+	sh->gone = !db || (forced && *forced && strcmp(forced, sh->server_user) != 0);
 	if (sh->gone) {
 		retire_servers(sh, sh->db, true);
 		return;
@@ -287,13 +315,14 @@ void shard_reconf(struct shard *sh, struct snapshot *snap)
 	snapshot_drop(sh->snap);
 	sh->snap = snapshot_hold(snap);
 	sh->db = db;
-	sh->user_conf = conf_find_user(snap->conf, hub->user);
+	sh->user_conf = conf_find_user(snap->conf, sh->server_user);
 	sh->pool.round_robin = snap->conf->g.server_round_robin != 0;
-	atomic_store(&hub->limit.max, pool_size(snap, db, sh->user_conf));
+	if (!sh->replication)
+		atomic_store(&hub->limit.max, pool_size(snap, db, sh->user_conf));
 	atomic_store(&hub->pins.max, pins_max(snap, pool_size(snap, db, sh->user_conf)));
 	atomic_store(&hub->in->limit.max, db_max(snap, db));
 	sh->tried = sh->dial_after_us = 0;
-	if (shard_login(sh, hub->db, hub->user))
+	if (shard_login(sh, hub->db, NULL))
 		sh->gone = true;
 }
 

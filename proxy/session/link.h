@@ -14,6 +14,8 @@
  * NULL: out of memory. It is kept while it has clients or servers. */
 struct shard *shard_get(struct hall *h, const struct snapshot_db *db, const char *db_name,
 			const char *user);
+/* A shard for this client's replication connection alone. */
+struct shard *shard_replication(struct client *c, const struct snapshot_db *db, const char *user);
 /* Takes a newer configuration. */
 void shard_reconf(struct shard *sh, struct snapshot *snap);
 /* Frees shards that have been empty for a while (all: now). */

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "session/raw.h"
 #include "session/server.h"
 #include "session/step.h"
 #include "wire/wire.h"
@@ -36,6 +37,7 @@ void login_begin(struct server *s, int error)
 						s->shard->snap->conf->g.application_name;
 	uint8_t b[4096];
 	struct wire_put w = wire_put_to(b, sizeof(b));
+	uint32_t i;
 
 	if (error) {
 		/* only these are the node's own word; the others may be our trouble */
@@ -57,7 +59,15 @@ void login_begin(struct server *s, int error)
 	wire_put_str(&w, s->shard->server_user);
 	wire_put_str(&w, "database");
 	wire_put_str(&w, s->shard->server_db);
-	if (app && *app) {
+	if (s->shard->replication) {
+		wire_put_str(&w, "replication");
+		wire_put_str(&w, s->shard->replication == REPLICATION_LOGICAL ? "database" : "true");
+	}
+	for (i = 0; i < s->shard->login_params.n; i++) {
+		wire_put_str(&w, s->shard->login_params.v[i].name);
+		wire_put_str(&w, s->shard->login_params.v[i].value);
+	}
+	if (app && *app && !params_get(&s->shard->login_params, "application_name")) {
 		wire_put_str(&w, "application_name");
 		wire_put_str(&w, app);
 	}

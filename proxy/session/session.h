@@ -170,6 +170,7 @@ struct client {
 	bool counted;            /* holds a token of max_client_conn */
 	uint8_t negotiations;    /* bits: SSLRequest, GSSENCRequest: each once */
 	uint8_t pool_mode, retry, pin;
+	uint8_t replication;     /* enum replication (session/raw.h) */
 	uint64_t id;             /* never used again in this worker; the worker is in it */
 	int64_t wait_timeout_us, idle_timeout_us, idle_tx_timeout_us;
 	uint64_t wait_since;
@@ -258,6 +259,8 @@ struct shard {
 	const struct conf_user *user_conf;   /* may be NULL */
 	char *server_db;
 	char *server_user;
+	uint8_t replication;         /* a replication connection: one client, one server */
+	struct params login_params;  /* ... which logs in with the client's own settings */
 	char *password;              /* NULL: none known */
 	enum secret_kind secret_kind;
 	struct scram_salted salted;  /* the expensive part of a login, kept */

@@ -11,6 +11,7 @@
 
 #include "session/cancel.h"
 #include "session/link.h"
+#include "session/raw.h"
 #include "session/step.h"
 #include "session/welcome.h"
 #include "wire/wire.h"
@@ -55,6 +56,7 @@ static void negotiate(struct client *c, const char *const *options, unsigned n)
 static const char *one_param(struct client *c, const char *name, const char *value)
 {
 	const char *bad = NULL;
+	int kind;
 	char **where = strcmp(name, "user") == 0 ? &c->user :
 		       strcmp(name, "database") == 0 ? &c->db : NULL;
 
@@ -63,11 +65,11 @@ static const char *one_param(struct client *c, const char *name, const char *val
 		*where = strdup(value);
 		return *where ? NULL : "out of memory";
 	}
-	if (strcmp(name, "replication") == 0)
-		return strcasecmp(value, "false") == 0 || strcmp(value, "0") == 0 ||
-				       strcasecmp(value, "off") == 0 || strcasecmp(value, "no") == 0 ?
-			       NULL :
-			       "replication connections are not supported";
+	if (strcmp(name, "replication") == 0) {
+		kind = raw_replication(value);
+		c->replication = (uint8_t)(kind > 0 ? kind : 0);
+		return kind < 0 ? "invalid value" : NULL;
+	}
 	if (strcmp(name, "options") == 0)
 		return params_options(&c->params, value, &bad) ? bad : NULL;
 	if (strncasecmp(name, "crdb:", 5) == 0)
@@ -100,10 +102,14 @@ static enum startup take_params(struct client *c, struct wire_get g, bool newer,
 		}
 		why = one_param(c, name, value);
 		if (why) {
-			(void)snprintf(no->message, sizeof(no->message),
-				       "startup parameter \"%.60s\": %.100s", name, why);
-			return refuse(no, strcmp(name, "replication") == 0 ? "0A000" : "22023",
-				      "startup parameter refused", NULL);
+			if (strcmp(name, "replication") == 0)
+				(void)snprintf(no->message, sizeof(no->message),
+					       "invalid value for parameter \"replication\": \"%.60s\"",
+					       value);
+			else
+				(void)snprintf(no->message, sizeof(no->message),
+					       "startup parameter \"%.60s\": %.100s", name, why);
+			return refuse(no, "22023", "startup parameter refused", NULL);
 		}
 	}
 	if (wire_left(&g)) {
@@ -151,7 +157,7 @@ static enum startup admit(struct client *c, struct startup_no *no)
 			      "pgweir serves the names in [databases]; * there serves all.");
 	}
 	user = db->conf->k.user && *db->conf->k.user ? db->conf->k.user : c->user;
-	c->shard = shard_get(h, db, c->db, user);
+	c->shard = c->replication ? shard_replication(c, db, user) : shard_get(h, db, c->db, user);
 	if (!c->shard) {
 		(void)snprintf(no->message, sizeof(no->message), "out of memory");
 		return refuse(no, "53200", "out of memory", NULL);
@@ -160,6 +166,8 @@ static enum startup admit(struct client *c, struct startup_no *no)
 	atomic_fetch_add(&c->shard->pool.side->clients, 1);
 	c->pool_mode = (uint8_t)CONF_PICK(u ? u->k.pool_mode : CONF_UNSET, db->conf->k.pool_mode,
 					  g->pool_mode);
+	if (c->replication)
+		c->pool_mode = POOL_SESSION;
 	c->pin = (uint8_t)CONF_PICK(u ? u->k.pin : CONF_UNSET, db->conf->k.pin, g->pin);
 	c->retry = (uint8_t)CONF_PICK(u ? u->k.retry : CONF_UNSET, db->conf->k.retry, g->retry);
 	c->wait_timeout_us = CONF_PICK(u ? u->k.query_wait_timeout : CONF_UNSET,

@@ -22,6 +22,8 @@ bool welcome_known(struct client *c);
  * the next. false: the server reported nothing. */
 bool welcome_by(struct client *c, const struct server *s);
 
+/* The server is its own: tells c what the server told. */
+bool welcome_raw(struct client *c);
 /* It has shown who it is; what comes may be a refusal still. */
 void welcome_auth_ok(struct client *c);
 void welcome_console(struct client *c);
