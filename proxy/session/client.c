@@ -29,9 +29,6 @@
 #include "session/welcome.h"
 #include "wire/wire.h"
 
-/* Servers that may be lost in a row over a client's settings. */
-#define DRESS_TRIES 3
-
 /* ---- running ---- */
 
 static void wait_over(struct client *c)
@@ -63,7 +60,6 @@ static bool send_again(struct client *c)
 	return resend_unit(c, s);
 }
 
-static void lost(struct client *c, struct server *s, const struct down_why *w);
 static void say_goodbye(struct client *c);
 static void run_linked(struct client *c);
 
@@ -85,7 +81,7 @@ static void on_deadline(struct deadline *d)
 		break;
 	case CL_BACKOFF:
 		if (!send_again(c))
-			lost(c, server_for(c), &w);
+			client_lost(c, server_for(c), &w);
 		break;
 	case CL_LINGER:
 		client_close(c, "told why");
@@ -116,7 +112,7 @@ static void on_idle(struct deadline *d)
 			   NULL, "client_idle_timeout");
 }
 
-static void set_idle(struct client *c, char tx)
+void client_set_idle(struct client *c, char tx)
 {
 	int64_t t = tx == 'I' ? c->idle_timeout_us : c->idle_tx_timeout_us;
 
@@ -139,7 +135,7 @@ static void welcome(struct client *c, struct server *s)
 	}
 	deadline_clear(&c->dl);
 	client_step(c, CE_WELCOMED);
-	set_idle(c, 'I');
+	client_set_idle(c, 'I');
 	if (c->h->draining)
 		say_goodbye(c);
 	else
@@ -178,7 +174,7 @@ static void try_on(struct client *c, struct server *s)
 	if (settings_put(c, s, &p, &big, &big_len, &await))
 		client_end(c, "53200", "out of memory", NULL, NULL, "out of memory");
 	else if (stream_send(&s->s, big ? big : b, big ? big_len : p.len) == IO_FAIL)
-		lost(c, s, &w);
+		client_lost(c, s, &w);
 	free(big);
 }
 
@@ -239,7 +235,7 @@ static void out_of_step(struct client *c, struct server *s, const struct down_wh
 	client_end(c, "08P01", text, NULL, NULL, "protocol violation");
 }
 
-static void lost(struct client *c, struct server *s, const struct down_why *w)
+void client_lost(struct client *c, struct server *s, const struct down_why *w)
 {
 	struct shard *sh = s->shard;
 
@@ -290,8 +286,6 @@ static void gone(struct client *c, const struct up_why *why)
 		client_close(c, why->why);
 }
 
-static void tx_done(struct client *c, struct server *s);
-
 /* The answer came before the end of a long message (COPY that failed): the
  * server was kept for the rest of it, which has gone now. */
 static bool overdue(const struct client *c)
@@ -310,7 +304,7 @@ static void database_gone(struct client *c)
 }
 
 /* A replication connection, either way. */
-static void raw(struct client *c, struct server *s, bool up)
+void client_raw(struct client *c, struct server *s, bool up)
 {
 	switch (up ? raw_up(c, s) : raw_down(c, s)) {
 	case RELAY_PAUSE:
@@ -332,6 +326,21 @@ static void raw(struct client *c, struct server *s, bool up)
 	}
 }
 
+/* States in which bytes are read here and not by the relay. */
+static bool fill(struct client *c)
+{
+	switch (stream_fill(&c->s, 0)) {
+	case IO_OK:
+	case IO_AGAIN:
+		return true;
+	case IO_EOF:
+	case IO_FAIL:
+	default:
+		client_close(c, c->state == CL_LINGER ? "told why" : "client closed the connection");
+		return false;
+	}
+}
+
 /* Messages of a client that has logged in. */
 static void relay(struct client *c, bool readable)
 {
@@ -339,13 +348,15 @@ static void relay(struct client *c, bool readable)
 	struct up_why why;
 
 	if (c->replication) {
-		raw(c, server_for(c), true);
+		client_raw(c, server_for(c), true);
 		return;
 	}
 	if (c->ending) {
 		/* Terminate, or nonsense, behind statements: they come first */
 		if (!server_for(c) || !server_for(c)->owed.ready_n)
 			gone(c, &c->end);
+		else if (!readable || fill(c))
+			stream_consume(&c->s, stream_have(&c->s));
 		return;
 	}
 	for (;;) {
@@ -369,7 +380,7 @@ static void relay(struct client *c, bool readable)
 			gone(c, &why);
 			return;
 		case RELAY_SERVER_GONE:
-			lost(c, server_for(c), &w);
+			client_lost(c, server_for(c), &w);
 			return;
 		case RELAY_ON:
 		case RELAY_TX_DONE:
@@ -378,9 +389,9 @@ static void relay(struct client *c, bool readable)
 		default:
 			stream_want(&c->s, true);
 			if (overdue(c))
-				tx_done(c, server_for(c));
+				client_tx_done(c, server_for(c));
 			else if (c->begun && !server_for(c))
-				set_idle(c, 'T');
+				client_set_idle(c, 'T');
 			return;
 		}
 	}
@@ -398,7 +409,7 @@ static void log_in(struct client *c)
 	} else if (welcome_known(c)) {
 		deadline_clear(&c->dl);
 		client_step(c, CE_WELCOMED);
-		set_idle(c, 'I');
+		client_set_idle(c, 'I');
 	} else if (link_need(c)) {
 		run_linked(c);
 	}
@@ -435,21 +446,6 @@ static void start(struct client *c)
 	}
 	if (c->state == CL_READY || c->state == CL_CONSOLE)
 		client_run(c, false);
-}
-
-/* States in which bytes are read here and not by the relay. */
-static bool fill(struct client *c)
-{
-	switch (stream_fill(&c->s, 0)) {
-	case IO_OK:
-	case IO_AGAIN:
-		return true;
-	case IO_EOF:
-	case IO_FAIL:
-	default:
-		client_close(c, c->state == CL_LINGER ? "told why" : "client closed the connection");
-		return false;
-	}
 }
 
 void client_run(struct client *c, bool readable)
@@ -503,7 +499,7 @@ static void on_drained(struct stream *st)
 	}
 	if (s && !s->s.wants) {
 		stream_want(&s->s, true);
-		client_server_readable(s);
+		c->h->up->readable(s);
 	} else if (!st->wants && (c->state == CL_READY || c->state == CL_LINKED)) {
 		client_run(c, false); /* it had stopped because nobody read its answers */
 	}
@@ -559,59 +555,7 @@ void client_accept(struct hall *h, int fd)
 			     h->w.now_us + (uint64_t)g->client_login_timeout);
 }
 
-/* ---- the server's side ---- */
-
-static void backoff(struct client *c)
-{
-	const struct conf_global *g = &c->h->snap->conf->g;
-	uint64_t us = retry_backoff_us(c->unit.attempts, (uint64_t)g->retry_backoff_base,
-				       (uint64_t)g->retry_backoff_max, worker_random(&c->h->w));
-
-	client_step(c, CE_FAIL40001);
-	stream_want(&c->s, false);
-	deadline_clear(&c->idle_dl);
-	deadline_set(&c->h->w, DL_BACKOFF, &c->dl, c->h->w.now_us + us);
-}
-
-/* The unit is to be run again: with statements prepared anew at once, after a
- * serialization failure in a moment. */
-static void again(struct client *c, struct server *s)
-{
-	struct down_why w = { .why = "server connection lost" };
-
-	if (!c->unit.reprepare) {
-		backoff(c);
-		return;
-	}
-	STAT_INC(&c->h->stats, reprepared);
-	client_step(c, CE_FAIL40001);
-	client_step(c, CE_AGAIN);
-	c->unit.answered = false;
-	if (!resend_unit(c, s))
-		lost(c, s, &w);
-}
-
-static void settings_refused(struct client *c, struct server *s)
-{
-	char code[6], text[160];
-	struct down_why w = { .why = "settings cancelled" };
-
-	if ((strcmp(s->sync_error, "57014") == 0 || strcmp(s->sync_error, "55P03") == 0) &&
-	    c->at_start && c->dress_fails + 1 < DRESS_TRIES) {
-		s->tx = 'I'; /* it is not the client's transaction that has failed */
-		lost(c, s, &w); /* a timeout of the one before: another server */
-		return;
-	}
-	s->close_needed = true;
-	(void)snprintf(code, sizeof(code), "%s", s->sync_error);
-	(void)snprintf(text, sizeof(text), "%s", s->sync_message);
-	if (c->state == CL_WELCOME)
-		welcome_auth_ok(c);
-	client_end(c, code, text,
-		   c->state == CL_WELCOME ? NULL :
-					    "A setting of this session was refused by the server.",
-		   NULL, "setting refused");
-}
+/* ---- ends, and the end of a transaction ---- */
 
 static void say_goodbye(struct client *c)
 {
@@ -667,7 +611,7 @@ static void begin_refused(struct client *c, struct server *s)
 }
 
 /* The server is free: the transaction is over. */
-static void tx_done(struct client *c, struct server *s)
+void client_tx_done(struct client *c, struct server *s)
 {
 	if (c->state == CL_WELCOME) {
 		welcome(c, s);
@@ -688,7 +632,7 @@ static void tx_done(struct client *c, struct server *s)
 		say_goodbye(c);
 		return;
 	}
-	set_idle(c, 'I');
+	client_set_idle(c, 'I');
 	if (c->pool_mode == POOL_SESSION)
 		residue_session(c);
 	switch (c->pool_mode == POOL_SESSION ? RESIDUE_KEPT : residue_settle(c, s)) {
@@ -708,186 +652,4 @@ static void tx_done(struct client *c, struct server *s)
 		break;
 	}
 	run_if_more(c);
-}
-
-static void server_gone(struct server *s, const struct down_why *w)
-{
-	struct client *c = client_for(s);
-	struct shard *sh = s->shard;
-
-	if (c) {
-		sh->h->sh->target_bad(sh->h->sh, s->target, false);
-		lost(c, s, w);
-		return;
-	}
-	server_close(s, w->why, false);
-	link_dial(sh);
-}
-
-static void server_free(struct server *s)
-{
-	struct client *c = client_for(s);
-
-	if (s->state == SV_CLEAN) {
-		if (s->sync_failed)
-			s->close_needed = true;
-		server_cleaned(s);
-		link_put(s);
-	} else if (c) {
-		tx_done(c, s);
-	} else if (s->close_needed && s->ps.seat == SEAT_IDLE) {
-		struct shard *sh = s->shard;
-
-		server_close(s, "server said something while idle", true);
-		link_dial(sh);
-	}
-}
-
-/* A cancel that came while the server was being made ready: what the client had
- * waiting has been sent by now. */
-static void cancel_late(struct server *s)
-{
-	struct client *c = client_for(s);
-
-	if (!c || !c->cancel_due || c->dressing || c->beginning || cancel_too_early(s))
-		return;
-	c->cancel_due = false;
-	if (c->state == CL_LINKED && !c->at_start)
-		cancel_server(s, -1);
-}
-
-static void server_readable(struct server *s)
-{
-	struct client *c = client_for(s);
-	struct down_why w;
-	enum relay r;
-
-	if (c && c->replication && c->state == CL_LINKED) {
-		raw(c, s, false);
-		return;
-	}
-	r = relay_down(s, true, &w);
-
-	switch (r) {
-	case RELAY_TX_DONE:
-		/* in the pause before another attempt a word from the server
-		 * changes nothing */
-		if (!c || c->state != CL_BACKOFF)
-			server_free(s);
-		break;
-	case RELAY_RETRY:
-		again(c, s);
-		break;
-	case RELAY_SETTINGS_REFUSED:
-		settings_refused(c, s);
-		break;
-	case RELAY_PAUSE:
-		stream_want(&s->s, false);
-		break;
-	case RELAY_SERVER_GONE:
-		server_gone(s, &w);
-		break;
-	case RELAY_ON:
-	case RELAY_NEED_SERVER:
-	case RELAY_CLIENT_GONE:
-	default:
-		if (!c || c->state != CL_LINKED)
-			break;
-		if (c->at_start && s->tx != 'I')
-			set_idle(c, s->tx);
-		/* it may have stopped because too much was owed */
-		if (!c->s.wants && !stream_backed_up(&s->s))
-			client_run(c, false);
-	}
-}
-
-void client_server_readable(struct server *s)
-{
-	if (s->state == SV_LOGIN) {
-		login_readable(s);
-		return;
-	}
-	server_readable(s);
-	cancel_late(s);
-}
-
-void client_server_drained(struct server *s)
-{
-	struct client *c = client_for(s);
-
-	if (c && c->state == CL_LINKED && !c->s.wants && s->state == SV_LIVE)
-		client_run(c, false);
-}
-
-void client_server_live(struct server *s)
-{
-	struct shard *sh = s->shard;
-
-	sh->fails = 0;
-	sh->tried = 0;
-	link_put(s);
-	link_dial(sh); /* it was the one that had to get through first */
-}
-
-void client_server_late(struct server *s)
-{
-	struct shard *sh = s->shard;
-
-	if (s->state == SV_CONNECT || s->state == SV_LOGIN) {
-		login_failed(s, "08001", "server_connect_timeout", false);
-		return;
-	}
-	server_close(s, "did not come clean in time", false);
-	link_dial(sh);
-}
-
-void client_server_failed(struct shard *sh, struct target *t, const char *sqlstate,
-			  const char *message, bool hard)
-{
-	struct log_ctx *log = &sh->h->w.log_ctx;
-	char quoted[200];
-
-	LOG(log, LOG_LEVEL_WARN, "server_login_failed", "node=%s sqlstate=%s reason=%s",
-	    t->addr.name, sqlstate, log_quote(quoted, sizeof(quoted), message));
-	if (!link_failed(sh, t, sqlstate, message, hard))
-		return;
-	while (sh->pool.waiting_n) {
-		struct client *c = client_of(
-			LIST_ENTRY(sh->pool.waiting.next, struct pool_client, link));
-
-		link_unwait(c);
-		deadline_clear(&c->dl);
-		if (c->state == CL_WELCOME) {
-			welcome_auth_ok(c);
-			client_end(c, sqlstate, message, sh->last_error, NULL, "server refused");
-			continue;
-		}
-		client_step(c, CE_UNLINK);
-		refuse_unit(c, sqlstate, message, sh->last_error, NULL);
-		/* on the next turn: it may want a server again at once */
-		if (!list_on(&c->ready))
-			list_push_back(&sh->h->resume, &c->ready);
-	}
-}
-
-void client_cancelled(struct client *c)
-{
-	if (c->state == CL_BACKOFF) {
-		char status = c->unit.status;
-
-		STAT_INC(&c->h->stats, retry_cancelled);
-		deadline_clear(&c->dl);
-		client_step(c, CE_AGAIN);
-		unit_end(c);
-		say_error(c, "ERROR", "57014", "canceling statement due to user request", NULL,
-			  NULL);
-		say_ready(c, status);
-		tx_done(c, server_for(c));
-		return;
-	}
-	link_unwait(c);
-	deadline_clear(&c->dl);
-	client_step(c, CE_UNLINK);
-	refuse_unit(c, "57014", "canceling statement due to user request", NULL, NULL);
-	client_run(c, false);
 }

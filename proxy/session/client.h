@@ -16,14 +16,17 @@ void client_accept(struct hall *h, int fd);
 /* Handles what there is for c to do: its buffer (readable: and its socket). */
 void client_run(struct client *c, bool readable);
 
-/* Upcalls of the server side (struct server_up). */
-void client_server_readable(struct server *s);
-void client_server_drained(struct server *s);
-void client_server_live(struct server *s);
-void client_server_failed(struct shard *sh, struct target *t, const char *sqlstate,
-			  const char *message, bool hard);
-void client_server_late(struct server *s);
-void client_cancelled(struct client *c);
+/* Servers that may be lost in a row over a client's settings. */
+#define DRESS_TRIES 3
+
+/* Idle from now, in a server status of `tx`: its timeouts begin. */
+void client_set_idle(struct client *c, char tx);
+/* Its server is lost: tells it, or goes on with another one. */
+void client_lost(struct client *c, struct server *s, const struct down_why *w);
+/* Its server is out of its transaction and owes nothing. */
+void client_tx_done(struct client *c, struct server *s);
+/* A replication connection: bytes from the client (up) or the server. */
+void client_raw(struct client *c, struct server *s, bool up);
 
 /* Shutting down: ends c now if it is between transactions, else when it is. */
 void client_drain(struct client *c);

@@ -10,6 +10,7 @@
 
 #include "session/cancel.h"
 #include "session/client.h"
+#include "session/serve.h"
 #include "session/ending.h"
 #include "session/link.h"
 #include "session/login.h"
@@ -19,13 +20,13 @@
 
 static const struct server_up server_up = {
 	.connected = login_begin,
-	.live = client_server_live,
-	.readable = client_server_readable,
-	.drained = client_server_drained,
-	.failed = client_server_failed,
+	.live = serve_live,
+	.readable = serve_readable,
+	.drained = serve_drained,
+	.failed = serve_failed,
 	.tokens = link_tokens,
-	.late = client_server_late,
-	.cancelled = client_cancelled,
+	.late = serve_late,
+	.cancelled = serve_cancelled,
 };
 
 static void on_tick(struct deadline *d)

@@ -23,26 +23,27 @@ int raw_replication(const char *value)
 	return -1;
 }
 
+/* What is in the buffer goes. */
+static enum relay empty(struct stream *from, struct stream *to, enum relay to_gone, size_t *bytes)
+{
+	size_t n = stream_have(from);
+	enum io io = n ? stream_send(to, stream_data(from), n) : IO_OK;
+
+	stream_consume(from, n);
+	*bytes += n;
+	return io == IO_FAIL ? to_gone : stream_backed_up(to) ? RELAY_PAUSE : RELAY_ON;
+}
+
 static enum relay pass(struct stream *from, struct stream *to, enum relay from_gone,
 		       enum relay to_gone, size_t *bytes)
 {
+	enum relay r = empty(from, to, to_gone, bytes);
 	int fills;
 
-	for (fills = 0; fills < 4; fills++) {
-		size_t n = stream_have(from);
-
-		if (n) {
-			enum io io = stream_send(to, stream_data(from), n);
-
-			stream_consume(from, n);
-			*bytes += n;
-			if (io == IO_FAIL)
-				return to_gone;
-			if (stream_backed_up(to))
-				return RELAY_PAUSE;
-		}
+	for (fills = 0; r == RELAY_ON && fills < 4; fills++) {
 		switch (stream_fill(from, 0)) {
 		case IO_OK:
+			r = empty(from, to, to_gone, bytes);
 			break;
 		case IO_AGAIN:
 			return RELAY_ON;
@@ -52,7 +53,7 @@ static enum relay pass(struct stream *from, struct stream *to, enum relay from_g
 			return from_gone;
 		}
 	}
-	return RELAY_ON;
+	return r;
 }
 
 enum relay raw_up(struct client *c, struct server *s)

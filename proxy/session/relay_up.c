@@ -89,6 +89,7 @@ static enum step up_linked(struct up *u, uint8_t type, const uint8_t *msg, uint3
 
 static enum step one_message(struct up *u)
 {
+	static const char bad[] = "protocol violation";
 	struct client *c = u->c;
 	uint8_t type = 0, *msg = stream_data(&c->s) + u->at;
 	size_t have = stream_have(&c->s) - u->at, need;
@@ -97,7 +98,7 @@ static enum step one_message(struct up *u)
 
 	switch (wire_header(msg, have, &type, &len)) {
 	case WIRE_BAD:
-		return up_end(u, NULL, NULL, -1); /* PostgreSQL says nothing either */
+		return up_end(u, bad, NULL, NULL, -1); /* PostgreSQL says nothing either */
 	case WIRE_MORE:
 		u->want = WIRE_HEADER;
 		return STEP_STOP_MORE;
@@ -106,13 +107,13 @@ static enum step one_message(struct up *u)
 		break;
 	}
 	if (!is_frontend(type))
-		return up_end(u, "08P01", "invalid frontend message type", type);
+		return up_end(u, bad, "08P01", "invalid frontend message type", type);
 	need = needed(type, len);
 	if (type == 'P' && len > UP_WHOLE_MAX)
-		return up_end(u, "54000", "Parse message is longer than 1 MiB", -1);
+		return up_end(u, "message too long", "54000", "Parse message is longer than 1 MiB", -1);
 	if ((type == 'D' || type == 'C' || type == 'E' || type == 'S' || type == 'H' ||
 	     type == 'X') && len > BUF_CAP)
-		return up_end(u, NULL, NULL, -1);
+		return up_end(u, bad, NULL, NULL, -1);
 	if (have < need) {
 		u->want = need;
 		return STEP_STOP_MORE;
@@ -120,7 +121,7 @@ static enum step one_message(struct up *u)
 	if (have > len)
 		have = len;
 	if (type == 'X')
-		return up_end(u, NULL, NULL, -1);
+		return up_end(u, "client closed the session", NULL, NULL, -1);
 	if (!u->s && up_unlinked(c, type, msg, len, have)) {
 		r = STEP_ON;
 		c->body_drop = true;

@@ -17,10 +17,10 @@ enum step up_refuse(struct up *u, const char *why, const char *sqlstate, const c
 	return STEP_CLIENT;
 }
 
-enum step up_end(struct up *u, const char *sqlstate, const char *message, int number)
+enum step up_end(struct up *u, const char *reason, const char *sqlstate, const char *message,
+		 int number)
 {
-	struct up_why why = { sqlstate ? "protocol violation" : "client closed the session",
-			      sqlstate, message, number };
+	struct up_why why = { reason, sqlstate, message, number };
 
 	if (u->s && u->s->owed.ready_n > 0) {
 		u->c->ending = true;

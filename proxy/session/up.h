@@ -32,7 +32,8 @@ enum step { STEP_ON, STEP_STOP_MORE, STEP_STOP_NEED, STEP_STOP_PAUSE, STEP_CLIEN
 enum step up_refuse(struct up *u, const char *why, const char *sqlstate, const char *message);
 /* The same, after the answers to what it has sent before; nothing more of it is
  * looked at. */
-enum step up_end(struct up *u, const char *sqlstate, const char *message, int number);
+enum step up_end(struct up *u, const char *why, const char *sqlstate, const char *message,
+		 int number);
 /* A message that is not as it should be: the server says so, and what it does then
  * is what it always does. have bytes of len are here. */
 enum step up_malformed(struct up *u, uint8_t type, const uint8_t *msg, uint32_t len, size_t have);

@@ -267,7 +267,7 @@ static void test_puts(void **state)
 
 static void put_all(struct wire_put *w)
 {
-	static const struct wire_error e = {"ERROR", "XX000", "m", "d", "h"};
+	static const struct wire_error e = {"ERROR", "XX000", "m", "d", "h", NULL};
 
 	wire_begin(w, 'X');
 	wire_put_u8(w, 1);
@@ -317,7 +317,7 @@ static void test_puts_that_do_not_fit(void **state)
 
 static void test_error_whole(void **state)
 {
-	static const struct wire_error e = {"FATAL", "57P01", "going", "for good", "come back"};
+	static const struct wire_error e = {"FATAL", "57P01", "going", "for good", "come back", NULL};
 	static const char want[] = "E\0\0\0\x36SFATAL\0VFATAL\0C57P01\0Mgoing\0Dfor good\0"
 				   "Hcome back\0";
 	uint8_t b[256];
@@ -352,7 +352,7 @@ static void test_error_fields_missing(void **state)
 
 		for (i = 0; i < 5; i++)
 			v[i] = mask >> i & 1 ? text[i] : none;
-		e = (struct wire_error){v[0], v[1], v[2], v[3], v[4]};
+		e = (struct wire_error){v[0], v[1], v[2], v[3], v[4], NULL};
 		wire_put_error(&w, 'N', &e);
 		assert_false(w.bad);
 		assert_int_equal(b[0], 'N');
@@ -380,7 +380,7 @@ static void test_error_fields_missing(void **state)
 static void test_error_too_long(void **state)
 {
 	char huge[5000];
-	struct wire_error e = {huge, huge, huge, huge, huge};
+	struct wire_error e = {huge, huge, huge, huge, huge, huge};
 	uint8_t b[2048], type = 0;
 	struct wire_put w = wire_put_to(b, sizeof(b));
 	struct wire_fields f;

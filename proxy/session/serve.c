@@ -1,0 +1,256 @@
+/* proxy/session/serve.c - see serve.h
+ *
+ * SPDX-License-Identifier: ISC
+ */
+#include "session/serve.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "session/cancel.h"
+#include "session/client.h"
+#include "session/ending.h"
+#include "session/link.h"
+#include "session/login.h"
+#include "session/lost.h"
+#include "session/relay_down.h"
+#include "session/resend.h"
+#include "session/retry.h"
+#include "session/server.h"
+#include "session/step.h"
+#include "session/unit.h"
+#include "session/welcome.h"
+
+static void backoff(struct client *c)
+{
+	const struct conf_global *g = &c->h->snap->conf->g;
+	uint64_t us = retry_backoff_us(c->unit.attempts, (uint64_t)g->retry_backoff_base,
+				       (uint64_t)g->retry_backoff_max, worker_random(&c->h->w));
+
+	client_step(c, CE_FAIL40001);
+	stream_want(&c->s, false);
+	deadline_clear(&c->idle_dl);
+	deadline_set(&c->h->w, DL_BACKOFF, &c->dl, c->h->w.now_us + us);
+}
+
+/* The unit is to be run again: with statements prepared anew at once, after a
+ * serialization failure in a moment. */
+static void again(struct client *c, struct server *s)
+{
+	struct down_why w = { .why = "server connection lost" };
+
+	if (!c->unit.reprepare) {
+		backoff(c);
+		return;
+	}
+	STAT_INC(&c->h->stats, reprepared);
+	client_step(c, CE_FAIL40001);
+	client_step(c, CE_AGAIN);
+	c->unit.answered = false;
+	if (!resend_unit(c, s))
+		client_lost(c, s, &w);
+}
+
+static void settings_refused(struct client *c, struct server *s)
+{
+	char code[6], text[160];
+	struct down_why w = { .why = "settings cancelled" };
+
+	if ((strcmp(s->sync_error, "57014") == 0 || strcmp(s->sync_error, "55P03") == 0) &&
+	    c->at_start && c->dress_fails + 1 < DRESS_TRIES) {
+		s->tx = 'I'; /* it is not the client's transaction that has failed */
+		client_lost(c, s, &w); /* a timeout of the one before: another server */
+		return;
+	}
+	s->close_needed = true;
+	(void)snprintf(code, sizeof(code), "%s", s->sync_error);
+	(void)snprintf(text, sizeof(text), "%s", s->sync_message);
+	if (c->state == CL_WELCOME)
+		welcome_auth_ok(c);
+	client_end(c, code, text,
+		   c->state == CL_WELCOME ? NULL :
+					    "A setting of this session was refused by the server.",
+		   NULL, "setting refused");
+}
+
+static void server_gone(struct server *s, const struct down_why *w)
+{
+	struct client *c = client_for(s);
+	struct shard *sh = s->shard;
+
+	if (c) {
+		sh->h->sh->target_bad(sh->h->sh, s->target, false);
+		client_lost(c, s, w);
+		return;
+	}
+	server_close(s, w->why, false);
+	link_dial(sh);
+}
+
+static void server_free(struct server *s)
+{
+	struct client *c = client_for(s);
+
+	if (s->state == SV_CLEAN) {
+		if (s->sync_failed)
+			s->close_needed = true;
+		server_cleaned(s);
+		link_put(s);
+	} else if (c) {
+		client_tx_done(c, s);
+	} else if (s->close_needed && s->ps.seat == SEAT_IDLE) {
+		struct shard *sh = s->shard;
+
+		server_close(s, "server said something while idle", true);
+		link_dial(sh);
+	}
+}
+
+/* A cancel that came while the server was being made ready: what the client had
+ * waiting has been sent by now. */
+static void cancel_late(struct server *s)
+{
+	struct client *c = client_for(s);
+
+	if (!c || !c->cancel_due || c->dressing || c->beginning || cancel_too_early(s))
+		return;
+	c->cancel_due = false;
+	if (c->state == CL_LINKED && !c->at_start)
+		cancel_server(s, -1);
+}
+
+static void server_readable(struct server *s)
+{
+	struct client *c = client_for(s);
+	struct down_why w;
+	enum relay r;
+
+	if (c && c->replication && c->state == CL_LINKED) {
+		client_raw(c, s, false);
+		return;
+	}
+	r = relay_down(s, true, &w);
+
+	switch (r) {
+	case RELAY_TX_DONE:
+		/* in the pause before another attempt a word from the server
+		 * changes nothing */
+		if (!c || c->state != CL_BACKOFF)
+			server_free(s);
+		break;
+	case RELAY_RETRY:
+		again(c, s);
+		break;
+	case RELAY_SETTINGS_REFUSED:
+		settings_refused(c, s);
+		break;
+	case RELAY_PAUSE:
+		stream_want(&s->s, false);
+		break;
+	case RELAY_SERVER_GONE:
+		server_gone(s, &w);
+		break;
+	case RELAY_ON:
+	case RELAY_NEED_SERVER:
+	case RELAY_CLIENT_GONE:
+	default:
+		if (!c || c->state != CL_LINKED)
+			break;
+		if (c->at_start && s->tx != 'I')
+			client_set_idle(c, s->tx);
+		/* it may have stopped because too much was owed */
+		if (!c->s.wants && !stream_backed_up(&s->s))
+			client_run(c, false);
+	}
+}
+
+void serve_readable(struct server *s)
+{
+	if (s->state == SV_LOGIN) {
+		login_readable(s);
+		return;
+	}
+	server_readable(s);
+	cancel_late(s);
+}
+
+void serve_drained(struct server *s)
+{
+	struct client *c = client_for(s);
+
+	if (c && c->state == CL_LINKED && !c->s.wants && s->state == SV_LIVE)
+		client_run(c, false);
+}
+
+void serve_live(struct server *s)
+{
+	struct shard *sh = s->shard;
+
+	sh->fails = 0;
+	sh->tried = 0;
+	link_put(s);
+	link_dial(sh); /* it was the one that had to get through first */
+}
+
+void serve_late(struct server *s)
+{
+	struct shard *sh = s->shard;
+
+	if (s->state == SV_CONNECT || s->state == SV_LOGIN) {
+		login_failed(s, "08001", "server_connect_timeout", false);
+		return;
+	}
+	server_close(s, "did not come clean in time", false);
+	link_dial(sh);
+}
+
+void serve_failed(struct shard *sh, struct target *t, const char *sqlstate,
+			  const char *message, bool hard)
+{
+	struct log_ctx *log = &sh->h->w.log_ctx;
+	char quoted[200];
+
+	LOG(log, LOG_LEVEL_WARN, "server_login_failed", "node=%s sqlstate=%s reason=%s",
+	    t->addr.name, sqlstate, log_quote(quoted, sizeof(quoted), message));
+	if (!link_failed(sh, t, sqlstate, message, hard))
+		return;
+	while (sh->pool.waiting_n) {
+		struct client *c = client_of(
+			LIST_ENTRY(sh->pool.waiting.next, struct pool_client, link));
+
+		link_unwait(c);
+		deadline_clear(&c->dl);
+		if (c->state == CL_WELCOME) {
+			welcome_auth_ok(c);
+			client_end(c, sqlstate, message, sh->last_error, NULL, "server refused");
+			continue;
+		}
+		client_step(c, CE_UNLINK);
+		refuse_unit(c, sqlstate, message, sh->last_error, NULL);
+		/* on the next turn: it may want a server again at once */
+		if (!list_on(&c->ready))
+			list_push_back(&sh->h->resume, &c->ready);
+	}
+}
+
+void serve_cancelled(struct client *c)
+{
+	if (c->state == CL_BACKOFF) {
+		char status = c->unit.status;
+
+		STAT_INC(&c->h->stats, retry_cancelled);
+		deadline_clear(&c->dl);
+		client_step(c, CE_AGAIN);
+		unit_end(c);
+		say_error(c, "ERROR", "57014", "canceling statement due to user request", NULL,
+			  NULL);
+		say_ready(c, status);
+		client_tx_done(c, server_for(c));
+		return;
+	}
+	link_unwait(c);
+	deadline_clear(&c->dl);
+	client_step(c, CE_UNLINK);
+	refuse_unit(c, "57014", "canceling statement due to user request", NULL, NULL);
+	client_run(c, false);
+}
