@@ -332,6 +332,7 @@ enum step up_check_rows(struct up *u, const struct stmt *st, const uint8_t *next
 			enum refusal *no)
 {
 	uint64_t here = stmt_cache_rows(&u->s->cache, st->id);
+	enum step r;
 
 	u->c->unit.rows_known = u->told && here == u->told;
 	if (!u->told || u->s->tx == 'E' || u->s->owed.skipping || described_next(next, left))
@@ -340,8 +341,17 @@ enum step up_check_rows(struct up *u, const struct stmt *st, const uint8_t *next
 		return STEP_STOP_PAUSE;
 	if (here == ROWS_UNKNOWN)
 		return ask_rows(u, st);
-	if (here != u->told && here != ROWS_TOO_MANY && u->told != ROWS_TOO_MANY)
-		*no = REFUSED_ROWS;
+	if (here == u->told || here == ROWS_TOO_MANY || u->told == ROWS_TOO_MANY)
+		return STEP_ON;
+	/* which of the two is out of date? */
+	if (u->s->refreshed != st->id && (!u->s->stale || u->s->stale == st->id)) {
+		u->s->refreshed = u->s->stale = st->id;
+		stmt_cache_del(&u->s->cache, st->id);
+		r = up_need_stmt(u, st);
+		return r == STEP_ON ? ask_rows(u, st) : r;
+	}
+	u->s->refreshed = 0;
+	*no = REFUSED_ROWS;
 	return STEP_ON;
 }
 

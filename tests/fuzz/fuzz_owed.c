@@ -121,7 +121,7 @@ static void send_one(struct owed *o, const struct seen *s, unsigned i, struct co
 static void get_one(struct owed *o, uint8_t type, struct counts *c)
 {
 	uint32_t before = o->n;
-	struct owed_entry e = {0, false, 0};
+	struct owed_entry e = {.kind = 0};
 	enum owed_verdict v;
 	uint64_t ref;
 
