@@ -31,12 +31,6 @@ def w(request, weir, pg):
 
 # ---- the matrix --------------------------------------------------------------------------------
 
-# Differences that are not mended yet and come and go; `make drivers` counts them.
-# schema: a statement that is prepared again on another server after its table
-# has changed gives its new columns, where PostgreSQL says 0A000.
-OPEN = {('asyncpg', 'schema')}
-
-
 @pytest.mark.parametrize('driver', [d for d in matrix.DRIVERS if d.python], ids=lambda d: d.key)
 def test_matrix(weir, pg, driver):
     """What a driver sees through pgweir is what PostgreSQL shows it."""
@@ -45,7 +39,7 @@ def test_matrix(weir, pg, driver):
     assert not ref.trouble()
     w = weir(ini({'app': db(pg)}, default_pool_size=matrix.POOL, workers=2))
     for got in matrix.proxied(driver, w.port, timeout=60 * SLOW):
-        assert {n: t for n, t in matrix.compare(ref, got).items() if (driver.key, n) not in OPEN} == {}
+        assert matrix.compare(ref, got) == {}
 
 
 # ---- psycopg2 ------------------------------------------------------------------------------
