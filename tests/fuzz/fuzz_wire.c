@@ -127,7 +127,7 @@ static void writes_read_back(const uint8_t *data, size_t size)
 		free(tight);
 	}
 
-	struct wire_error e = { "ERROR", "08P01", text, text, NULL };
+	struct wire_error e = { "ERROR", "08P01", text, text, NULL, NULL };
 	struct wire_fields f;
 
 	w = wire_put_to(out, sizeof(out));
