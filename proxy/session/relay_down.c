@@ -439,6 +439,16 @@ static enum step interpret(struct down *d, uint8_t type, enum owed_verdict v,
 	}
 }
 
+/* "COPY t, line 3, column x: ..." speaks of data; without column and text it may be
+ * a cancel before any. The routine is the one that reads CopyFail. Where the words
+ * are translated this says no, and the server is not used again (wire/owed.h). */
+static bool copy_was_read(const struct wire_fields *f)
+{
+	return strcmp(f->routine, "CopyGetData") == 0 ||
+	       (strncmp(f->context, "COPY ", 5) == 0 &&
+		(strstr(f->context, ", column ") || strstr(f->context, ": \"")));
+}
+
 /* What must be known of an error before it is settled. */
 static void look_at_error(struct server *s, const uint8_t *msg, size_t have)
 {
@@ -451,8 +461,7 @@ static void look_at_error(struct server *s, const uint8_t *msg, size_t have)
 		s->stmt_trouble = STMT_STALE;
 	else if (strcmp(f.sqlstate, "26000") == 0)
 		s->stmt_trouble = STMT_GONE;
-	/* "COPY t, line 3, column x": never translated where it says COPY */
-	if (strncmp(f.context, "COPY ", 5) == 0 && strstr(f.context, ", line "))
+	if (copy_was_read(&f))
 		owed_copy_line(&s->owed);
 }
 

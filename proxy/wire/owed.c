@@ -100,7 +100,7 @@ int owed_sent(struct owed *o, char type, char what, bool swallow, uint64_t ref, 
 
 	if (live)
 		*live = true;
-	if (type == 'd' && !o->marked)
+	if ((type == 'd' || type == 'c' || type == 'f') && !o->marked)
 		mark_syncs(o);
 	if (kind == OWED_KIND_N)
 		return 0;

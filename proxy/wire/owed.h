@@ -56,7 +56,7 @@ enum owed_kind {
 struct owed_entry {
 	uint8_t kind;         /* enum owed_kind */
 	bool swallow;
-	bool before_data;     /* a Sync sent before the first CopyData behind it */
+	bool before_data;     /* a Sync in front of a message of a COPY */
 	uint64_t ref;         /* the caller's: which statement */
 };
 
@@ -119,8 +119,8 @@ bool owed_local_due(struct owed *o, uint64_t *ref);
 enum owed_verdict owed_got(struct owed *o, char type, struct owed_entry *settled,
 			   owed_drop_fn *drop, void *arg);
 
-/* The error that is about to be settled tells of a line of a COPY's data: what was
- * sent before the data has been read, and its Syncs eaten. */
+/* The error that is about to be settled shows that data of a COPY, or its end, has
+ * been read: so have the Syncs in front of it. */
 void owed_copy_line(struct owed *o);
 
 /* In a COPY that may have eaten Syncs already. */

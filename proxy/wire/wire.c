@@ -177,7 +177,7 @@ void wire_get_fields(struct wire_get g, struct wire_fields *out)
 {
 	bool have_v = false;
 
-	*out = (struct wire_fields){ "", "", "", "" };
+	*out = (struct wire_fields){ "", "", "", "", "" };
 	for (;;) {
 		uint8_t code = wire_get_u8(&g);
 		const char *s;
@@ -198,6 +198,8 @@ void wire_get_fields(struct wire_get g, struct wire_fields *out)
 			out->message = s;
 		} else if (code == 'W') {
 			out->context = s;
+		} else if (code == 'R') {
+			out->routine = s;
 		}
 	}
 }

@@ -132,6 +132,7 @@ struct wire_fields {
 	const char *sqlstate;
 	const char *message;
 	const char *context;
+	const char *routine;
 };
 void wire_get_fields(struct wire_get g, struct wire_fields *out);
 

@@ -833,6 +833,62 @@ static void test_differential(void **state)
 }
 
 /* The program that failed, and how far it came. */
+/* The Sync that was sent with the Execute of a COPY was eaten, as an error that
+ * speaks of its data shows; the one behind the data was not. */
+static void test_copy_line(void **state)
+{
+	struct owed o = { 0 };
+	struct owed_entry e;
+
+	(void)state;
+	assert_int_equal(owed_sent(&o, 'E', 0, false, 1, NULL), 0);
+	assert_int_equal(owed_sent(&o, 'S', 0, false, 2, NULL), 0);
+	assert_int_equal(owed_got(&o, 'G', &e, NULL, NULL), OWED_FORWARD);
+	assert_int_equal(owed_sent(&o, 'd', 0, false, 0, NULL), 0);
+	assert_int_equal(owed_sent(&o, 'S', 0, false, 3, NULL), 0);
+	assert_int_equal(owed_sent(&o, 'c', 0, false, 0, NULL), 0);
+	assert_int_equal(owed_sent(&o, 'S', 0, false, 4, NULL), 0);
+	assert_true(owed_copy_unsure(&o));
+	consistent(&o);
+	owed_copy_line(&o);
+	consistent(&o);
+	assert_int_equal(o.ready_n, 1); /* both stood in front of the CopyDone */
+	assert_int_equal(owed_got(&o, 'E', &e, NULL, NULL), OWED_FORWARD);
+	assert_false(o.unsure);
+	assert_int_equal(owed_got(&o, 'Z', &e, NULL, NULL), OWED_FORWARD);
+	assert_int_equal(e.ref, 4);
+	assert_true(owed_nothing(&o));
+	owed_copy_line(&o); /* outside a COPY it does nothing */
+	assert_true(owed_nothing(&o));
+	owed_free(&o);
+}
+
+/* Who waited has gone: every answer is swallowed, and what the caches go by stays. */
+static void test_abandon(void **state)
+{
+	struct owed o = { 0 };
+	struct owed_entry e;
+
+	(void)state;
+	assert_null(owed_front(&o));
+	assert_false(owed_runs(&o));
+	assert_int_equal(owed_sent(&o, 'P', 0, false, 7, NULL), 0);
+	assert_int_equal(owed_sent(&o, 'B', 0, false, 8, NULL), 0);
+	assert_false(owed_runs(&o));
+	assert_int_equal(owed_sent(&o, 'E', 0, false, 9, NULL), 0);
+	assert_true(owed_runs(&o));
+	assert_int_equal(owed_sent(&o, 'S', 0, false, 0, NULL), 0);
+	owed_abandon(&o, 99);
+	assert_int_equal(owed_front(&o)->ref, 7);
+	assert_int_equal(owed_got(&o, '1', &e, NULL, NULL), OWED_SWALLOW);
+	assert_int_equal(owed_front(&o)->ref, 99);
+	assert_int_equal(owed_got(&o, '2', &e, NULL, NULL), OWED_SWALLOW);
+	assert_int_equal(owed_got(&o, 'C', &e, NULL, NULL), OWED_SWALLOW);
+	assert_int_equal(owed_got(&o, 'Z', &e, NULL, NULL), OWED_SWALLOW);
+	assert_true(owed_nothing(&o));
+	owed_free(&o);
+}
+
 static int tell_trial(void **state)
 {
 	const struct trial *t = &trial;
@@ -862,6 +918,7 @@ int main(void)
 		cmocka_unit_test(test_copy_in),	   cmocka_unit_test(test_copy_unsure),
 		cmocka_unit_test(test_local),	   cmocka_unit_test(test_open),
 		cmocka_unit_test(test_broken),	   cmocka_unit_test(test_drops),
+		cmocka_unit_test(test_copy_line),  cmocka_unit_test(test_abandon),
 		cmocka_unit_test(test_growth),	   cmocka_unit_test_teardown(test_differential, tell_trial),
 	};
 

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "proxy/wire/stmt.h"
+#include "proxy/wire/wire.h"
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -439,6 +440,101 @@ static void test_cache_crowded(void **state)
 	}
 }
 
+/* ---- rows ---- */
+
+/* A RowDescription's body: names, one letter each; type and table of each. */
+static size_t describe(uint8_t *b, const char *names, uint32_t type, uint32_t table)
+{
+	struct wire_put w = wire_put_to(b, 256);
+	size_t n = strlen(names), i;
+
+	wire_put_u16(&w, (uint16_t)n);
+	for (i = 0; i < n; i++) {
+		char name[2] = { names[i], 0 };
+
+		wire_put_str(&w, name);
+		wire_put_u32(&w, table);
+		wire_put_u16(&w, (uint16_t)table);
+		wire_put_u32(&w, type);
+		wire_put_u16(&w, 4);
+		wire_put_u32(&w, UINT32_MAX);
+		wire_put_u16(&w, (uint16_t)table); /* the format */
+	}
+	return w.len;
+}
+
+static void test_rows(void **state)
+{
+	uint8_t a[256], b[256];
+	size_t n = describe(a, "xy", 23, 0), cut;
+	uint64_t rows = stmt_rows(a, n);
+
+	(void)state;
+	assert_true(rows > ROWS_TOO_MANY);
+	assert_true(stmt_rows(b, describe(b, "xy", 23, 1)) == rows); /* from where is no matter */
+	assert_true(stmt_rows(b, describe(b, "xz", 23, 0)) != rows);
+	assert_true(stmt_rows(b, describe(b, "yx", 23, 0)) != rows);
+	assert_true(stmt_rows(b, describe(b, "x", 23, 0)) != rows);
+	assert_true(stmt_rows(b, describe(b, "xy", 25, 0)) != rows);
+	assert_true(stmt_rows(b, describe(b, "", 25, 0)) > ROWS_TOO_MANY);
+	for (cut = 2; cut < n; cut++)
+		assert_true(stmt_rows(a, cut) == ROWS_TOO_MANY);
+}
+
+static void test_rows_are_kept(void **state)
+{
+	static const uint8_t body[] = "SELECT 1\0\0";
+	static const uint64_t key[2] = { 1, 2 };
+	struct stmt_names m = { .key = { 3, 4 } };
+	struct stmt_cache c = { 0 };
+	const char *name = NULL;
+	struct stmts t = { 0 };
+	struct stmt *st;
+	uint64_t i;
+	bool fresh;
+
+	(void)state;
+	stmts_init(&t, 1, key);
+	st = stmts_get(&t, body, sizeof(body), &fresh);
+	assert_non_null(st);
+	assert_int_equal(stmt_names_add(&m, "s", st), 0);
+	assert_true(stmt_names_entry(&m, "s")->rows == ROWS_UNKNOWN);
+	stmt_names_tell(&m, st->id, 77);
+	stmt_names_tell(&m, st->id + 1, 78);
+	assert_true(stmt_names_entry(&m, "s")->rows == 77);
+	assert_null(stmt_names_entry(&m, "t"));
+	assert_ptr_equal(stmt_names_find(&m, st->id, &name), st);
+	assert_string_equal(name, "s");
+	assert_null(stmt_names_find(&m, st->id + 1, &name));
+	/* a server's cache keeps them while it grows and moves */
+	for (i = 1; i <= 100; i++) {
+		assert_int_equal(stmt_cache_add(&c, i), 0);
+		assert_true(stmt_cache_rows(&c, i) == ROWS_UNKNOWN);
+		stmt_cache_tell(&c, i, 1000 + i);
+	}
+	for (i = 1; i <= 100; i += 2)
+		stmt_cache_del(&c, i);
+	for (i = 1; i <= 100; i++)
+		assert_true(stmt_cache_rows(&c, i) == (i % 2 ? ROWS_UNKNOWN : 1000 + i));
+	stmt_cache_clear(&c);
+	stmt_names_clear(&m, &t);
+	stmts_free(&t);
+}
+
+static void test_name_ids(void **state)
+{
+	char name[STMT_NAME_CAP];
+	size_t len;
+
+	(void)state;
+	stmt_name(0x10000000018c1ULL, name);
+	assert_true(stmt_name_id(name, &len) == 0x10000000018c1ULL);
+	assert_int_equal(len, strlen(name));
+	assert_true(stmt_name_id("pgweir_x0", &len) == 0);
+	assert_true(stmt_name_id("other_1", &len) == 0);
+	assert_int_equal(len, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -447,6 +543,9 @@ int main(void)
 		cmocka_unit_test(test_interning_random), cmocka_unit_test(test_names),
 		cmocka_unit_test(test_names_strange), cmocka_unit_test(test_cache_random),
 		cmocka_unit_test(test_cache_crowded),
+		cmocka_unit_test(test_rows),
+		cmocka_unit_test(test_rows_are_kept),
+		cmocka_unit_test(test_name_ids),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
