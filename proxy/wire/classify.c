@@ -524,6 +524,26 @@ static void on_other(struct walk *w, const struct lex_token *t)
 		w->out->sure = false;
 }
 
+/* CREATE TEMP TABLE ... ON COMMIT DROP: gone with its transaction. */
+static bool drops_at_commit(const char *sql, size_t len)
+{
+	static const char *const words[] = { "on", "commit", "drop" };
+	struct lex_token t;
+	unsigned at = 0;
+	struct lex l;
+
+	lex_init(&l, sql, len);
+	t = lex_next(&l);
+	if (!lex_is(&t, "create"))
+		return false;
+	for (t = lex_next(&l); t.kind != LEX_END && t.kind != LEX_BAD; t = lex_next(&l)) {
+		at = lex_is(&t, words[at]) ? at + 1 : lex_is(&t, "on");
+		if (at == sizeof(words) / sizeof(*words))
+			return true;
+	}
+	return false;
+}
+
 void lex_classify(const char *sql, size_t len, const struct lex_lists *lists,
 		  struct lex_class *out)
 {
@@ -555,6 +575,9 @@ void lex_classify(const char *sql, size_t len, const struct lex_lists *lists,
 		out->sure = false;
 	if (w.look)
 		out->leaves |= leaves_scan(sql, len, w.leave);
+	if (out->leaves == LEAVES_TEMP && out->statements == 1 && out->first == VERB_OTHER &&
+	    drops_at_commit(sql, len))
+		out->leaves = 0;
 	if (!out->sure) {
 		out->listed = false;
 		out->leaves |= LEAVES_UNKNOWN;

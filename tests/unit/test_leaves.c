@@ -650,6 +650,31 @@ static void test_depth(void **state)
 	free(sql);
 }
 
+/* Gone with its transaction, when it is alone in its text. */
+static void test_on_commit_drop(void **state)
+{
+	static const struct {
+		const char *sql;
+		unsigned leaves;
+	} cases[] = {
+		{"CREATE TEMP TABLE t (x int) ON COMMIT DROP", 0},
+		{"create temporary table t on /* */ commit drop as select 1;", 0},
+		{"CREATE TEMP TABLE t (x int) ON COMMIT DELETE ROWS", LEAVES_TEMP},
+		{"CREATE TEMP TABLE t AS SELECT 'ON COMMIT DROP'", LEAVES_TEMP},
+		{"CREATE TEMP TABLE t (x int) ON COMMIT DROP; SELECT 1", LEAVES_TEMP},
+		{"SELECT 1 AS temp ON COMMIT DROP", LEAVES_TEMP},
+	};
+	struct lex_class c;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < COUNT(cases); i++) {
+		lex_classify(cases[i].sql, strlen(cases[i].sql), NULL, &c);
+		if (c.leaves != cases[i].leaves)
+			fail_msg("%s: %x", cases[i].sql, c.leaves);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -658,6 +683,7 @@ int main(void)
 		cmocka_unit_test(test_do), cmocka_unit_test(test_lists),
 		cmocka_unit_test(test_pairs), cmocka_unit_test(test_prefixes),
 		cmocka_unit_test(test_depth),
+		cmocka_unit_test(test_on_commit_drop),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
