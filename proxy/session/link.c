@@ -351,7 +351,7 @@ void shards_sweep(struct hall *h, bool all)
 
 static void linked(struct client *c)
 {
-	c->at_start = c->undressed = c->at_link = true;
+	c->at_start = c->undressed = true;
 	c->dressed_only = false;
 	if (c->state != CL_WELCOME) {
 		client_step(c, CE_LINK);

@@ -247,7 +247,6 @@ static void got_ready(struct down *d, bool mine, char status)
 	names_stay(c);
 	if (status == 'I')
 		residue_confirmed(c);
-	c->at_link = false;
 	STAT_INC(&c->h->stats, queries);
 	if (!owed_nothing(&d->s->owed))
 		return;

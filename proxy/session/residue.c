@@ -130,13 +130,13 @@ static bool is_identity(const char *name)
 /* All that was noted is reset with the rest, but for who one is. */
 static void note_reset_all(struct client *c)
 {
-	struct noting t = { c, false };
 	struct noted *n = c->residue.noted;
 	uint32_t i;
 
 	for (i = 0; n && i < n->names.n; i++)
-		if (!is_identity(n->names.v[i].name))
-			on_setting(&t, n->names.v[i].name, true);
+		if (!is_identity(n->names.v[i].name) &&
+		    params_set(&n->names, n->names.v[i].name, "reset"))
+			c->residue.unsure = true;
 }
 
 /* The statements of a text that are RESET or DISCARD ALL; *procedural: others decide
@@ -238,7 +238,7 @@ enum refusal residue_note(struct client *c, struct server *s, unsigned leaves, b
 	r->procedural |= procedural;
 	r->resets_noted += resets;
 	/* what was undone was undone before it */
-	r->reset_anew = resets && !procedural && s->tx != 'E' && owed_nothing(&s->owed);
+	r->reset_anew = resets && !procedural && s->tx != 'E' && !owed_forwards(&s->owed);
 	t.as_set = procedural || !resets;
 	if (!r->noted)
 		r->noted = calloc(1, sizeof(*r->noted));
@@ -382,7 +382,7 @@ static int known_reset_all(struct client *c, struct server *s)
 /* Every RESET that was noted was run, and nothing was undone. */
 static bool trusted(const struct residue *r)
 {
-	return !r->undone && !r->procedural && r->resets_seen == r->resets_noted;
+	return (!r->undone || r->reset_anew) && !r->procedural && r->resets_seen == r->resets_noted;
 }
 
 /* Moves what must be asked for to noted->asked; what is known is done at once. */
@@ -453,7 +453,7 @@ static enum residue_next bound(const struct client *c)
 static void begin_again(struct residue *r)
 {
 	r->leaves = 0;
-	r->unsure = r->undone = r->procedural = r->confirmed = false;
+	r->unsure = r->undone = r->procedural = r->confirmed = r->reset_anew = false;
 	r->resets_seen = r->resets_noted = 0;
 }
 
@@ -490,6 +490,8 @@ static enum residue_next ask(struct client *c, struct server *s)
 	r->found = (uint16_t)(bind_unasked(c, s, reset) & ~kinds);
 	r->scrub |= all;
 	r->asked_unsure = all;
+	if (all && params_copy(&r->noted->before, &s->params))
+		return give_in(c);
 	begin_again(r);
 	if (!kinds && !all && !r->noted->asked.n) {
 		set_pinned(c, r->found);
@@ -624,20 +626,21 @@ void residue_row(struct client *c, struct server *s, const uint8_t *body, size_t
 	r->failed |= g.bad;
 }
 
-/* All settings were asked for: those that were not named are as at the start. */
+/* All settings were asked for: what it was thought to have then and did not name it
+ * has not. What has been set since is another matter. */
 static void forget_unseen(struct client *c, struct server *s)
 {
 	const struct noted *n = c->residue.noted;
 	uint32_t i;
 
-	for (i = c->params.n; i-- > 0;) {
-		char *name = c->params.v[i].name;
+	for (i = 0; i < n->before.n; i++) {
+		const char *name = n->before.v[i].name, *own = params_get(&c->params, name);
 
-		if (is_unlisted(name) || params_get(&n->seen, name) || params_get(&s->base, name) ||
-		    !params_get(&s->params, name)) /* it is to be set yet */
+		if (is_unlisted(name) || params_get(&n->seen, name) || params_get(&s->base, name))
 			continue;
 		params_unset(&s->params, name);
-		params_unset(&c->params, name);
+		if (own && strcmp(own, n->before.v[i].value) == 0)
+			params_unset(&c->params, name);
 	}
 }
 
@@ -667,6 +670,7 @@ void residue_answered(struct client *c, struct server *s)
 		forget_unseen(c, s);
 	params_clear(&r->noted->asked);
 	params_clear(&r->noted->seen);
+	params_clear(&r->noted->before);
 	c->temp_path = names_temp(c);
 	/* Not known what there is: it stays with its client, if there is room. */
 	r->evict = (!ok || r->found) && !take_token(c);
@@ -721,6 +725,7 @@ void residue_drop(struct client *c)
 		params_clear(&r->noted->names);
 		params_clear(&r->noted->asked);
 		params_clear(&r->noted->seen);
+		params_clear(&r->noted->before);
 		free(r->noted);
 	}
 	give_token(c);

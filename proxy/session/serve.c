@@ -108,11 +108,11 @@ static void server_free(struct server *s)
 
 /* A cancel that came while the server was being made ready: what the client had
  * waiting has been sent by now. */
-static void cancel_late(struct server *s)
+static void cancel_late(struct client *c)
 {
-	struct client *c = client_for(s);
+	struct server *s = server_for(c);
 
-	if (!c || !c->cancel_due || c->dressing || c->beginning || cancel_too_early(s))
+	if (!s || c->dressing || c->beginning || cancel_too_early(s))
 		return;
 	c->cancel_due = false;
 	if (c->state == CL_LINKED && !c->at_start)
@@ -166,12 +166,15 @@ static void server_readable(struct server *s)
 
 void serve_readable(struct server *s)
 {
+	struct client *c = client_for(s);
+
 	if (s->state == SV_LOGIN) {
 		login_readable(s);
 		return;
 	}
-	server_readable(s);
-	cancel_late(s);
+	server_readable(s); /* s may be another worker's now; c lives to the end of the turn */
+	if (c && c->cancel_due)
+		cancel_late(c);
 }
 
 void serve_drained(struct server *s)

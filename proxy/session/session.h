@@ -117,6 +117,7 @@ struct residue {
 struct noted {
 	struct params names;     /* name: "set" or "reset", the latest */
 	struct params asked;     /* ... that the question in flight is about, in its order */
+	struct params before;    /* what the server was thought to have then (asked_unsure only) */
 	struct params seen;      /* what the server says was changed (asked_unsure only) */
 };
 
@@ -163,7 +164,6 @@ struct client {
 	uint8_t dress_fails;     /* servers lost over that in a row */
 	bool barrier;            /* nothing more before what was sent is answered */
 	bool undressed;          /* the server has not been given its settings yet */
-	bool at_link;            /* no unit has been answered by this server yet */
 	bool dressed_only;       /* ... it has, and nothing else since */
 	bool retry_off;          /* the lexer was wrong once: never again for this client */
 	bool console_admin;

@@ -333,6 +333,16 @@ bool owed_runs(const struct owed *o)
 	return false;
 }
 
+bool owed_forwards(const struct owed *o)
+{
+	uint32_t i;
+
+	for (i = 0; i < o->n; i++)
+		if (!at(o, i)->swallow)
+			return true;
+	return false;
+}
+
 void owed_abandon(struct owed *o, uint64_t ref)
 {
 	uint32_t i;

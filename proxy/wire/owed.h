@@ -129,6 +129,9 @@ bool owed_copy_unsure(const struct owed *o);
 /* May the server be executing something (and not only preparing)? */
 bool owed_runs(const struct owed *o);
 
+/* Is anything owed that goes on to the client? */
+bool owed_forwards(const struct owed *o);
+
 /* Whoever waited for the answers has gone: all of them are swallowed. ref is
  * given to the entries that no Parse or Close made. */
 void owed_abandon(struct owed *o, uint64_t ref);

@@ -378,6 +378,21 @@ def weir(base):
 
 
 @pytest.fixture
+def fake(weir):
+    """fake(script, **settings): a daemon before a scripted server."""
+    fakes = []
+
+    def make(script, **kw):
+        f = wire.FakeServer(script)
+        fakes.append(f)
+        return weir(ini({'app': db(f)}, **{'health_check_interval': 3600, 'default_pool_size': 1,
+                                           'query_wait_timeout': 3, **kw})), f
+    yield make
+    for f in fakes:
+        f.close()
+
+
+@pytest.fixture
 def one(weir, pg):
     """The usual: one server, one worker, a pool of 20."""
     return weir(ini({'app': db(pg, dbname='app'), 'app2': db(pg, dbname='app2')}))

@@ -36,21 +36,6 @@ def tiny(weir, pg):
     return weir(ini({'app': db(pg)}, default_pool_size=1, query_wait_timeout=3))
 
 
-@pytest.fixture
-def fake(weir):
-    """fake(script, **settings): a daemon before a scripted server."""
-    fakes = []
-
-    def make(script, **kw):
-        f = wire.FakeServer(script)
-        fakes.append(f)
-        return weir(ini({'app': db(f)}, **{'health_check_interval': 3600, 'default_pool_size': 1,
-                                           'query_wait_timeout': 3, **kw})), f
-    yield make
-    for f in fakes:
-        f.close()
-
-
 def unit_of(c):
     """The messages of a client up to Sync or Query: [(letter, body)]."""
     out = []

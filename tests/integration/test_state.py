@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from conftest import db, ini, until
-from wire import (Closed, Conn, FakeServer, PgError, bind, cancel, close, describe, execute, extended, parse, query,
+from wire import (Closed, Conn, PgError, bind, cancel, close, describe, execute, extended, parse, query,
                   shape, startup, sync)
 
 pytestmark = pytest.mark.weir_only
@@ -19,19 +19,6 @@ def one_server(weir, pg):
     def make(**kw):
         return weir(ini({'app': db(pg)}, **{'default_pool_size': 1, 'max_pinned_servers': 1, **kw}))
     return make
-
-
-@pytest.fixture
-def fake(weir):
-    fakes = []
-
-    def make(script, **kw):
-        f = FakeServer(script)
-        fakes.append(f)
-        return weir(ini({'app': db(f)}, **{'health_check_interval': 3600, 'default_pool_size': 1, **kw})), f
-    yield make
-    for f in fakes:
-        f.close()
 
 
 def fatal(c, *parts):
@@ -209,9 +196,10 @@ def test_settings_go_in_front_without_a_round_trip(fake):
                         continue
                     seen.append(text)
                     if text == 'hello':
-                        for s in seen[:]:
-                            answer(c, s)
+                        texts = seen[:]
                         seen.append('answered')
+                        for s in texts:
+                            answer(c, s)
         except Closed:
             pass
     w, _ = fake(script)

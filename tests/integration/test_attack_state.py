@@ -10,7 +10,7 @@ import time
 import pytest
 
 from conftest import SLOW, db, ini, until
-from wire import (Closed, Conn, FakeServer, PgError, bind, cancel, complete, copy_data, data_row, describe, error,
+from wire import (Closed, Conn, PgError, bind, cancel, complete, copy_data, data_row, describe, error,
                   execute, extended, flush, function_call, parse, query, ready, result, row_description, shape,
                   sync)
 
@@ -37,20 +37,6 @@ def tiny(weir, pg):
         return weir(ini({'app': db(pg)}, **{'default_pool_size': 1, 'max_pinned_servers': 1,
                                             'query_wait_timeout': 5, **kw}))
     return make
-
-
-@pytest.fixture
-def fake(weir):
-    fakes = []
-
-    def make(script, **kw):
-        f = FakeServer(script)
-        fakes.append(f)
-        return weir(ini({'app': db(f)}, **{'health_check_interval': 3600, 'default_pool_size': 1,
-                                           'query_wait_timeout': 5, **kw})), f
-    yield make
-    for f in fakes:
-        f.close()
 
 
 def show(c, name='work_mem'):
