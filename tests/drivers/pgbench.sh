@@ -31,7 +31,9 @@ else
 fi
 feature transactions -n -c 4 -t 50
 feature crud -n -S -M extended -c 4 -t 200
-feature prepared -n -M prepared -c 4 -t 50
+# a thread for each client: pgbench prepares synchronously, and one that waits for a
+# server would keep its thread's others from ending the transactions that hold them
+feature prepared -n -M prepared -c 4 -j 4 -t 50
 
 cat > pipeline.sql <<'E'
 \set id random(1, 1000)
@@ -44,7 +46,7 @@ END;
 \endpipeline
 E
 feature batch -n -M extended -f pipeline.sql -c 4 -t 30
-feature pipeline_prepared -n -M prepared -f pipeline.sql -c 4 -t 30
+feature pipeline_prepared -n -M prepared -f pipeline.sql -c 4 -j 4 -t 30
 feature pool -n -S -C -c 2 -t 20
 
 # every sum in TPC-B is the same sum
