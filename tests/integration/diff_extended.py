@@ -376,7 +376,7 @@ SCRIPTS += [
            anew(INS, x(bind([2, 'b'], 's1'), execute()), q('TABLE ch')), setup=CH),
     Script('changed by a search path', x(P('SELECT * FROM ten', 's1')), RUN,
            q('CREATE TABLE ten (other text)', "INSERT INTO ten VALUES ('mine')"),
-           anew('SELECT * FROM ten', RUN), setup=''),
+           anew('SELECT * FROM ten', x(bind([], 's1'), describe(), execute())), setup=''),
 ]
 
 # ---- function calls --------------------------------------------------------------------------------
