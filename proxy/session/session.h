@@ -237,6 +237,7 @@ struct server {
 	struct stmt_cache cache;
 	uint64_t stale;          /* a statement that is there and must be closed before it is
 				    prepared again, 0: none */
+	uint64_t parsed;         /* the statement prepared on it last */
 	uint64_t refreshed;      /* prepared anew because its rows were not as told, 0: none */
 	uint64_t describing;     /* it was asked for the rows of this one, 0: none */
 	uint64_t bound;          /* statement of the last Bind */

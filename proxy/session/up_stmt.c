@@ -173,6 +173,7 @@ enum step up_need_stmt(struct up *u, const struct stmt *st)
 	r = up_send_parse(u, st, name, true, st->id, &live);
 	if (r == STEP_ON && live && stmt_cache_add(&u->s->cache, st->id))
 		return up_refuse(u, "out of memory", "53200", "out of memory");
+	u->s->parsed = st->id;
 	return r;
 }
 
@@ -339,11 +340,12 @@ enum step up_check_rows(struct up *u, const struct stmt *st, const uint8_t *next
 		return STEP_ON;
 	if (u->s->describing)
 		return STEP_STOP_PAUSE;
-	if (here == ROWS_UNKNOWN)
+	if (here == ROWS_UNKNOWN && u->s->parsed == st->id)
 		return ask_rows(u, st);
 	if (here == u->told || here == ROWS_TOO_MANY || u->told == ROWS_TOO_MANY)
 		return STEP_ON;
-	/* which of the two is out of date? */
+	/* which of the two is out of date? One of which nothing is known may be, too,
+	 * and would be refused for it */
 	if (u->s->refreshed != st->id && (!u->s->stale || u->s->stale == st->id)) {
 		u->s->refreshed = u->s->stale = st->id;
 		stmt_cache_del(&u->s->cache, st->id);
