@@ -91,6 +91,14 @@ static void set_pinned(struct client *c, unsigned bits)
 
 /* ---- noting ---- */
 
+/* NULL: out of memory. */
+static struct noted *noted(struct client *c)
+{
+	if (!c->residue.noted)
+		c->residue.noted = calloc(1, sizeof(*c->residue.noted));
+	return c->residue.noted;
+}
+
 struct noting {
 	struct client *c;
 	bool as_set;             /* a RESET in it may not be run */
@@ -100,7 +108,7 @@ struct noting {
 static void note_identity(struct client *c)
 {
 	static const char *const who[] = { "role", "session_authorization" };
-	struct noted *n = c->residue.noted;
+	struct noted *n = noted(c);
 	int i;
 
 	for (i = 0; i < 2; i++)
@@ -112,7 +120,7 @@ static void on_setting(void *arg, const char *name, bool reset)
 {
 	const struct noting *t = arg;
 	struct client *c = t->c;
-	struct noted *n = c->residue.noted;
+	struct noted *n = noted(c);
 
 	if (!n || params_set(&n->names, name, reset && !t->as_set ? "reset" : "set"))
 		c->residue.unsure = true; /* more than can be noted: ask for all */
@@ -122,11 +130,6 @@ static void on_setting(void *arg, const char *name, bool reset)
 		c->temp_path = true;
 }
 
-static bool is_identity(const char *name)
-{
-	return strcasecmp(name, "role") == 0 || strcasecmp(name, "session_authorization") == 0;
-}
-
 /* All that was noted is reset with the rest, but for who one is. */
 static void note_reset_all(struct client *c)
 {
@@ -134,7 +137,7 @@ static void note_reset_all(struct client *c)
 	uint32_t i;
 
 	for (i = 0; n && i < n->names.n; i++)
-		if (!is_identity(n->names.v[i].name) &&
+		if (!params_is_identity(n->names.v[i].name) &&
 		    params_set(&n->names, n->names.v[i].name, "reset"))
 			c->residue.unsure = true;
 }
@@ -152,12 +155,12 @@ static unsigned count_resets(const char *sql, size_t len, bool *procedural, bool
 	lex_init(&l, sql, len);
 	for (t = lex_next(&l); t.kind != LEX_END && t.kind != LEX_BAD; t = lex_next(&l)) {
 		struct lex ahead = l;
+		bool all;
 
 		next = lex_next(&ahead);
-		if (start && lex_is(&t, "discard") && lex_is(&next, "all"))
-			*discard = true;
-		if (start && (lex_is(&t, "reset") || (lex_is(&t, "discard") && lex_is(&next, "all"))))
-			n++;
+		all = start && lex_is(&t, "discard") && lex_is(&next, "all");
+		*discard |= all;
+		n += all || (start && lex_is(&t, "reset"));
 		*procedural |= start && (lex_is(&t, "do") || lex_is(&t, "call"));
 		start = t.kind == LEX_PUNCT && t.len == 1 && *t.text == ';';
 	}
@@ -176,8 +179,6 @@ void residue_encoding(struct client *c)
 			;
 		if (!*p)
 			continue;
-		if (!r->noted)
-			r->noted = calloc(1, sizeof(*r->noted));
 		r->leaves |= LEAVES_SETTING;
 		on_setting(&t, c->params.v[i].name, false);
 	}
@@ -240,8 +241,6 @@ enum refusal residue_note(struct client *c, struct server *s, unsigned leaves, b
 	/* what was undone was undone before it */
 	r->reset_anew = resets && !procedural && s->tx != 'E' && !owed_forwards(&s->owed);
 	t.as_set = procedural || !resets;
-	if (!r->noted)
-		r->noted = calloc(1, sizeof(*r->noted));
 	if ((leaves & LEAVES_RESET_ALL) && !t.as_set)
 		note_reset_all(c);
 	if (discard)
@@ -289,15 +288,9 @@ static void put_exists(struct wire_put *w, unsigned kinds)
 
 static void put_value(struct wire_put *w, const char *name)
 {
-	const char *p;
-
-	put(w, ",pg_catalog.current_setting('");
-	for (p = name; *p; p++) {
-		if (*p == '\'')
-			wire_put_u8(w, '\'');
-		wire_put_u8(w, (uint8_t)*p);
-	}
-	put(w, "',true)");
+	put(w, ",pg_catalog.current_setting(");
+	params_put_literal(w, name);
+	put(w, ",true)");
 }
 
 static void put_question(struct wire_put *w, unsigned kinds, const struct params *names, bool all)
@@ -339,8 +332,7 @@ static int send_question(struct client *c, struct server *s, unsigned kinds, boo
 /* Settings that pg_settings does not list. */
 static bool is_unlisted(const char *name)
 {
-	return strchr(name, '.') || strcasecmp(name, "role") == 0 ||
-	       strcasecmp(name, "session_authorization") == 0;
+	return strchr(name, '.') || params_is_identity(name);
 }
 
 /* ---- settings whose new value is known without asking ---- */
@@ -368,13 +360,13 @@ static int known_reset_all(struct client *c, struct server *s)
 	int rc = 0;
 
 	for (i = s->params.n; i-- > 0;)
-		if (!params_get(&s->base, s->params.v[i].name) && !is_identity(s->params.v[i].name))
+		if (!params_get(&s->base, s->params.v[i].name) && !params_is_identity(s->params.v[i].name))
 			params_unset(&s->params, s->params.v[i].name);
 	for (i = c->params.n; i-- > 0;)
-		if (!params_get(&s->base, c->params.v[i].name) && !is_identity(c->params.v[i].name))
+		if (!params_get(&s->base, c->params.v[i].name) && !params_is_identity(c->params.v[i].name))
 			params_unset(&c->params, c->params.v[i].name);
 	for (i = 0; i < c->startup.n; i++)
-		if (!params_get(&s->base, c->startup.v[i].name) && !is_identity(c->startup.v[i].name))
+		if (!params_get(&s->base, c->startup.v[i].name) && !params_is_identity(c->startup.v[i].name))
 			rc |= params_set(&c->params, c->startup.v[i].name, c->startup.v[i].value);
 	return rc ? -1 : 0;
 }
@@ -385,7 +377,7 @@ static bool trusted(const struct residue *r)
 	return (!r->undone || r->reset_anew) && !r->procedural && r->resets_seen == r->resets_noted;
 }
 
-/* Moves what must be asked for to noted->asked; what is known is done at once. */
+/* Notes what must be asked for in noted->asked; what is known is done at once. */
 static int sort_names(struct client *c, struct server *s, bool all, bool reset)
 {
 	struct residue *r = &c->residue;
@@ -396,15 +388,13 @@ static int sort_names(struct client *c, struct server *s, bool all, bool reset)
 	params_clear(&n->asked);
 	params_clear(&n->seen);
 	for (i = 0; i < n->names.n; i++) {
-		const char *name = n->names.v[i].name;
-		bool was_reset = *n->names.v[i].value == 'r';
+		const char *name = n->names.v[i].name, *how = n->names.v[i].value;
+		bool was_reset = *how == 'r' || (*how == 'a' && r->resets_noted);
 
-		bool anew = *n->names.v[i].value == 'a' && r->resets_noted;
-
-		if ((was_reset || anew) && trusted(r))
+		if (was_reset && trusted(r))
 			rc |= known_reset(c, s, name);
 		else if (!params_get(&s->base, name)) /* else the server has reported it */
-			rc |= params_set(&n->asked, name, n->names.v[i].value);
+			rc |= params_set(&n->asked, name, how);
 	}
 	/* A RESET ALL that may have been undone: what was there is looked at anew. */
 	for (i = 0; (all || (r->leaves & LEAVES_RESET_ALL)) && !reset && i < c->params.n; i++)
@@ -413,7 +403,6 @@ static int sort_names(struct client *c, struct server *s, bool all, bool reset)
 	if (all)
 		rc |= params_set(&n->asked, "role", "") |
 		      params_set(&n->asked, "session_authorization", "");
-	params_clear(&n->names);
 	return rc ? -1 : 0;
 }
 
@@ -452,6 +441,8 @@ static enum residue_next bound(const struct client *c)
 
 static void begin_again(struct residue *r)
 {
+	if (r->noted)
+		params_clear(&r->noted->names);
 	r->leaves = 0;
 	r->unsure = r->undone = r->procedural = r->confirmed = r->reset_anew = false;
 	r->resets_seen = r->resets_noted = 0;
@@ -461,8 +452,6 @@ static void begin_again(struct residue *r)
 static enum residue_next give_in(struct client *c)
 {
 	begin_again(&c->residue);
-	if (c->residue.noted)
-		params_clear(&c->residue.noted->names);
 	if (c->pool_mode != POOL_TRANSACTION || !take_token(c))
 		return RESIDUE_BROKEN;
 	set_pinned(c, c->residue.pinned | LEAVES_UNKNOWN);
@@ -482,9 +471,7 @@ static enum residue_next ask(struct client *c, struct server *s)
 	}
 	if (s->crdb || c->pin == PIN_OFF)
 		kinds = 0;
-	if (!r->noted)
-		r->noted = calloc(1, sizeof(*r->noted));
-	if (!r->noted || (reset && known_reset_all(c, s)) || sort_names(c, s, all, reset))
+	if (!noted(c) || (reset && known_reset_all(c, s)) || sort_names(c, s, all, reset))
 		return give_in(c);
 	c->undressed |= !params_same(&c->params, &s->params);
 	r->found = (uint16_t)(bind_unasked(c, s, reset) & ~kinds);
@@ -514,8 +501,6 @@ enum residue_next residue_settle(struct client *c, struct server *s)
 		return RESIDUE_BROKEN;
 	if (!r->leaves || all_undone(c)) {
 		begin_again(r);
-		if (r->noted)
-			params_clear(&r->noted->names);
 		if (!r->pinned)
 			give_token(c);
 		return bound(c);
@@ -536,8 +521,6 @@ void residue_session(struct client *c)
 	if (!c->residue.leaves || settings_due(c))
 		return; /* startup values are set again before the next message */
 	begin_again(&c->residue);
-	if (c->residue.noted)
-		params_clear(&c->residue.noted->names);
 }
 
 /* ---- the answer ---- */
@@ -712,8 +695,6 @@ void residue_lost(struct client *c)
 
 	begin_again(r);
 	r->nextval = false;
-	if (r->noted)
-		params_clear(&r->noted->names);
 	give_token(c);
 }
 

@@ -93,25 +93,6 @@ int settings_put(struct client *c, struct server *s, struct wire_put *w, uint8_t
 	return n < 0 ? -1 : note(s, &c->params);
 }
 
-/* Calls for each setting of the startup packet that a RESET has undone. */
-static void due(const struct client *c, struct params *out, bool *any)
-{
-	const struct residue *r = &c->residue;
-	uint32_t i;
-
-	*any = false;
-	for (i = 0; i < c->startup.n; i++) {
-		const struct param *e = &c->startup.v[i];
-		const char *how = r->noted ? params_get(&r->noted->names, e->name) : NULL;
-
-		if (how ? *how == 's' : !(r->leaves & LEAVES_RESET_ALL))
-			continue;
-		*any = true;
-		if (out && params_set(out, e->name, e->value))
-			return;
-	}
-}
-
 /* What c takes a reported setting to be. NULL: it is not reported. */
 static const char *believed(const struct client *c, const struct server *s, const char *name)
 {
@@ -164,22 +145,35 @@ void settings_unreported(struct client *c, const struct server *s, struct wire_p
 	}
 }
 
-bool settings_due(const struct client *c)
+/* Has a RESET undone settings of the startup packet? out (may be NULL) gets them. */
+static bool due(const struct client *c, struct params *out)
 {
 	bool any = false;
+	uint32_t i;
 
-	if (c->startup.n && c->residue.leaves && (!c->residue.undone || c->residue.reset_anew))
-		due(c, NULL, &any);
+	for (i = 0; i < c->startup.n; i++) {
+		const struct param *e = &c->startup.v[i];
+
+		if (!is_reset(c, e->name))
+			continue;
+		any = true;
+		if (!out || params_set(out, e->name, e->value))
+			break;
+	}
 	return any;
+}
+
+bool settings_due(const struct client *c)
+{
+	return c->residue.leaves && due(c, NULL);
 }
 
 void settings_restore(struct client *c, struct server *s, struct wire_put *w)
 {
 	struct params which = { 0 };
 	uint32_t i;
-	bool any;
 
-	due(c, &which, &any);
+	(void)due(c, &which);
 	wire_begin(w, 'Q');
 	params_put_sets(&which, w);
 	wire_put_u8(w, 0);

@@ -103,7 +103,7 @@ void up_pass(struct up *u, const uint8_t *msg, uint32_t len)
 
 void up_own_query(struct up *u, const char *text)
 {
-	uint8_t b[160];
+	uint8_t b[UP_OWN_QUERY];
 	struct wire_put w = wire_put_to(b, sizeof(b));
 
 	wire_put_msg_str(&w, 'Q', text);

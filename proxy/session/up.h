@@ -47,7 +47,8 @@ enum step up_owe(struct up *u, char type, char what, bool swallow, uint64_t ref,
 enum step up_owe_local(struct up *u, enum names_local what, bool *live);
 /* A message as it is; room was made. */
 void up_pass(struct up *u, const uint8_t *msg, uint32_t len);
-/* A Query of our own in place of the client's; room was made. */
+/* A Query of our own in place of the client's; room for UP_OWN_QUERY bytes was made. */
+#define UP_OWN_QUERY 160u
 void up_own_query(struct up *u, const char *text);
 
 #endif

@@ -14,8 +14,8 @@
 #include "session/unit.h"
 #include "wire/wire.h"
 
-/* Longest BEGIN with modes that is kept. */
-#define BEGIN_MAX 120u
+/* Longest BEGIN with modes that is kept; it fits into UP_OWN_QUERY. */
+#define BEGIN_MAX 80u
 #define SETTINGS_SHORT 2048u
 
 static enum step no_memory(struct up *u)
@@ -93,7 +93,7 @@ static enum step restore(struct up *u)
 static enum step begin(struct up *u)
 {
 	struct client *c = u->c;
-	enum step r = up_room(u, 1, 160);
+	enum step r = up_room(u, 1, UP_OWN_QUERY);
 
 	if (r == STEP_ON)
 		r = up_owe(u, 'Q', 0, true, OURS_BEGIN, NULL);
@@ -186,38 +186,41 @@ static bool is_end(struct lex *l, struct lex_token t)
 	return t.kind == LEX_END;
 }
 
-/* A BEGIN that cannot fail. On a standby some modes do: writer says that the
- * server will not be one. */
-static bool is_begin(const char *sql, size_t n, bool writer)
+/* The tag of a BEGIN that cannot fail; NULL: something else. On a standby some modes
+ * do: writer says that the server will not be one. */
+static const char *is_begin(const char *sql, size_t n, bool writer)
 {
 	struct lex_token t;
+	const char *tag;
 	struct lex l;
 
 	lex_init(&l, sql, n);
 	t = lex_next(&l);
 	if (lex_is(&t, "start")) {
+		tag = "START TRANSACTION";
 		t = lex_next(&l);
 		if (!lex_is(&t, "transaction"))
-			return false;
+			return NULL;
 		t = lex_next(&l);
 	} else if (lex_is(&t, "begin")) {
+		tag = "BEGIN";
 		t = lex_next(&l);
 		if (lex_is(&t, "work") || lex_is(&t, "transaction"))
 			t = lex_next(&l);
 	} else {
-		return false;
+		return NULL;
 	}
 	while (t.kind == LEX_WORD) {
 		if (!is_mode(&l, &t, writer))
-			return false;
+			return NULL;
 		t = lex_next(&l);
 		if (t.kind == LEX_PUNCT && t.len == 1 && *t.text == ',') {
 			t = lex_next(&l);
 			if (t.kind != LEX_WORD)
-				return false;
+				return NULL;
 		}
 	}
-	return is_end(&l, t);
+	return is_end(&l, t) ? tag : NULL;
 }
 
 /* COMMIT or ROLLBACK and no more; NULL: something else. */
@@ -257,12 +260,10 @@ static void answer(struct client *c, const char *tag, char status)
 
 bool up_lazily(struct client *c, const char *sql, size_t n)
 {
-	enum session_attrs attrs = shard_attrs(c->shard);
-	struct lex_token first;
+	enum session_attrs attrs;
 	const char *tag;
-	struct lex lex;
 
-	if (n > BEGIN_MAX - 40 || c->limbo || c->pool_mode != POOL_TRANSACTION)
+	if (n > BEGIN_MAX || c->limbo || c->pool_mode != POOL_TRANSACTION)
 		return false;
 	if (c->begun) {
 		tag = is_over(sql, n);
@@ -273,15 +274,14 @@ bool up_lazily(struct client *c, const char *sql, size_t n)
 		answer(c, tag, 'I');
 		return true;
 	}
-	if (!c->h->snap->conf->g.lazy_begin ||
-	    !is_begin(sql, n, attrs == ATTRS_PRIMARY || attrs == ATTRS_READ_WRITE))
+	if (!c->h->snap->conf->g.lazy_begin)
 		return false;
-	c->begun = strndup(sql, n);
+	attrs = shard_attrs(c->shard);
+	tag = is_begin(sql, n, attrs == ATTRS_PRIMARY || attrs == ATTRS_READ_WRITE);
+	c->begun = tag ? strndup(sql, n) : NULL;
 	if (!c->begun)
 		return false;
-	lex_init(&lex, sql, n);
-	first = lex_next(&lex);
 	STAT_INC(&c->h->stats, lazy_begins);
-	answer(c, lex_is(&first, "start") ? "START TRANSACTION" : "BEGIN", 'T');
+	answer(c, tag, 'T');
 	return true;
 }

@@ -39,7 +39,7 @@ static enum step up_query(struct up *u, const uint8_t *msg, uint32_t len, size_t
 	if (whole && (k.leaves & (LEAVES_END | LEAVES_EXECUTE)))
 		r = up_rewrite(u, sql, len - WIRE_HEADER - 1, &other, &other_len);
 	if (r == STEP_ON)
-		r = up_room(u, 1, 80);
+		r = up_room(u, 1, UP_OWN_QUERY);
 	if (!whole || lex_may_nextval(&k))
 		residue_nextval(c);
 	if (r == STEP_ON && (k.leaves || u->s->odd_sql || c->temp_path))

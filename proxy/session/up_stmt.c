@@ -82,28 +82,39 @@ void up_classify(struct client *c, struct stmt *st)
 	st->barrier = stmt_changes_names(&k);
 }
 
-/* Puts a Close for the statement that has to go, so that one more fits. */
+/* A Close of one of our statements; ref as wire/owed.h. *live: it will be read. */
+static enum step put_close(struct up *u, uint64_t id, uint64_t ref, bool *live)
+{
+	char name[STMT_NAME_CAP];
+	uint8_t b[64];
+	struct wire_put w = wire_put_to(b, sizeof(b));
+	enum step r = up_room(u, 1, sizeof(b));
+
+	*live = false;
+	if (r == STEP_ON)
+		r = up_owe(u, 'C', 0, true, ref, live);
+	if (r != STEP_ON || !*live)
+		return r;
+	stmt_name(id, name);
+	wire_put_close(&w, name);
+	unit_record(u->c, UNIT_SWALLOW);
+	unit_log(u->c, b, w.len);
+	gather_copy(&u->g, b, w.len);
+	return STEP_ON;
+}
+
+/* Closes the statement that has to go, so that one more fits. */
 enum step up_evict(struct up *u)
 {
 	uint32_t max = (uint32_t)u->c->h->snap->conf->g.max_prepared_statements;
-	char name[STMT_NAME_CAP];
-	uint8_t b[64];
 
 	while (u->s->cache.n >= max && u->s->cache.n) {
-		struct wire_put w = wire_put_to(b, sizeof(b));
 		uint64_t id = stmt_cache_oldest(&u->s->cache);
-		enum step st = up_room(u, 1, sizeof(b));
-		bool live = false;
+		bool live;
+		enum step r = put_close(u, id, id, &live);
 
-		if (st == STEP_ON)
-			st = up_owe(u, 'C', 0, true, id, &live);
-		if (st != STEP_ON || !live)
-			return st;
-		stmt_name(id, name);
-		wire_put_close(&w, name);
-		unit_record(u->c, UNIT_SWALLOW);
-		unit_log(u->c, b, w.len);
-		gather_copy(&u->g, b, w.len);
+		if (r != STEP_ON || !live)
+			return r;
 		stmt_cache_del(&u->s->cache, id);
 	}
 	return STEP_ON;
@@ -136,23 +147,12 @@ enum step up_send_parse(struct up *u, const struct stmt *st, const char *name, b
 /* One of our names is free again. */
 static enum step close_stale(struct up *u)
 {
-	char name[STMT_NAME_CAP];
-	uint8_t b[64];
-	struct wire_put w = wire_put_to(b, sizeof(b));
-	enum step r = up_room(u, 1, sizeof(b));
-	bool live = false;
+	bool live;
+	enum step r = put_close(u, u->s->stale, 0, &live);
 
-	if (r == STEP_ON)
-		r = up_owe(u, 'C', 0, true, 0, &live);
-	if (r != STEP_ON || !live)
-		return r;
-	stmt_name(u->s->stale, name);
-	wire_put_close(&w, name);
-	unit_record(u->c, UNIT_SWALLOW);
-	unit_log(u->c, b, w.len);
-	gather_copy(&u->g, b, w.len);
-	u->s->stale = 0;
-	return STEP_ON;
+	if (r == STEP_ON && live)
+		u->s->stale = 0;
+	return r;
 }
 
 /* Makes sure the server has the statement before it is used. */

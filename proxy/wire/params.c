@@ -156,15 +156,15 @@ void params_clear(struct params *p)
 
 /* 'it''s': right whatever the encoding, because 0x27 is nobody's trail byte,
  * and right for backslashes, because standard_conforming_strings is on. */
-static void put_quoted(struct wire_put *w, const char *s, char quote)
+void params_put_literal(struct wire_put *w, const char *text)
 {
-	wire_put_u8(w, (uint8_t)quote);
-	for (; *s; s++) {
-		if (*s == quote)
-			wire_put_u8(w, (uint8_t)quote);
-		wire_put_u8(w, (uint8_t)*s);
+	wire_put_u8(w, '\'');
+	for (; *text; text++) {
+		if (*text == '\'')
+			wire_put_u8(w, '\'');
+		wire_put_u8(w, (uint8_t)*text);
 	}
-	wire_put_u8(w, (uint8_t)quote);
+	wire_put_u8(w, '\'');
 }
 
 static void put_text(struct wire_put *w, const char *s)
@@ -199,7 +199,7 @@ static bool is_encoding(const char *name)
 
 /* Who one is decides what one may set: back to oneself first, and somebody else
  * again at the very end. */
-static bool is_identity(const char *name)
+bool params_is_identity(const char *name)
 {
 	return strcasecmp(name, "role") == 0 || strcasecmp(name, "session_authorization") == 0;
 }
@@ -227,7 +227,7 @@ static bool put_resets(struct wire_put *w, const struct params *want, const stru
 		if (e && (strcasecmp(e->name, "DateStyle") != 0 || !differs(have, e)))
 			continue;
 		any = true;
-		if (is_identity(have->v[i].name) || is_encoding(have->v[i].name))
+		if (params_is_identity(have->v[i].name) || is_encoding(have->v[i].name))
 			continue;
 		put_text(w, "RESET ");
 		put_name(w, have->v[i].name);
@@ -239,9 +239,9 @@ static bool put_resets(struct wire_put *w, const struct params *want, const stru
 static void put_set(struct wire_put *w, const struct param *e, bool first)
 {
 	put_text(w, first ? "SELECT pg_catalog.set_config(" : ",pg_catalog.set_config(");
-	put_quoted(w, e->name, '\'');
+	params_put_literal(w, e->name);
 	put_text(w, ",");
-	put_quoted(w, e->value, '\'');
+	params_put_literal(w, e->value);
 	put_text(w, ",false)");
 }
 
@@ -256,7 +256,7 @@ static bool put_sets(struct wire_put *w, const struct params *want, const struct
 		if (!differs(have, &want->v[i]))
 			continue;
 		any = true;
-		if (is_identity(want->v[i].name) || (skip_encoding && is_encoding(want->v[i].name)))
+		if (params_is_identity(want->v[i].name) || (skip_encoding && is_encoding(want->v[i].name)))
 			continue;
 		put_set(w, &want->v[i], first);
 		first = false;

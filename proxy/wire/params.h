@@ -60,6 +60,12 @@ MUST_CHECK int params_diff(const struct params *want, const struct params *have,
 /* Appends SQL text that sets all of `which`, for inside a transaction or out. */
 void params_put_sets(const struct params *which, struct wire_put *w);
 
+/* Who one is ("role", "session_authorization"): RESET ALL leaves these alone. */
+bool params_is_identity(const char *name);
+
+/* Appends a text as a string literal, for standard_conforming_strings = on. */
+void params_put_literal(struct wire_put *w, const char *text);
+
 /* Takes "-c name=value", "-cname=value" and "--name=value" with backslash
  * escapes (PostgreSQL's options startup parameter) apart into p. -1 with *bad
  * set to a literal reason when it is anything else. */
