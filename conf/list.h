@@ -15,7 +15,7 @@ struct link {
 	struct link *next, *prev;
 };
 
-#define LIST_ENTRY(ptr, type, field) ((type *)(void *)((char *)(ptr)-offsetof(type, field)))
+#define LIST_ITEM(ptr, type, field) ((type *)(void *)((char *)(ptr)-offsetof(type, field)))
 
 static inline void list_init(struct link *l)
 {

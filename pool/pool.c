@@ -76,7 +76,7 @@ static struct pool_client *first_waiter(const struct pool *p)
 {
 	if (list_empty(&p->waiting))
 		return NULL;
-	return LIST_ENTRY(p->waiting.next, struct pool_client, link);
+	return LIST_ITEM(p->waiting.next, struct pool_client, link);
 }
 
 /* Shows the longest waiter's ticket to the other workers. */
@@ -111,7 +111,7 @@ struct pool_server *pool_take(struct pool *p, struct pool_client *pc)
 
 	if (p->waiting_n || list_empty(&p->seats[SEAT_IDLE]))
 		return NULL;
-	ps = LIST_ENTRY(p->seats[SEAT_IDLE].next, struct pool_server, link);
+	ps = LIST_ITEM(p->seats[SEAT_IDLE].next, struct pool_server, link);
 	marry(p, ps, pc);
 	return ps;
 }
@@ -241,7 +241,7 @@ struct pool_server *pool_spare(struct pool *p, unsigned asker)
 
 	if (!t || list_empty(&p->seats[SEAT_IDLE]) || !claim(p->hub, asker, t))
 		return NULL;
-	ps = LIST_ENTRY(p->seats[SEAT_IDLE].next, struct pool_server, link);
+	ps = LIST_ITEM(p->seats[SEAT_IDLE].next, struct pool_server, link);
 	leave(p, ps);
 	return ps;
 }
@@ -261,5 +261,5 @@ struct pool_server *pool_oldest_idle(const struct pool *p)
 
 	if (list_empty(head))
 		return NULL;
-	return LIST_ENTRY(p->round_robin ? head->next : head->prev, struct pool_server, link);
+	return LIST_ITEM(p->round_robin ? head->next : head->prev, struct pool_server, link);
 }

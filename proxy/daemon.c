@@ -47,7 +47,7 @@ struct daemon {
 
 static struct daemon *daemon_of(struct shared *sh)
 {
-	return LIST_ENTRY(sh, struct daemon, sh);
+	return LIST_ITEM(sh, struct daemon, sh);
 }
 
 int daemon_load(const struct daemon_args *args, struct conf **out, struct err *e)

@@ -25,7 +25,7 @@ struct letter {
 
 struct mbox {
 	_Atomic(struct letter *) head;
-	int fd;                        /* eventfd, readable when not empty */
+	int fd;                        /* wake_new(): readable when not empty */
 };
 
 MUST_CHECK int mbox_init(struct mbox *m);
@@ -33,7 +33,7 @@ void mbox_close(struct mbox *m);
 /* Any thread. */
 void mbox_post(struct mbox *m, struct letter *l);
 /* Owner: all letters in the order of their posts, linked by next. Resets the
- * eventfd. */
+ * descriptor. */
 struct letter *mbox_take(struct mbox *m);
 
 #endif

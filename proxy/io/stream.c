@@ -5,18 +5,8 @@
 #include "io/stream.h"
 
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
-
-static bool has_bytes(int fd)
-{
-	char c;
-
-	return recv(fd, &c, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
-}
 
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
@@ -24,9 +14,9 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	if (!s->wants && has_bytes(s->fd)) {
+	if (!s->wants && kernel_peek(s->fd) > 0) {
 		/* Bytes that nobody wants now: only now is it worth a call. */
-		event_del(&s->rd);
+		watch_off(&s->rd);
 		s->rd_armed = false;
 		return;
 	}
@@ -42,20 +32,19 @@ static void wr_arm(struct stream *s, bool on)
 		return;
 	s->wr_armed = on;
 	if (on)
-		event_add(&s->wr, NULL);
+		watch_on(&s->wr);
 	else
-		event_del(&s->wr);
+		watch_off(&s->wr);
 }
 
 static void finish_connect(struct stream *s)
 {
 	int error = s->error;
-	socklen_t len = sizeof(error);
 
 	s->connecting = false;
 	wr_arm(s, s->out_len > 0);
-	if (!error && getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
-		error = errno;
+	if (!error)
+		error = kernel_error(s->fd);
 	if (!error)
 		stream_want(s, true);
 	s->ops->connected(s, error);
@@ -65,10 +54,9 @@ static void finish_connect(struct stream *s)
 static enum io flush_out(struct stream *s)
 {
 	while (s->out_len) {
-		ssize_t n = send(s->fd, s->out + s->out_at, s->out_len, MSG_NOSIGNAL);
+		struct iovec v = { s->out + s->out_at, s->out_len };
+		ssize_t n = kernel_send(s->fd, &v, 1);
 
-		if (n < 0 && errno == EINTR)
-			continue;
 		if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
 			return IO_AGAIN;
 		if (n < 0) {
@@ -115,8 +103,8 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
 static void assign(struct stream *s, struct worker *w)
 {
 	s->w = w;
-	event_assign(&s->rd, w->base, s->fd, EV_READ | EV_PERSIST, on_readable, s);
-	event_assign(&s->wr, w->base, s->fd, EV_WRITE | EV_PERSIST, on_writable, s);
+	watch_init(&s->rd, w->base, s->fd, WATCH_READ, on_readable, s);
+	watch_init(&s->wr, w->base, s->fd, WATCH_WRITE, on_writable, s);
 }
 
 void stream_open(struct stream *s, struct worker *w, int fd, const struct stream_ops *ops)
@@ -131,44 +119,18 @@ void stream_open(struct stream *s, struct worker *w, int fd, const struct stream
 int stream_connect(struct stream *s, struct worker *w, const struct sockaddr *sa, socklen_t len,
 		   const struct stream_ops *ops)
 {
-	int one = 1;
-
 	memset(s, 0, sizeof(*s));
 	s->ops = ops;
 	s->w = w;
-	s->fd = socket(sa->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (s->fd < 0)
-		return -1;
-	if (sa->sa_family != AF_UNIX)
-		setsockopt(s->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	assign(s, w);
 	/* A refusal that comes at once (unix sockets) is told like the others,
 	 * from the loop: an unconnected socket is writable. */
-	if (connect(s->fd, sa, len) < 0 && errno != EINPROGRESS)
-		s->error = errno;
+	s->fd = kernel_connect(sa, len, &s->error);
+	if (s->fd < 0)
+		return -1;
+	assign(s, w);
 	s->connecting = true;
 	wr_arm(s, true);
 	return 0;
-}
-
-void stream_tcp_options(int fd, const struct stream_tcp *t)
-{
-	int one = 1;
-
-	/* refused on a unix socket: then there is nothing to set */
-	if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)))
-		return;
-	if (t->user_timeout_ms)
-		setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &t->user_timeout_ms, sizeof(int));
-	if (!t->keepalive)
-		return;
-	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
-	if (t->keepidle)
-		setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &t->keepidle, sizeof(int));
-	if (t->keepintvl)
-		setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &t->keepintvl, sizeof(int));
-	if (t->keepcnt)
-		setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &t->keepcnt, sizeof(int));
 }
 
 /* Makes room behind what is there: moves it to the front, or into a larger
@@ -215,9 +177,7 @@ enum io stream_fill(struct stream *s, size_t want)
 	b = s->in;
 	if (b->end == b->cap)
 		return IO_AGAIN;
-	do {
-		n = recv(s->fd, b->data + b->end, b->cap - b->end, 0);
-	} while (n < 0 && errno == EINTR);
+	n = kernel_recv(s->fd, b->data + b->end, b->cap - b->end);
 	if (n > 0) {
 		b->end += (uint32_t)n;
 		return IO_OK;
@@ -270,20 +230,6 @@ static int out_add(struct stream *s, const uint8_t *p, size_t n)
 	return 0;
 }
 
-static ssize_t send_some(struct stream *s, const struct iovec *iov, int n)
-{
-	struct msghdr m = { .msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = (size_t)n };
-	ssize_t got;
-
-	do {
-		got = n == 1 ? send(s->fd, iov->iov_base, iov->iov_len, MSG_NOSIGNAL) :
-			       sendmsg(s->fd, &m, MSG_NOSIGNAL);
-	} while (got < 0 && errno == EINTR);
-	if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
-		return 0;
-	return got;
-}
-
 static enum io send_failed(struct stream *s, int error)
 {
 	s->error = error;
@@ -302,9 +248,11 @@ enum io stream_sendv(struct stream *s, const struct iovec *iov, int n)
 	if (s->fd < 0 || s->failed)
 		return IO_FAIL;
 	if (!s->out_len && !s->connecting) {
-		gone = send_some(s, iov, n);
-		if (gone < 0)
+		gone = kernel_send(s->fd, iov, n);
+		if (gone < 0 && errno != EAGAIN && errno != EWOULDBLOCK)
 			return send_failed(s, errno);
+		if (gone < 0)
+			gone = 0;
 	}
 	for (i = 0; i < n; i++) {
 		size_t len = iov[i].iov_len;
@@ -334,26 +282,22 @@ void stream_want(struct stream *s, bool on)
 {
 	s->wants = on;
 	if (on && !s->rd_armed && s->fd >= 0) {
-		event_add(&s->rd, NULL);
+		watch_on(&s->rd);
 		s->rd_armed = true;
 	}
 }
 
 bool stream_quiet(struct stream *s)
 {
-	char c;
-	ssize_t n;
-
 	if (s->fd < 0 || s->failed)
 		return false;
-	n = recv(s->fd, &c, 1, MSG_PEEK | MSG_DONTWAIT);
-	return n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR);
+	return kernel_peek(s->fd) < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
 }
 
 void stream_detach(struct stream *s)
 {
 	if (s->rd_armed)
-		event_del(&s->rd);
+		watch_off(&s->rd);
 	s->rd_armed = false;
 	wr_arm(s, false);
 }
@@ -383,7 +327,7 @@ int stream_release_fd(struct stream *s)
 void stream_shut(struct stream *s)
 {
 	if (s->fd >= 0)
-		shutdown(s->fd, SHUT_WR);
+		kernel_shut(s->fd);
 }
 
 void stream_close(struct stream *s)
@@ -391,5 +335,5 @@ void stream_close(struct stream *s)
 	int fd = stream_release_fd(s);
 
 	if (fd >= 0)
-		close(fd);
+		kernel_close(fd);
 }

@@ -16,8 +16,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/socket.h>
-#include <sys/uio.h>
 
 #include "io/worker.h"
 
@@ -35,7 +33,7 @@ struct stream_ops {
 struct stream {
 	struct worker *w;
 	const struct stream_ops *ops;
-	struct event rd, wr;
+	struct watch rd, wr;
 	struct buf *in;              /* NULL while it would be empty */
 	uint8_t *out;                /* what the kernel did not take */
 	uint32_t out_at, out_len, out_cap;
@@ -47,20 +45,12 @@ struct stream {
 	bool failed;                 /* a write has failed: told by the next fill */
 };
 
-/* TCP settings for every new connection, 0 = the system's. */
-struct stream_tcp {
-	bool keepalive;
-	int keepidle, keepintvl, keepcnt, user_timeout_ms;
-};
-
 /* Takes over an open non-blocking fd and starts reading. */
 void stream_open(struct stream *s, struct worker *w, int fd, const struct stream_ops *ops);
 /* Starts to connect; connected() tells the end, never from within this call.
  * -1: no socket (errno). */
 MUST_CHECK int stream_connect(struct stream *s, struct worker *w, const struct sockaddr *sa,
 			      socklen_t len, const struct stream_ops *ops);
-/* TCP_NODELAY and what t says; nothing on a unix socket. */
-void stream_tcp_options(int fd, const struct stream_tcp *t);
 
 /* Reads once into `in`, making the buffer large enough for `want` bytes from
  * its start (0: the usual). IO_AGAIN also when the buffer is full. */

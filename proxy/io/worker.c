@@ -4,37 +4,13 @@
  */
 #include "io/worker.h"
 
-#include <openssl/rand.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-
-uint64_t clock_mono_us(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000u + (uint64_t)ts.tv_nsec / 1000u;
-}
-
-int64_t clock_wall_us(void *unused)
-{
-	struct timespec ts;
-
-	(void)unused;
-	clock_gettime(CLOCK_REALTIME, &ts);
-	return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
-}
 
 uint64_t worker_clock(struct worker *w)
 {
 	w->now_us = clock_mono_us();
 	return w->now_us;
-}
-
-int random_secret(void *p, size_t n)
-{
-	return RAND_bytes(p, (int)n) == 1 ? 0 : -1;
 }
 
 /* xorshift128+ */
@@ -62,19 +38,18 @@ static void on_mbox(evutil_socket_t fd, short what, void *arg)
 	}
 }
 
-static void on_timer(evutil_socket_t fd, short what, void *arg)
+static void on_alarm(evutil_socket_t fd, short what, void *arg)
 {
 	struct worker *w = arg;
 
 	(void)fd;
 	(void)what;
-	w->timer_at = 0; /* worker_turn looks at the deadlines */
+	w->alarm_at = 0; /* worker_turn looks at the deadlines */
 }
 
 int worker_init(struct worker *w, unsigned id, const struct log *log, void *owner,
 		void (*turn_end)(struct worker *w), struct err *e)
 {
-	struct event_config *cfg;
 	unsigned i;
 
 	memset(w, 0, sizeof(*w));
@@ -86,14 +61,7 @@ int worker_init(struct worker *w, unsigned id, const struct log *log, void *owne
 	w->log_ctx.log = &w->log;
 	for (i = 0; i < DEADLINE_KINDS; i++)
 		list_init(&w->deadlines[i]);
-	cfg = event_config_new();
-	if (!cfg)
-		return err_set(e, "out of memory");
-	/* No second thread ever touches this base: letters come by eventfd. */
-	event_config_set_flag(cfg, EVENT_BASE_FLAG_NOLOCK);
-	event_config_set_flag(cfg, EVENT_BASE_FLAG_IGNORE_ENV);
-	w->base = event_base_new_with_config(cfg);
-	event_config_free(cfg);
+	w->base = kernel_loop_new();
 	if (!w->base || mbox_init(&w->mbox)) {
 		worker_free(w);
 		return err_set(e, "cannot make an event loop: out of memory or file descriptors");
@@ -102,9 +70,9 @@ int worker_init(struct worker *w, unsigned id, const struct log *log, void *owne
 		worker_free(w);
 		return err_set(e, "the system has no randomness");
 	}
-	event_assign(&w->mbox_ev, w->base, w->mbox.fd, EV_READ | EV_PERSIST, on_mbox, w);
-	event_add(&w->mbox_ev, NULL);
-	evtimer_assign(&w->timer_ev, w->base, on_timer, w);
+	watch_init(&w->mbox_watch, w->base, w->mbox.fd, WATCH_READ, on_mbox, w);
+	watch_on(&w->mbox_watch);
+	alarm_init(&w->alarm, w->base, on_alarm, w);
 	worker_clock(w);
 	atomic_store(&w->alive_us, w->now_us);
 	return 0;
@@ -130,11 +98,9 @@ void worker_free(struct worker *w)
 
 	bury_all(w);
 	if (w->base) {
-		if (event_initialized(&w->mbox_ev))
-			event_del(&w->mbox_ev);
-		if (event_initialized(&w->timer_ev))
-			event_del(&w->timer_ev);
-		event_base_free(w->base);
+		watch_drop(&w->mbox_watch);
+		watch_drop(&w->alarm);
+		kernel_loop_free(w->base);
 		w->base = NULL;
 	}
 	mbox_close(&w->mbox);
@@ -165,7 +131,7 @@ void deadline_set(struct worker *w, unsigned kind, struct deadline *d, uint64_t 
 	list_del(&d->link);
 	d->at_us = at_us;
 	for (after = head->prev; after != head; after = after->prev)
-		if (LIST_ENTRY(after, struct deadline, link)->at_us <= at_us)
+		if (LIST_ITEM(after, struct deadline, link)->at_us <= at_us)
 			break;
 	list_insert(&d->link, after, after->next);
 }
@@ -177,7 +143,7 @@ static void fire_due(struct worker *w)
 	for (i = 0; i < DEADLINE_KINDS; i++)
 		while (!list_empty(&w->deadlines[i])) {
 			struct deadline *d =
-				LIST_ENTRY(w->deadlines[i].next, struct deadline, link);
+				LIST_ITEM(w->deadlines[i].next, struct deadline, link);
 
 			if (d->at_us > w->now_us)
 				break;
@@ -186,38 +152,34 @@ static void fire_due(struct worker *w)
 		}
 }
 
-static void set_timer(struct worker *w)
+static void set_alarm(struct worker *w)
 {
-	uint64_t first = 0, in;
-	struct timeval tv;
+	uint64_t first = 0;
 	unsigned i;
 
 	for (i = 0; i < DEADLINE_KINDS; i++)
 		if (!list_empty(&w->deadlines[i])) {
 			uint64_t at =
-				LIST_ENTRY(w->deadlines[i].next, struct deadline, link)->at_us;
+				LIST_ITEM(w->deadlines[i].next, struct deadline, link)->at_us;
 
 			if (!first || at < first)
 				first = at;
 		}
 	/* An earlier alarm than needed is harmless and cheaper than moving it. */
-	if (!first || (w->timer_at && w->timer_at <= first))
+	if (!first || (w->alarm_at && w->alarm_at <= first))
 		return;
-	in = first > w->now_us ? first - w->now_us : 0;
-	tv.tv_sec = (time_t)(in / 1000000u);
-	tv.tv_usec = (suseconds_t)(in % 1000000u);
-	w->timer_at = first;
-	event_add(&w->timer_ev, &tv);
+	w->alarm_at = first;
+	alarm_on(&w->alarm, first > w->now_us ? first - w->now_us : 0);
 }
 
-static void worker_turn(struct worker *w)
+void worker_turn(struct worker *w)
 {
 	worker_clock(w);
 	fire_due(w);
 	if (w->turn_end)
 		w->turn_end(w);
 	bury_all(w);
-	set_timer(w);
+	set_alarm(w);
 	w->turn++;
 	atomic_store_explicit(&w->alive_us, w->now_us, memory_order_relaxed);
 }
@@ -226,7 +188,7 @@ void worker_run(struct worker *w)
 {
 	worker_turn(w);
 	while (!w->done) {
-		event_base_loop(w->base, EVLOOP_ONCE);
+		kernel_loop_once(w->base);
 		worker_turn(w);
 	}
 }

@@ -4,22 +4,20 @@
  * Owner:   struct daemon's array. Threads: its own thread only, except where a
  *          function says otherwise.
  *
- * This folder is the only one that touches the kernel: what is above it can be
- * linked against another implementation of worker.h, stream.h and mbox.h.
+ * What it asks of the kernel goes through kernel.h.
  *
  * SPDX-License-Identifier: ISC
  */
 #ifndef PGWEIR_IO_WORKER_H
 #define PGWEIR_IO_WORKER_H
 
-#include <event2/event.h>
-#include <event2/event_struct.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "conf/list.h"
 #include "conf/log.h"
+#include "io/kernel.h"
 #include "io/mbox.h"
 
 #define BUF_SIZE 16384u              /* of a buffer with its header */
@@ -56,8 +54,8 @@ struct worker {
 	uint64_t now_us;             /* monotonic; of the event being handled */
 	uint64_t turn;               /* loop turns so far */
 	struct mbox mbox;
-	struct event mbox_ev, timer_ev;
-	uint64_t timer_at;           /* what timer_ev is set to, 0 = not set */
+	struct watch mbox_watch, alarm;
+	uint64_t alarm_at;           /* what the alarm is set to, 0 = not set */
 	struct link deadlines[DEADLINE_KINDS];
 	struct corpse *grave;
 	struct buf *spare;
@@ -79,13 +77,14 @@ MUST_CHECK int worker_init(struct worker *w, unsigned id, const struct log *log,
 void worker_free(struct worker *w);
 /* Runs until done. */
 void worker_run(struct worker *w);
+/* What is done once all that was ready has been dealt with: deadlines, the owner's
+ * turn_end, the grave. For worker_run, and for who turns the loop himself. */
+void worker_turn(struct worker *w);
 /* Any thread. */
 void worker_post(struct worker *w, struct letter *l);
 
 /* Reads the clock anew; every event handler begins with it. */
 uint64_t worker_clock(struct worker *w);
-uint64_t clock_mono_us(void);
-int64_t clock_wall_us(void *unused);
 
 /* Sets or moves a deadline; at_us is absolute. fire must be set. */
 void deadline_set(struct worker *w, unsigned kind, struct deadline *d, uint64_t at_us);
@@ -113,7 +112,5 @@ void buf_give(struct worker *w, struct buf *b);        /* NULL is fine */
 
 /* Not for secrets. */
 uint64_t worker_random(struct worker *w);
-/* For secrets. -1 when the system has no randomness. */
-MUST_CHECK int random_secret(void *p, size_t n);
 
 #endif

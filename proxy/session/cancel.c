@@ -7,7 +7,6 @@
 #include <openssl/crypto.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "session/link.h"
 #include "session/server.h"
@@ -67,7 +66,7 @@ static struct client *key_find(struct hall *h, uint32_t pid, uint32_t secret)
 
 static void bury(struct corpse *corpse)
 {
-	free(LIST_ENTRY(corpse, struct cancel, corpse));
+	free(LIST_ITEM(corpse, struct cancel, corpse));
 }
 
 /* The connection to the node has ended, or there is none: all is done. */
@@ -84,7 +83,7 @@ static void finish(struct cancel *x)
 	deadline_clear(&x->dl);
 	stream_close(&x->s);
 	if (x->fd >= 0)
-		close(x->fd);
+		kernel_close(x->fd);
 	x->fd = -1;
 	x->server = NULL;
 	worker_bury(&x->h->w, &x->corpse, bury);
@@ -95,7 +94,7 @@ static void finish(struct cancel *x)
 
 static void on_readable(struct stream *st)
 {
-	struct cancel *x = LIST_ENTRY(st, struct cancel, s);
+	struct cancel *x = LIST_ITEM(st, struct cancel, s);
 
 	/* The server says nothing; it closes when it has passed the signal on. */
 	switch (stream_fill(st, 0)) {
@@ -118,7 +117,7 @@ static void on_drained(struct stream *st)
 
 static void on_connected(struct stream *st, int error)
 {
-	struct cancel *x = LIST_ENTRY(st, struct cancel, s);
+	struct cancel *x = LIST_ITEM(st, struct cancel, s);
 	uint8_t b[16];
 	struct wire_put w = wire_put_to(b, sizeof(b));
 
@@ -145,7 +144,7 @@ static const struct stream_ops cancel_stream = { on_readable, on_drained, on_con
 
 static void on_deadline(struct deadline *d)
 {
-	finish(LIST_ENTRY(d, struct cancel, dl));
+	finish(LIST_ITEM(d, struct cancel, dl));
 }
 
 static struct cancel *cancel_new(int fd, uint32_t pid, uint32_t secret)
@@ -154,7 +153,7 @@ static struct cancel *cancel_new(int fd, uint32_t pid, uint32_t secret)
 
 	if (!x) {
 		if (fd >= 0)
-			close(fd);
+			kernel_close(fd);
 		return NULL;
 	}
 	x->fd = fd;
@@ -187,7 +186,7 @@ void cancel_server(struct server *s, int fd)
 
 	if (owed_nothing(&s->owed) || !s->pid) {
 		if (fd >= 0)
-			close(fd);
+			kernel_close(fd);
 		return;
 	}
 	x = cancel_new(fd, 0, 0);

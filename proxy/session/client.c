@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "session/cancel.h"
 #include "session/console_in.h"
@@ -65,7 +64,7 @@ static void run_linked(struct client *c);
 
 static void on_deadline(struct deadline *d)
 {
-	struct client *c = LIST_ENTRY(d, struct client, dl);
+	struct client *c = LIST_ITEM(d, struct client, dl);
 	struct down_why w = { .why = "server connection lost" };
 
 	switch (c->state) {
@@ -100,7 +99,7 @@ static void on_deadline(struct deadline *d)
 /* Held too long, or idle too long. */
 static void on_idle(struct deadline *d)
 {
-	struct client *c = LIST_ENTRY(d, struct client, idle_dl);
+	struct client *c = LIST_ITEM(d, struct client, idle_dl);
 
 	if (c->unit.state == UNIT_ARMED)
 		unit_pass(c, RV_STARTED);
@@ -196,13 +195,13 @@ void clients_run_ready(struct hall *h)
 	struct link *l;
 
 	while ((l = list_pop(&h->ready))) {
-		struct client *c = LIST_ENTRY(l, struct client, ready);
+		struct client *c = LIST_ITEM(l, struct client, ready);
 
 		if (server_for(c))
 			run_linked(c);
 	}
 	while ((l = list_pop(&h->resume)))
-		client_run(LIST_ENTRY(l, struct client, ready), false);
+		client_run(LIST_ITEM(l, struct client, ready), false);
 }
 
 /* Lost while a client was logging in: another one, but not for ever. */
@@ -485,12 +484,12 @@ void client_run(struct client *c, bool readable)
 
 static void on_readable(struct stream *st)
 {
-	client_run(LIST_ENTRY(st, struct client, s), true);
+	client_run(LIST_ITEM(st, struct client, s), true);
 }
 
 static void on_drained(struct stream *st)
 {
-	struct client *c = LIST_ENTRY(st, struct client, s);
+	struct client *c = LIST_ITEM(st, struct client, s);
 	struct server *s = server_for(c);
 
 	if (c->state == CL_LINGER) {
@@ -510,10 +509,10 @@ static const struct stream_ops client_stream = { on_readable, on_drained, NULL }
 static void name_client(struct client *c, int fd, uint64_t id)
 {
 	struct sockaddr_storage a;
-	socklen_t len = sizeof(a);
+	socklen_t len;
 	char peer[64] = "?";
 
-	if (getpeername(fd, (struct sockaddr *)&a, &len) == 0)
+	if (kernel_peer(fd, &a, &len) == 0)
 		(void)addr_print((struct sockaddr *)&a, len, peer, sizeof(peer));
 	c->log.log = &c->h->w.log;
 	(void)snprintf(c->log.who, sizeof(c->log.who), "who=c%llu@%u peer=%.48s",
@@ -523,11 +522,11 @@ static void name_client(struct client *c, int fd, uint64_t id)
 void client_accept(struct hall *h, int fd)
 {
 	const struct conf_global *g = &h->snap->conf->g;
-	struct stream_tcp tcp = snapshot_tcp(h->snap);
+	struct kernel_tcp tcp = snapshot_tcp(h->snap);
 	struct client *c = calloc(1, sizeof(*c));
 
 	if (!c) {
-		close(fd);
+		kernel_close(fd);
 		return;
 	}
 	c->h = h;
@@ -542,7 +541,7 @@ void client_accept(struct hall *h, int fd)
 	deadline_init(&c->idle_dl, on_idle);
 	c->id = (uint64_t)h->w.id << 48 | ++h->client_ids;
 	name_client(c, fd, h->client_ids);
-	stream_tcp_options(fd, &tcp);
+	kernel_tcp(fd, &tcp);
 	stream_open(&c->s, &h->w, fd, &client_stream);
 	atomic_fetch_add_explicit(&h->w.load, 1, memory_order_relaxed);
 	LOG(&c->log, LOG_LEVEL_DEBUG, "client_accepted", "fd=%d", fd);
@@ -581,7 +580,7 @@ void clients_gone(struct hall *h)
 	struct link *l, *tmp;
 
 	LIST_EACH(l, tmp, &h->clients) {
-		struct client *c = LIST_ENTRY(l, struct client, all);
+		struct client *c = LIST_ITEM(l, struct client, all);
 
 		if (c->shard && c->shard->gone && c->pc.ticket)
 			database_gone(c);

@@ -20,7 +20,7 @@
 
 static void bury(struct corpse *corpse)
 {
-	struct client *c = LIST_ENTRY(corpse, struct client, corpse);
+	struct client *c = LIST_ITEM(corpse, struct client, corpse);
 
 	free(c->user);
 	free(c->db);

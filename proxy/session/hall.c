@@ -6,7 +6,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "session/cancel.h"
 #include "session/client.h"
@@ -31,7 +30,7 @@ static const struct server_up server_up = {
 
 static void on_tick(struct deadline *d)
 {
-	struct hall *h = LIST_ENTRY(d, struct hall, tick);
+	struct hall *h = LIST_ITEM(d, struct hall, tick);
 
 	link_tick(h);
 	deadline_set(&h->w, DL_TICK, d, h->w.now_us + TICK_US);
@@ -42,7 +41,7 @@ static void close_servers(struct hall *h)
 	struct link *l, *tmp;
 
 	LIST_EACH(l, tmp, &h->servers)
-		server_close(LIST_ENTRY(l, struct server, all), "shutting down", true);
+		server_close(LIST_ITEM(l, struct server, all), "shutting down", true);
 }
 
 static void turn_end(struct worker *w)
@@ -93,7 +92,7 @@ void hall_free(struct hall *h)
 		m->deliver(&h->w, m);
 	}
 	LIST_EACH(l, tmp, &h->clients)
-		client_close(LIST_ENTRY(l, struct client, all), "shutting down");
+		client_close(LIST_ITEM(l, struct client, all), "shutting down");
 	if (h->w.base) {
 		cancels_drop(h);
 		close_servers(h);
@@ -127,7 +126,7 @@ static void post(struct hall *h, void (*deliver)(struct worker *, struct letter 
 
 	if (!n) {
 		if (fd >= 0)
-			close(fd);
+			kernel_close(fd);
 		snapshot_drop(snap);
 		return;
 	}
@@ -143,7 +142,7 @@ static void on_client(struct worker *w, struct letter *l)
 	struct hall *h = hall_of(w);
 
 	if (h->draining || h->stopping)
-		close(n->fd);
+		kernel_close(n->fd);
 	else
 		client_accept(h, n->fd);
 	atomic_fetch_sub_explicit(&w->load, 1, memory_order_relaxed);
@@ -195,7 +194,7 @@ static void on_drain(struct worker *w, struct letter *l)
 
 	h->draining = true;
 	LIST_EACH(k, tmp, &h->clients)
-		client_drain(LIST_ENTRY(k, struct client, all));
+		client_drain(LIST_ITEM(k, struct client, all));
 	free(l);
 }
 
@@ -211,7 +210,7 @@ static void on_stop(struct worker *w, struct letter *l)
 
 	h->stopping = h->draining = true;
 	LIST_EACH(k, tmp, &h->clients)
-		client_close(LIST_ENTRY(k, struct client, all), "shutting down");
+		client_close(LIST_ITEM(k, struct client, all), "shutting down");
 	free(l);
 }
 

@@ -97,7 +97,7 @@ static void ask(struct hall *h, unsigned to, enum ask what, const void *key)
 
 static void on_server(struct worker *w, struct letter *l)
 {
-	struct server *s = LIST_ENTRY(l, struct server, letter);
+	struct server *s = LIST_ITEM(l, struct server, letter);
 	struct hall *h = hall_of(w);
 	struct hub *hub = s->shard->pool.hub;
 	struct shard *sh = shard_of(h, hub);
@@ -157,7 +157,7 @@ static int db_max(const struct snapshot *snap, const struct snapshot_db *db)
 
 static void on_dial_again(struct deadline *d)
 {
-	link_dial(LIST_ENTRY(d, struct shard, dial_dl));
+	link_dial(LIST_ITEM(d, struct shard, dial_dl));
 }
 
 /* What a shard takes from its entries: names and the way to log in. user: NULL when
@@ -290,7 +290,7 @@ static void retire_servers(struct shard *sh, const struct snapshot_db *db, bool 
 	struct link *l, *tmp;
 
 	LIST_EACH(l, tmp, &sh->h->servers) {
-		struct server *s = LIST_ENTRY(l, struct server, all);
+		struct server *s = LIST_ITEM(l, struct server, all);
 
 		if (s->shard != sh || (!all && listed(db, s->target)))
 			continue;
@@ -594,7 +594,7 @@ static bool unsuitable_server(struct hall *h, struct server **out)
 	struct link *l, *tmp;
 
 	LIST_EACH(l, tmp, &h->servers) {
-		struct server *s = LIST_ENTRY(l, struct server, all);
+		struct server *s = LIST_ITEM(l, struct server, all);
 		enum session_attrs attrs = shard_attrs(s->shard);
 		bool dialling = s->state == SV_CONNECT || s->state == SV_LOGIN;
 
@@ -638,7 +638,7 @@ static void trim_idle(struct shard *sh, uint64_t now)
 	struct link *l, *tmp;
 
 	LIST_EACH(l, tmp, &sh->pool.seats[SEAT_IDLE]) {
-		struct server *s = server_of(LIST_ENTRY(l, struct pool_server, link));
+		struct server *s = server_of(LIST_ITEM(l, struct pool_server, link));
 		bool extra = atomic_load(&sh->pool.hub->limit.used) > keep || !sh->clients;
 
 		if (outlived(s))

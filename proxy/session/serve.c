@@ -219,7 +219,7 @@ void serve_failed(struct shard *sh, struct target *t, const char *sqlstate,
 		return;
 	while (sh->pool.waiting_n) {
 		struct client *c = client_of(
-			LIST_ENTRY(sh->pool.waiting.next, struct pool_client, link));
+			LIST_ITEM(sh->pool.waiting.next, struct pool_client, link));
 
 		link_unwait(c);
 		deadline_clear(&c->dl);

@@ -18,25 +18,25 @@
 
 static void on_readable(struct stream *st)
 {
-	struct server *s = LIST_ENTRY(st, struct server, s);
+	struct server *s = LIST_ITEM(st, struct server, s);
 
 	s->h->up->readable(s);
 }
 
 static void on_drained(struct stream *st)
 {
-	struct server *s = LIST_ENTRY(st, struct server, s);
+	struct server *s = LIST_ITEM(st, struct server, s);
 
 	s->h->up->drained(s);
 }
 
 static void on_connected(struct stream *st, int error)
 {
-	struct server *s = LIST_ENTRY(st, struct server, s);
-	struct stream_tcp tcp = snapshot_tcp(s->shard->snap);
+	struct server *s = LIST_ITEM(st, struct server, s);
+	struct kernel_tcp tcp = snapshot_tcp(s->shard->snap);
 
 	if (!error)
-		stream_tcp_options(st->fd, &tcp);
+		kernel_tcp(st->fd, &tcp);
 	s->h->up->connected(s, error);
 }
 
@@ -44,7 +44,7 @@ static const struct stream_ops server_stream = { on_readable, on_drained, on_con
 
 static void on_deadline(struct deadline *d)
 {
-	struct server *s = LIST_ENTRY(d, struct server, dl);
+	struct server *s = LIST_ITEM(d, struct server, dl);
 
 	s->h->up->late(s);
 }
@@ -62,7 +62,7 @@ static void name_server(struct server *s)
 
 static void bury(struct corpse *corpse)
 {
-	struct server *s = LIST_ENTRY(corpse, struct server, corpse);
+	struct server *s = LIST_ITEM(corpse, struct server, corpse);
 
 	owed_free(&s->owed);
 	params_clear(&s->params);

@@ -142,11 +142,11 @@ void snapshot_drop(struct snapshot *s)
 	free(s);
 }
 
-struct stream_tcp snapshot_tcp(const struct snapshot *s)
+struct kernel_tcp snapshot_tcp(const struct snapshot *s)
 {
 	const struct conf_global *g = &s->conf->g;
 
-	return (struct stream_tcp){ g->tcp_keepalive != 0, (int)g->tcp_keepidle,
+	return (struct kernel_tcp){ g->tcp_keepalive != 0, (int)g->tcp_keepidle,
 				    (int)g->tcp_keepintvl, (int)g->tcp_keepcnt,
 				    (int)g->tcp_user_timeout };
 }

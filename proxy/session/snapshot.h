@@ -49,7 +49,7 @@ struct snapshot *snapshot_hold(struct snapshot *s);
 void snapshot_drop(struct snapshot *s);
 
 /* The TCP settings for every connection. */
-struct stream_tcp snapshot_tcp(const struct snapshot *s);
+struct kernel_tcp snapshot_tcp(const struct snapshot *s);
 
 /* NULL when the name is not served. */
 const struct snapshot_db *snapshot_db(const struct snapshot *s, const char *name);

@@ -162,7 +162,7 @@ static struct client *only_client(const struct house *b)
 {
 	const struct link *l = b->hall.clients.next;
 
-	return l == &b->hall.clients ? NULL : LIST_ENTRY(l, struct client, all);
+	return l == &b->hall.clients ? NULL : LIST_ITEM(l, struct client, all);
 }
 
 static void listen_to(struct peer *p)

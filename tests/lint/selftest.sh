@@ -21,7 +21,7 @@ house() { # a clean one
 	printf '#include "pool/a.h"\nstruct w {\n\tint (*send)(int);\n};\nint pool_a(void)\n{\n\tstruct w w = { 0 };\n\treturn w.send(1);\n}\n' >pool/a.c
 	printf '#include "wire/b.h"\nint wire_a(void);\n' >proxy/wire/a.h
 	printf 'int wire_b(void);\n' >proxy/wire/b.h
-	printf '#include "io/s.h"\nint io_s(void)\n{\n\treturn time(0);\n}\n' >proxy/io/s.c
+	printf '#include "io/s.h"\nint io_s(void)\n{\n\treturn time(0);\n}\n' >proxy/io/kernel.c
 	printf '#include "wire/a.h"\n#include "pool/a.h"\nint io_s(void);\n' >proxy/io/s.h
 	printf '#include "io/s.h"\nint session_c(void);\n' >proxy/session/c.h
 	printf '#include "session/c.h"\n' >proxy/console/d.h
@@ -59,7 +59,7 @@ house; echo '#include "pool/a.h"' >>conf/a.c
 catches 'conf sees pool' 'conf/a.c:7: conf/ may not see pool/' "$here/layers.sh" .
 house; echo '#include "io/s.h"' >>proxy/wire/a.h
 catches 'wire sees io' 'proxy/wire/a.h:3' "$here/layers.sh" .
-house; echo '#include "session/c.h"' >>proxy/io/s.c
+house; echo '#include "session/c.h"' >>proxy/io/kernel.c
 catches 'io sees session' 'proxy/io/ may not see proxy/session/' "$here/layers.sh" .
 house; echo '#include "proxy/wire/b.h"' >>pool/a.c
 catches 'pool sees wire, full name' 'pool/ may not see proxy/wire/' "$here/layers.sh" .
@@ -85,9 +85,12 @@ for w in sprintf strcpy strcat gets; do
 	house; printf 'int f(void)\n{\n\t%s (x);\n}\n' $w >proxy/io/w.c
 	catches "$w in io" "proxy/io/w.c:3: $w()" "$here/words.sh" .
 done
-for w in time random recv send clock_gettime; do
+for w in time random recv send clock_gettime event_add close; do
 	house; printf 'int f(void)\n{\n\treturn %s(x);\n}\n' $w >pool/w.c
 	catches "$w in pool" "pool/w.c:3: $w()" "$here/words.sh" .
+	cp pool/w.c proxy/io/stream.c
+	catches "$w in io" "proxy/io/stream.c:3: $w()" "$here/words.sh" .
+	rm proxy/io/stream.c
 	cp pool/w.c proxy/daemon.c; cp pool/w.c conf/log.c; cp pool/w.c health/probe.c; mv pool/w.c proxy/notify.c
 	passes "$w where it may be" "$here/words.sh" .
 done

@@ -674,7 +674,7 @@ static int tcp_listener(struct sockaddr_in *a)
 static void test_tcp(void **state)
 {
 	struct linger hard = {1, 0};
-	struct stream_tcp tcp = {true, 10, 5, 3, 1000};
+	struct kernel_tcp tcp = {true, 10, 5, 3, 1000};
 	struct sockaddr_in a;
 	struct worker w;
 	struct end e = {.last = IO_OK};
@@ -688,7 +688,7 @@ static void test_tcp(void **state)
 		run_for(&w, 1000);
 	assert_int_equal(e.connected, 1);
 	assert_int_equal(e.error, 0);
-	stream_tcp_options(e.s.fd, &tcp);
+	kernel_tcp(e.s.fd, &tcp);
 	peer = accept(fd, NULL, NULL);
 	assert_true(peer >= 0);
 	assert_int_equal(write(peer, "bytes", 5), 5);
