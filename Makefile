@@ -49,7 +49,8 @@ $(BUILD)/%.o: %.c
 
 objects: $(OBJ)
 
--include $(OBJ:.o=.d) $(UNIT_SRC:%.c=$(BUILD)/%.d) $(FUZZ_SRC:%.c=$(BUILD)/%.d)
+-include $(OBJ:.o=.d) $(UNIT_SRC:%.c=$(BUILD)/%.d) $(FUZZ_SRC:%.c=$(BUILD)/%.d) \
+	$(patsubst %.c,$(BUILD)/%.d,$(wildcard tests/sim/*.c))
 
 # ---- what must be there -----------------------------------------------------
 
@@ -67,6 +68,44 @@ unit-build: $(UNIT_BIN)
 
 unit: unit-build
 	@tests/unit/run.sh $(UNIT_BIN)
+
+# ---- simulation -------------------------------------------------------------
+# session/, pool/, wire/ and io/ as they are, over tests/sim/kernel.c in place of
+# proxy/io/kernel.c (docs/testing.md).
+
+SIM_ALL = $(sort $(wildcard tests/sim/*.c))
+SIM_TEST_SRC = $(filter tests/sim/test_%,$(SIM_ALL))
+SIM_SRC = $(filter-out tests/sim/test_% tests/sim/engine_main.c tests/sim/main.c,$(SIM_ALL))
+SIM_OBJ = $(SIM_SRC:%.c=$(BUILD)/%.o)
+SIM_PARTS = $(filter-out $(addprefix $(BUILD)/tests/sim/,world.o checks.o faults.o settings.o memory.o \
+	visitor.o node.o net.o kernel.o),$(SIM_OBJ))
+SIM_HOUSE = $(filter-out $(addprefix $(BUILD)/proxy/,main.o daemon.o notify.o io/kernel.o io/listen.o), \
+	$(filter-out $(BUILD)/health/probe.o,$(OBJ)))
+SIM_WRAP = $(patsubst %,-Wl$(,)--wrap=%,log_line client_next server_next malloc calloc realloc strdup strndup)
+, := ,
+
+$(BUILD)/tests/sim/%.o: CPPFLAGS += -Itests/sim
+
+$(BUILD)/sim: $(BUILD)/tests/sim/main.o $(SIM_OBJ) $(SIM_HOUSE)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) $(SIM_WRAP) -o $@ $^ $(LDLIBS)
+
+$(BUILD)/sim-engine: $(BUILD)/tests/sim/engine_main.o $(SIM_PARTS) $(BUILD)/proxy/wire/wire.o
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+$(BUILD)/tests/sim/test_%: $(BUILD)/tests/sim/test_%.o $(SIM_PARTS) $(LIBOBJ)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
+
+sim-build: $(BUILD)/sim $(BUILD)/sim-engine $(SIM_TEST_SRC:%.c=$(BUILD)/%)
+
+SEED ?=
+SIM_SECONDS ?= 60
+SIM_ARGS ?=
+sim: $(BUILD)/sim
+	@$(if $(SEED),$(BUILD)/sim --seed=$(SEED) --trace $(SIM_ARGS), \
+		$(BUILD)/sim --seconds=$(SIM_SECONDS) --jobs=2 --cells $(SIM_ARGS))
 
 # ---- fuzzing ----------------------------------------------------------------
 # The same targets twice: with a plain main() that replays the corpus in the
@@ -197,6 +236,7 @@ help:
 	@echo 'make unit         unit tests (cmocka)'
 	@echo 'make lint         layers, globals, function length, words, gcc and clang -Werror, cppcheck'
 	@echo 'make integration  tests against real PostgreSQL (pytest); PYTEST_ARGS="-k cancel -x"'
+	@echo 'make sim          the simulated world for SIM_SECONDS=60; SEED=n replays one run with its trace'
 	@echo 'make fuzz-replay  the fuzz corpus, once'
 	@echo 'make fuzz         libFuzzer, FUZZ_TIME=60 seconds for each target'
 	@echo 'make asan         unit, corpus and integration tests under ASan and UBSan'
@@ -207,6 +247,7 @@ help:
 	@echo 'make install      DESTDIR= PREFIX=/usr'
 	@echo 'make clean'
 
-.PHONY: all objects deps unit unit-build fuzz fuzz-build fuzz-replay replay-build lint lint-scripts \
+
+.PHONY: sim sim-build all objects deps unit unit-build fuzz fuzz-build fuzz-replay replay-build lint lint-scripts \
 	lint-gcc lint-clang lint-cppcheck integration integration-workers check asan tsan demo bench drivers \
 	install clean help
