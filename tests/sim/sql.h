@@ -68,11 +68,111 @@
  *       END]... [,pg_catalog.current_setting('name',true)]...
  *       [;SELECT name,setting FROM pg_catalog.pg_settings WHERE source
  *       OPERATOR(pg_catalog.=) 'session']
- *   and whatever else the code there sends.
+ *   SELECT pg_is_in_recovery(), and names that are there for nothing (42601, 42703).
+ *
+ * The parser knows nothing of sessions: whether a relation or a setting is there is
+ * looked at later (engine_expr.c). It needs to know only whether backslashes escape
+ * (standard_conforming_strings = off) and whose dialect it is.
  *
  * SPDX-License-Identifier: ISC
  */
 #ifndef PGWEIR_SIM_SQL_H
 #define PGWEIR_SIM_SQL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum sql_kind {
+	SQL_EXPRS = 0,     /* SELECT list */
+	SQL_KV,            /* SELECT v | k, v FROM kv WHERE list: keys; with_key */
+	SQL_SERIES,        /* list: one, the last number; name: the column */
+	SQL_COUNT,         /* SELECT count(*) FROM name */
+	SQL_STAR,          /* SELECT * FROM name */
+	SQL_SETTINGS,      /* pg_settings whose source is the session */
+	SQL_UPDATE,        /* list: tag, key; returning */
+	SQL_INSERT,        /* list: key, tag, key, tag...; returning */
+	SQL_COPY_IN, SQL_COPY_OUT,
+	SQL_BEGIN,         /* start: START TRANSACTION; read_only */
+	SQL_COMMIT, SQL_ROLLBACK,                          /* chain */
+	SQL_SAVEPOINT, SQL_RELEASE, SQL_ROLLBACK_TO,       /* name */
+	SQL_SET,           /* name; local; list: values, none: DEFAULT */
+	SQL_SET_TRANSACTION,
+	SQL_RESET, SQL_RESET_ALL, SQL_SHOW,
+	SQL_DISCARD,       /* name: all, plans, temp, sequences */
+	SQL_PREPARE,       /* name; text: the statement; list: types as texts */
+	SQL_EXECUTE,       /* name; list: values */
+	SQL_DEALLOCATE,    /* name, or NULL: all */
+	SQL_LISTEN, SQL_UNLISTEN,                          /* name, NULL: all */
+	SQL_NOTIFY,        /* name; text */
+	SQL_CREATE_TEMP,   /* name; on_commit_drop */
+	SQL_DROP,          /* name; if_exists */
+	SQL_DECLARE,       /* name; text: the SELECT; hold */
+	SQL_FETCH,         /* name; count */
+	SQL_CLOSE,         /* name, NULL: all */
+	SQL_KINDS
+};
+
+enum sql_expr_kind {
+	EX_NULL = 0,
+	EX_TEXT,           /* text; quoted says how it was written */
+	EX_NUMBER,         /* text, digits and perhaps a sign and a dot */
+	EX_BOOL,           /* text: t or f */
+	EX_PARAM,          /* param */
+	EX_COLUMN,         /* text: a name */
+	EX_STAR, EX_COUNT, /* *, count(*) */
+	EX_CALL,           /* func, text: its name; args */
+	EX_BINARY,         /* op; two args */
+	EX_CASE            /* WHEN EXISTS(what); args: then, else */
+};
+
+enum sql_func {
+	FN_UNKNOWN = 0, FN_REPEAT, FN_SLEEP, FN_PID, FN_VERSION, FN_SET_CONFIG,
+	FN_CURRENT_SETTING, FN_LOCK, FN_TRY_LOCK, FN_UNLOCK, FN_UNLOCK_ALL, FN_IN_RECOVERY,
+	FN_COUNT
+};
+
+struct sql_expr {
+	enum sql_expr_kind kind;
+	bool quoted;
+	char op;                   /* + - * / or | (for ||) */
+	unsigned param;
+	enum sql_func func;
+	unsigned what;             /* enum engine_left */
+	const char *text;
+	const char *label;         /* AS */
+	struct sql_expr *args, *next;
+	unsigned n_args;
+};
+
+struct sql_stmt {
+	enum sql_kind kind;
+	struct sql_stmt *next;
+	const char *name, *text;
+	struct sql_expr *list;
+	unsigned n_list;
+	int64_t count;             /* FETCH */
+	unsigned params;           /* the highest $n */
+	bool with_key, returning, local, chain, start, read_only, read_write, hold, if_exists;
+	bool on_commit_drop, upsert;
+};
+
+struct sql {
+	struct sql_stmt *first;
+	unsigned n;
+	unsigned refs;             /* for whoever shares it */
+	struct sql_block *blocks;  /* its memory */
+};
+
+struct sql_error {
+	char sqlstate[6];
+	char message[200];
+};
+
+/* The statements of a text; empty ones are left out. NULL: *err. */
+struct sql *sql_parse(const char *text, size_t n, bool backslashes, bool crdb,
+		      struct sql_error *err);
+/* Gives one reference back; sql_parse gave the first. NULL is fine. */
+void sql_free(struct sql *s);
 
 #endif

@@ -1,0 +1,401 @@
+/* tests/sim/engine_proto.c - frontend messages, after PostgreSQL's postgres.c.
+ *
+ * SPDX-License-Identifier: ISC
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine_state.h"
+
+/* ---- reading a body ---- */
+
+const uint8_t *get_bytes(struct get *g, size_t n)
+{
+	const uint8_t *p = g->p;
+
+	if (g->bad || n > (size_t)(g->end - g->p)) {
+		g->bad = true;
+		return NULL;
+	}
+	g->p += n;
+	return p;
+}
+
+unsigned get_u8(struct get *g)
+{
+	const uint8_t *p = get_bytes(g, 1);
+
+	return p ? p[0] : 0;
+}
+
+unsigned get_u16(struct get *g)
+{
+	const uint8_t *p = get_bytes(g, 2);
+
+	return p ? (unsigned)(p[0] << 8 | p[1]) : 0;
+}
+
+uint32_t get_u32(struct get *g)
+{
+	const uint8_t *p = get_bytes(g, 4);
+
+	return p ? (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3] : 0;
+}
+
+const char *get_str(struct get *g)
+{
+	const uint8_t *p = g->p, *nul = memchr(p, 0, (size_t)(g->end - p));
+
+	if (g->bad || !nul) {
+		g->bad = true;
+		return "";
+	}
+	g->p = nul + 1;
+	return (const char *)p;
+}
+
+bool get_end(struct get *g)
+{
+	return !g->bad && g->p == g->end;
+}
+
+/* ---- errors ---- */
+
+void engine_close(struct engine *e)
+{
+	if (e->ended)
+		return;
+	e->ended = e->over = true;
+	out_flush(e);
+	task_drop(e);
+	e->block = e->block == BLOCK_DEFAULT ? BLOCK_DEFAULT : BLOCK_END;
+	xact_abort(e);
+	while (e->portals)
+		portal_drop(e, e->portals);
+	while (e->n_locks) {
+		(void)e->env.unlock(e->env.arg, e->locks[0].number);
+		if (!--e->locks[0].count)
+			e->locks[0] = e->locks[--e->n_locks];
+	}
+	listens_drop(e);
+}
+
+void engine_failed(struct engine *e)
+{
+	if (e->err.fatal) {
+		out_error(e, "FATAL", &e->err);
+		engine_close(e);
+		return;
+	}
+	out_error(e, "ERROR", &e->err);
+	task_drop(e);
+	xact_abort(e);
+	if (e->extended)
+		e->skip = true;
+	else
+		out_ready(e);
+}
+
+static void protocol_failed(struct engine *e, const char *text)
+{
+	(void)fail(e, "08P01", "%s", text);
+	engine_failed(e);
+}
+
+/* Which word PostgreSQL has for a body that is too short or too long. */
+static bool body_is_whole(struct engine *e, struct get *g, const char *short_text)
+{
+	if (get_end(g))
+		return true;
+	protocol_failed(e, g->bad ? short_text : "invalid message format");
+	return false;
+}
+
+/* ---- messages ---- */
+
+static struct sql *parse(struct engine *e, const char *text)
+{
+	struct sql_error err;
+	struct sql *ast = sql_parse(text, strlen(text), !settings_on(e, "standard_conforming_strings"),
+				    e->crdb, &err);
+
+	if (!ast)
+		(void)fail(e, err.sqlstate, "%s", err.message);
+	return ast;
+}
+
+static void on_query(struct engine *e, struct get *g)
+{
+	const char *text = get_str(g);
+	struct sql *ast;
+
+	if (!body_is_whole(e, g, "invalid string in message"))
+		return;
+	if (asked(e, AT_QUERY) == GOT_FAIL) {
+		engine_failed(e);
+		return;
+	}
+	xact_start(e);
+	prepared_drop(e, "");
+	ast = parse(e, text);
+	if (!ast) {
+		engine_failed(e);
+		return;
+	}
+	task_query(e, ast);
+}
+
+static enum got prepare(struct engine *e, const char *name, const char *text, uint32_t *declared,
+			unsigned n)
+{
+	uint32_t *oids = declared;
+	struct prepared *p;
+	struct sql *ast;
+	enum got got = GOT_DONE;
+
+	xact_start(e);
+	if (!*name)
+		prepared_drop(e, "");
+	ast = parse(e, text);
+	if (!ast)
+		return GOT_FAIL;
+	if (ast->n > 1)
+		got = fail(e, "42601", "cannot insert multiple commands into a prepared statement");
+	else if (ast->n && xact_aborted(e) && !is_exit(ast->first))
+		got = refuse_aborted(e);
+	if (got == GOT_DONE && ast->n) {
+		got = analyze(e, ast->first, &oids, n, &n);
+	} else if (got == GOT_DONE) {
+		oids = mem_grow(NULL, (n + 1) * sizeof(*oids));
+		memcpy(oids, declared, n * sizeof(*oids));
+	}
+	if (got == GOT_DONE && *name && prepared_find(e, name)) {
+		free(oids);
+		got = fail(e, "42P05", "prepared statement \"%s\" already exists", name);
+	}
+	if (got == GOT_FAIL) {
+		sql_free(ast);
+		return GOT_FAIL;
+	}
+	p = mem_grow(NULL, sizeof(*p));
+	*p = (struct prepared){ e->prepared, mem_copy(name), ast, oids, n, false };
+	e->prepared = p;
+	return GOT_DONE;
+}
+
+static void on_parse(struct engine *e, struct get *g)
+{
+	const char *name = get_str(g), *text = g->bad ? "" : get_str(g);
+	bool no_text = g->bad;
+	unsigned n = get_u16(g), i;
+	uint32_t *oids = mem_grow(NULL, (n + 1) * sizeof(*oids));
+	enum got got;
+
+	for (i = 0; i < n && !g->bad; i++)
+		oids[i] = get_u32(g);
+	if (!body_is_whole(e, g, no_text ? "invalid string in message" :
+					   "insufficient data left in message")) {
+		free(oids);
+		return;
+	}
+	got = asked(e, AT_PARSE);
+	if (got == GOT_DONE)
+		got = prepare(e, name, text, oids, n);
+	free(oids);
+	if (got == GOT_FAIL)
+		engine_failed(e);
+	else
+		out_msg(e, '1');
+}
+
+static enum got describe_statement(struct engine *e, const char *name)
+{
+	struct prepared *p = prepared_find(e, name);
+	struct cols cols = { 0 };
+	unsigned i;
+
+	if (!p && !*name)
+		return fail(e, "26000", "unnamed prepared statement does not exist");
+	if (!p)
+		return fail(e, "26000", "prepared statement \"%s\" does not exist", name);
+	if (p->ast && p->ast->first)
+		describe(e, p->ast->first, p->oids, &cols);
+	if (xact_aborted(e) && cols.any) {
+		cols_free(&cols);
+		return refuse_aborted(e);
+	}
+	out_begin(e, 't');
+	out_u16(e, p->n_params);
+	for (i = 0; i < p->n_params; i++)
+		out_u32(e, p->oids[i]);
+	out_end(e);
+	if (cols.any)
+		out_cols(e, &cols, NULL, 0);
+	else
+		out_msg(e, 'n');
+	cols_free(&cols);
+	return GOT_DONE;
+}
+
+static enum got describe_portal(struct engine *e, const char *name)
+{
+	struct portal *p = portal_find(e, name);
+
+	if (!p)
+		return fail(e, "34000", "portal \"%s\" does not exist", name);
+	if (xact_aborted(e) && p->cols.any)
+		return refuse_aborted(e);
+	if (p->cols.any)
+		out_cols(e, &p->cols, p->formats, p->n_formats);
+	else
+		out_msg(e, 'n');
+	return GOT_DONE;
+}
+
+static void on_describe(struct engine *e, struct get *g)
+{
+	unsigned kind = get_u8(g);
+	const char *name = g->bad ? "" : get_str(g);
+	enum got got;
+
+	if (!body_is_whole(e, g, g->p == g->end && !kind ? "no data left in message" :
+							   "invalid string in message"))
+		return;
+	got = asked(e, AT_DESCRIBE);
+	if (got == GOT_DONE && (kind == 'S' || kind == 'P'))
+		xact_start(e);
+	if (got == GOT_DONE && kind == 'S')
+		got = describe_statement(e, name);
+	else if (got == GOT_DONE && kind == 'P')
+		got = describe_portal(e, name);
+	else if (got == GOT_DONE)
+		got = fail(e, "08P01", "invalid DESCRIBE message subtype %u", kind);
+	if (got == GOT_FAIL)
+		engine_failed(e);
+}
+
+static void on_close(struct engine *e, struct get *g)
+{
+	unsigned kind = get_u8(g);
+	const char *name = g->bad ? "" : get_str(g);
+	struct portal *p;
+
+	if (!body_is_whole(e, g, g->p == g->end && !kind ? "no data left in message" :
+							   "invalid string in message"))
+		return;
+	if (asked(e, AT_CLOSE) == GOT_FAIL) {
+		engine_failed(e);
+		return;
+	}
+	if (kind != 'S' && kind != 'P') {
+		(void)fail(e, "08P01", "invalid CLOSE message subtype %u", kind);
+		engine_failed(e);
+		return;
+	}
+	if (kind == 'S')
+		prepared_drop(e, name);
+	p = kind == 'P' ? portal_find(e, name) : NULL;
+	if (p)
+		portal_drop(e, p);
+	out_msg(e, '3');
+}
+
+static void on_execute(struct engine *e, struct get *g)
+{
+	const char *name = get_str(g);
+	bool no_name = g->bad;
+	uint32_t limit = get_u32(g);
+	struct portal *p;
+
+	if (!body_is_whole(e, g, no_name ? "invalid string in message" :
+					   "insufficient data left in message"))
+		return;
+	if (asked(e, AT_EXECUTE) == GOT_FAIL) {
+		engine_failed(e);
+		return;
+	}
+	p = portal_find(e, name);
+	if (!p) {
+		(void)fail(e, "34000", "portal \"%s\" does not exist", name);
+		engine_failed(e);
+		return;
+	}
+	if (!p->run) {
+		out_msg(e, 'I');
+		return;
+	}
+	task_execute(e, p, limit > INT32_MAX ? 0 : limit);
+}
+
+static void on_sync(struct engine *e, struct get *g)
+{
+	if (!body_is_whole(e, g, "invalid message format"))
+		return;
+	if (asked(e, AT_SYNC) == GOT_FAIL) {
+		engine_failed(e);
+		return;
+	}
+	task_sync(e);
+}
+
+/* There are no functions that could be called so. */
+static void on_function(struct engine *e, struct get *g)
+{
+	uint32_t oid = get_u32(g);
+
+	if (g->bad)
+		(void)fail(e, "08P01", "insufficient data left in message");
+	else if (xact_aborted(e))
+		(void)refuse_aborted(e);
+	else
+		(void)fail(e, "42883", "function with OID %u does not exist", oid);
+	engine_failed(e);
+}
+
+void proto_message(struct engine *e, uint8_t type, const uint8_t *body, size_t n)
+{
+	struct get g = { e, body, body + n, false };
+
+	if (type == 'S' || type == 'X')
+		e->skip = false;
+	if (e->skip)
+		return;
+	e->extended = strchr("PBDECH", type) != NULL;
+	e->batch |= e->extended;
+	switch (type) {
+	case 'Q':
+		on_query(e, &g);
+		break;
+	case 'P':
+		on_parse(e, &g);
+		break;
+	case 'B':
+		proto_bind(e, &g);
+		break;
+	case 'D':
+		on_describe(e, &g);
+		break;
+	case 'E':
+		on_execute(e, &g);
+		break;
+	case 'C':
+		on_close(e, &g);
+		break;
+	case 'S':
+		on_sync(e, &g);
+		break;
+	case 'H':
+		if (body_is_whole(e, &g, "invalid message format"))
+			out_flush(e);
+		break;
+	case 'F':
+		on_function(e, &g);
+		break;
+	case 'X':
+		engine_close(e);
+		break;
+	default:
+		break; /* d, c, f outside of a COPY */
+	}
+}
