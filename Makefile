@@ -88,24 +88,43 @@ $(BUILD)/tests/sim/%.o: CPPFLAGS += -Itests/sim
 
 $(BUILD)/sim: $(BUILD)/tests/sim/main.o $(SIM_OBJ) $(SIM_HOUSE)
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(LDFLAGS) $(SIM_WRAP) -o $@ $^ $(LDLIBS)
+	$(Q)$(CC) $(LDFLAGS) $(SIM_WRAP) -o $@ $^ $(LDLIBS) -lm
 
 $(BUILD)/sim-engine: $(BUILD)/tests/sim/engine_main.o $(SIM_PARTS) $(BUILD)/proxy/wire/wire.o
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lm
 
 $(BUILD)/tests/sim/test_%: $(BUILD)/tests/sim/test_%.o $(SIM_PARTS) $(LIBOBJ)
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka -lm
 
 sim-build: $(BUILD)/sim $(BUILD)/sim-engine $(SIM_TEST_SRC:%.c=$(BUILD)/%)
 
 SEED ?=
 SIM_SECONDS ?= 60
+SIM_SEEDS ?= 2000
+SIM_NEW ?= 20
 SIM_ARGS ?=
 sim: $(BUILD)/sim
 	@$(if $(SEED),$(BUILD)/sim --seed=$(SEED) --trace $(SIM_ARGS), \
 		$(BUILD)/sim --seconds=$(SIM_SECONDS) --jobs=2 --cells $(SIM_ARGS))
+
+# The same seeds each time, then new ones.
+sim-check: sim-build
+	@tests/unit/run.sh $(SIM_TEST_SRC:%.c=$(BUILD)/%)
+	$(BUILD)/sim --from=1 --count=$(SIM_SEEDS) --jobs=2 --cells
+	$(BUILD)/sim --seconds=$(SIM_NEW) --jobs=2
+
+# Bugs on purpose, each must be noticed (tests/sim/mutants.txt).
+mutants: sim-build
+	@CC='$(CC)' BUILD='$(BUILD)' MUTANT_CFLAGS='$(CPPFLAGS) -Itests/sim $(CFLAGS) $(foreach d,$(ROOMS),-I$(d))' \
+		MUTANT_OBJ='$(BUILD)/tests/sim/main.o $(SIM_OBJ) $(SIM_HOUSE)' \
+		MUTANT_LDFLAGS='$(LDFLAGS) $(SIM_WRAP)' MUTANT_LDLIBS='$(LDLIBS) -lm' \
+		/usr/bin/python3 tests/sim/mutate.py $(MUTANTS)
+
+# Promela models (docs/models.md).
+model:
+	@tests/model/run.sh
 
 # ---- fuzzing ----------------------------------------------------------------
 # The same targets twice: with a plain main() that replays the corpus in the
@@ -237,6 +256,8 @@ help:
 	@echo 'make lint         layers, globals, function length, words, gcc and clang -Werror, cppcheck'
 	@echo 'make integration  tests against real PostgreSQL (pytest); PYTEST_ARGS="-k cancel -x"'
 	@echo 'make sim          the simulated world for SIM_SECONDS=60; SEED=n replays one run with its trace'
+	@echo 'make sim-check    2,000 fixed seeds and 20 s of new ones; make mutants: bugs on purpose'
+	@echo 'make model        Promela models with spin'
 	@echo 'make fuzz-replay  the fuzz corpus, once'
 	@echo 'make fuzz         libFuzzer, FUZZ_TIME=60 seconds for each target'
 	@echo 'make asan         unit, corpus and integration tests under ASan and UBSan'
@@ -248,6 +269,6 @@ help:
 	@echo 'make clean'
 
 
-.PHONY: sim sim-build all objects deps unit unit-build fuzz fuzz-build fuzz-replay replay-build lint lint-scripts \
+.PHONY: sim sim-build sim-check mutants model all objects deps unit unit-build fuzz fuzz-build fuzz-replay replay-build lint lint-scripts \
 	lint-gcc lint-clang lint-cppcheck integration integration-workers check asan tsan demo bench drivers \
 	install clean help

@@ -132,7 +132,7 @@ static void stray(struct program *p)
 
 	text_begin(p);
 	if (type == 'd')
-		text_add(p, "1\t%s\n", mark(p));
+		say_text(p, "1\t%s\n", mark(p));
 	raw(p, type, p->t.s, type == 'f' ? 1 : p->t.n);
 }
 

@@ -94,7 +94,7 @@ struct program {
 const char *mark(struct program *p);
 unsigned some_key(struct program *p);
 void text_begin(struct program *p);
-void text_add(struct program *p, const char *fmt, ...) PRINTF_LIKE(2, 3);
+void say_text(struct program *p, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* Adds a statement of a kind; each may stand in a Query of several. */
 void add_read(struct program *p);
 void add_append(struct program *p);

@@ -33,7 +33,7 @@ static void ask_any(struct program *p, unsigned errors)
 static void ask(struct program *p, const char *sql)
 {
 	text_begin(p);
-	text_add(p, "%s", sql);
+	say_text(p, "%s", sql);
 	say(p, 10);
 	step_ask(p, 0);
 }
@@ -43,7 +43,7 @@ static void begin(struct program *p)
 	text_begin(p);
 	add_begin(p);
 	if (rng_chance(&p->r, 15)) {
-		text_add(p, "; ");
+		say_text(p, "; ");
 		add_any(p, 5);
 		put_query(p);
 	} else {
@@ -57,7 +57,7 @@ static void end(struct program *p)
 	text_begin(p);
 	if (rng_chance(&p->r, 15)) {
 		add_append(p);
-		text_add(p, "; ");
+		say_text(p, "; ");
 		add_end(p);
 		put_query(p);
 	} else {
@@ -94,7 +94,7 @@ static void add_some(struct program *p, unsigned lo, unsigned hi, unsigned error
 
 	for (i = 0; i < n; i++) {
 		add_any(p, errors);
-		text_add(p, "%s", rng_chance(&p->r, 10) ? ";; " : "; ");
+		say_text(p, "%s", rng_chance(&p->r, 10) ? ";; " : "; ");
 	}
 }
 
@@ -104,38 +104,38 @@ void make_multi(struct program *p)
 
 	text_begin(p);
 	if (how == 1 || how == 2)
-		text_add(p, "BEGIN; ");
+		say_text(p, "BEGIN; ");
 	add_some(p, 2, 4, how == 0 ? 25 : 8);
 	switch (how) {
 	case 1:
-		text_add(p, "COMMIT");
+		say_text(p, "COMMIT");
 		break;
 	case 2:
-		text_add(p, "%s; ", rng_chance(&p->r, 50) ? "ROLLBACK" : "END");
+		say_text(p, "%s; ", rng_chance(&p->r, 50) ? "ROLLBACK" : "END");
 		add_some(p, 1, 2, 20);
 		break;
 	case 3:                          /* the block stays open */
-		text_add(p, "BEGIN; ");
+		say_text(p, "BEGIN; ");
 		add_some(p, 1, 2, 5);
 		put_query(p);
 		step_ask(p, 0);
 		step_think(p);
 		text_begin(p);
 		add_some(p, 0, 2, 5);
-		text_add(p, "COMMIT; ");
+		say_text(p, "COMMIT; ");
 		add_some(p, 0, 2, 10);
 		break;
 	case 4:
-		text_add(p, "COMMIT; BEGIN; ");
+		say_text(p, "COMMIT; BEGIN; ");
 		add_some(p, 1, 2, 10);
-		text_add(p, "COMMIT");
+		say_text(p, "COMMIT");
 		break;
 	case 5:
-		text_add(p, "BEGIN; SAVEPOINT s; ");
+		say_text(p, "BEGIN; SAVEPOINT s; ");
 		add_some(p, 1, 2, 0);
-		text_add(p, "ROLLBACK TO s; ");
+		say_text(p, "ROLLBACK TO s; ");
 		add_some(p, 1, 2, 0);
-		text_add(p, "COMMIT");
+		say_text(p, "COMMIT");
 		break;
 	default:
 		break;
@@ -164,30 +164,30 @@ void make_modify(struct program *p)
 
 	if (how == 0) {                  /* without a block */
 		text_begin(p);
-		text_add(p, "SELECT k, v FROM kv WHERE k IN (%u, %u); ", a, (a + 1) % KEYS);
-		text_add(p, "UPDATE kv SET v = v || '%s' WHERE k = %u", mark(p), a);
+		say_text(p, "SELECT k, v FROM kv WHERE k IN (%u, %u); ", a, (a + 1) % KEYS);
+		say_text(p, "UPDATE kv SET v = v || '%s' WHERE k = %u", mark(p), a);
 		put_query(p);
 		step_ask(p, 0);
 		return;
 	}
 	begin(p);
 	text_begin(p);
-	text_add(p, "SELECT v FROM kv WHERE k = %u%s", a, how == 1 ? " FOR UPDATE" : "");
+	say_text(p, "SELECT v FROM kv WHERE k = %u%s", a, how == 1 ? " FOR UPDATE" : "");
 	say(p, 30);
 	step_ask(p, 0);
 	step_think(p);
 	text_begin(p);
-	text_add(p, "SELECT k, v FROM kv WHERE k IN (%u, %u)", b, (b + 1 + c) % KEYS);
+	say_text(p, "SELECT k, v FROM kv WHERE k IN (%u, %u)", b, (b + 1 + c) % KEYS);
 	say(p, 30);
 	step_ask(p, 0);
 	step_think(p);
 	text_begin(p);
-	text_add(p, "UPDATE kv SET v = v || '%s' WHERE k = %u", mark(p), rng_chance(&p->r, 50) ? a : c);
+	say_text(p, "UPDATE kv SET v = v || '%s' WHERE k = %u", mark(p), rng_chance(&p->r, 50) ? a : c);
 	say(p, 30);
 	step_ask(p, 0);
 	if (rng_chance(&p->r, 40)) {
 		text_begin(p);
-		text_add(p, "UPDATE kv SET v = v || '%s' WHERE k = %u RETURNING v", mark(p), b);
+		say_text(p, "UPDATE kv SET v = v || '%s' WHERE k = %u RETURNING v", mark(p), b);
 		say(p, 30);
 		step_ask(p, 0);
 	}
@@ -285,18 +285,18 @@ void make_large(struct program *p)
 
 	text_begin(p);
 	if (how == 0) {
-		text_add(p, "SELECT repeat('x', 40000), '%s'", m);
+		say_text(p, "SELECT repeat('x', 40000), '%s'", m);
 	} else if (how == 1) {
-		text_add(p, "SELECT g FROM generate_series(1, %u) g", rng_between(&p->r, 1000, 3000));
+		say_text(p, "SELECT g FROM generate_series(1, %u) g", rng_between(&p->r, 1000, 3000));
 	} else if (how == 2) {
-		text_add(p, "SELECT repeat('%s ', %u)", m, rng_between(&p->r, 2000, 12000));
+		say_text(p, "SELECT repeat('%s ', %u)", m, rng_between(&p->r, 2000, 12000));
 	} else {
-		text_add(p, "SELECT '");
+		say_text(p, "SELECT '");
 		for (n = rng_between(&p->r, 500, 9000); n && p->t.n < TEXT_MAX - 1000; n--)
-			text_add(p, "%s ", m);
-		text_add(p, "'");
+			say_text(p, "%s ", m);
+		say_text(p, "'");
 		if (how == 3) {
-			text_add(p, "; ");
+			say_text(p, "; ");
 			add_append(p);
 		}
 	}
@@ -356,11 +356,11 @@ static const char *copy_text(struct program *p)
 	text_begin(p);
 	if (rng_chance(&p->r, 20)) {
 		add_any(p, 5);
-		text_add(p, "; ");
+		say_text(p, "; ");
 	}
-	text_add(p, rng_chance(&p->r, 4) ? "COPY nothing FROM STDIN" : "COPY kv FROM STDIN");
+	say_text(p, rng_chance(&p->r, 4) ? "COPY nothing FROM STDIN" : "COPY kv FROM STDIN");
 	if (rng_chance(&p->r, 20)) {
-		text_add(p, "; ");
+		say_text(p, "; ");
 		add_any(p, 20);
 	}
 	return p->t.s;
@@ -399,11 +399,11 @@ void make_copy_out(struct program *p)
 	text_begin(p);
 	if (rng_chance(&p->r, 30)) {
 		add_any(p, 5);
-		text_add(p, "; ");
+		say_text(p, "; ");
 	}
-	text_add(p, "COPY kv TO STDOUT");
+	say_text(p, "COPY kv TO STDOUT");
 	if (rng_chance(&p->r, 30)) {
-		text_add(p, "; ");
+		say_text(p, "; ");
 		add_any(p, 20);
 		put_query(p);
 	} else {
@@ -446,7 +446,7 @@ void make_queries(struct program *p)
 		else if (block && i + 1 == n)
 			add_end(p);
 		else if (rng_chance(&p->r, 5))
-			text_add(p, "%s", rng_chance(&p->r, 50) ? "BEGIN" : "COMMIT");
+			say_text(p, "%s", rng_chance(&p->r, 50) ? "BEGIN" : "COMMIT");
 		else
 			add_any(p, errors);
 		put_query(p);

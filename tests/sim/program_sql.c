@@ -34,7 +34,7 @@ void text_begin(struct program *p)
 	p->t.s[0] = 0;
 }
 
-void text_add(struct program *p, const char *fmt, ...)
+void say_text(struct program *p, const char *fmt, ...)
 {
 	size_t room = sizeof(p->t.s) - p->t.n;
 	va_list ap;
@@ -67,15 +67,15 @@ void add_read(struct program *p)
 	unsigned k[4], n, i;
 
 	if (rng_chance(&p->r, 50)) {
-		text_add(p, "SELECT v FROM kv WHERE k = %u%s", some_key(p),
+		say_text(p, "SELECT v FROM kv WHERE k = %u%s", some_key(p),
 			 rng_chance(&p->r, 30) ? " FOR UPDATE" : "");
 		return;
 	}
 	n = some_keys(p, k, rng_between(&p->r, 2, 4));
-	text_add(p, "SELECT k, v FROM kv WHERE k IN (");
+	say_text(p, "SELECT k, v FROM kv WHERE k IN (");
 	for (i = 0; i < n; i++)
-		text_add(p, "%s%u", i ? ", " : "", k[i]);
-	text_add(p, ")");
+		say_text(p, "%s%u", i ? ", " : "", k[i]);
+	say_text(p, ")");
 }
 
 void add_append(struct program *p)
@@ -86,21 +86,21 @@ void add_append(struct program *p)
 	switch (rng_below(&p->r, 4)) {
 	case 0:
 		n = some_keys(p, k, rng_between(&p->r, 1, 3));
-		text_add(p, "INSERT INTO kv VALUES ");
+		say_text(p, "INSERT INTO kv VALUES ");
 		for (i = 0; i < n; i++)
-			text_add(p, "%s(%u, '%s')", i ? ", " : "", k[i], mark(p));
-		text_add(p, "%s", returning);
+			say_text(p, "%s(%u, '%s')", i ? ", " : "", k[i], mark(p));
+		say_text(p, "%s", returning);
 		return;
 	case 1:
 		if (p->c.dialect == DIALECT_CRDB) {
-			text_add(p, "UPSERT INTO kv VALUES (%u, '%s')", some_key(p), mark(p));
+			say_text(p, "UPSERT INTO kv VALUES (%u, '%s')", some_key(p), mark(p));
 			return;
 		}
 		break;
 	default:
 		break;
 	}
-	text_add(p, "UPDATE kv SET v = v || '%s' WHERE k = %u%s", mark(p), some_key(p), returning);
+	say_text(p, "UPDATE kv SET v = v || '%s' WHERE k = %u%s", mark(p), some_key(p), returning);
 }
 
 void add_other(struct program *p)
@@ -109,32 +109,32 @@ void add_other(struct program *p)
 
 	switch (rng_below(&p->r, 9)) {
 	case 0:
-		text_add(p, "SELECT '%s', %u", mark(p), rng_below(&p->r, 1000));
+		say_text(p, "SELECT '%s', %u", mark(p), rng_below(&p->r, 1000));
 		return;
 	case 1:
 		m = mark(p);
-		text_add(p, "SELECT '%s' AS \"%s\", 'it''s %s'", m, m, m);
+		say_text(p, "SELECT '%s' AS \"%s\", 'it''s %s'", m, m, m);
 		return;
 	case 2:
-		text_add(p, "SELECT repeat('%s ', %u)", mark(p), rng_between(&p->r, 1, 300));
+		say_text(p, "SELECT repeat('%s ', %u)", mark(p), rng_between(&p->r, 1, 300));
 		return;
 	case 3:
-		text_add(p, "SELECT g FROM generate_series(1, %u) g", rng_between(&p->r, 1, 60));
+		say_text(p, "SELECT g FROM generate_series(1, %u) g", rng_between(&p->r, 1, 60));
 		return;
 	case 4:
-		text_add(p, "SELECT version()");
+		say_text(p, "SELECT version()");
 		return;
 	case 5:
-		text_add(p, "SHOW application_name");
+		say_text(p, "SHOW application_name");
 		return;
 	case 6:
-		text_add(p, "SELECT pg_catalog.current_setting('TimeZone')");
+		say_text(p, "SELECT pg_catalog.current_setting('TimeZone')");
 		return;
 	case 7:
-		text_add(p, "SELECT pg_sleep(0.0%u)", rng_between(&p->r, 1, 9));
+		say_text(p, "SELECT pg_sleep(0.0%u)", rng_between(&p->r, 1, 9));
 		return;
 	default:
-		text_add(p, "SELECT %u /* %s */", rng_below(&p->r, 1000), mark(p));
+		say_text(p, "SELECT %u /* %s */", rng_below(&p->r, 1000), mark(p));
 	}
 }
 
@@ -142,16 +142,16 @@ void add_error(struct program *p)
 {
 	switch (rng_below(&p->r, 5)) {
 	case 0:
-		text_add(p, "SELECT * FROM nothing");
+		say_text(p, "SELECT * FROM nothing");
 		return;
 	case 1:
-		text_add(p, "SELEKT '%s'", mark(p));
+		say_text(p, "SELEKT '%s'", mark(p));
 		return;
 	case 2:
-		text_add(p, "SHOW no_such_setting");
+		say_text(p, "SHOW no_such_setting");
 		return;
 	default:
-		text_add(p, "SELECT 1/0");
+		say_text(p, "SELECT 1/0");
 	}
 }
 
@@ -179,9 +179,9 @@ void add_begin(struct program *p)
 	};
 
 	if (rng_chance(&p->r, 4))
-		text_add(p, "BEGIN READ ONLY");
+		say_text(p, "BEGIN READ ONLY");
 	else
-		text_add(p, "%s", begins[rng_below(&p->r, COUNT(begins))]);
+		say_text(p, "%s", begins[rng_below(&p->r, COUNT(begins))]);
 }
 
 void add_end(struct program *p)
@@ -191,7 +191,7 @@ void add_end(struct program *p)
 		"COMMIT AND NO CHAIN", "END TRANSACTION", "ROLLBACK", "ABORT",
 	};
 
-	text_add(p, "%s", ends[rng_below(&p->r, COUNT(ends))]);
+	say_text(p, "%s", ends[rng_below(&p->r, COUNT(ends))]);
 }
 
 const char *some_setting(struct program *p, const char **value)

@@ -25,7 +25,7 @@ static void ask(struct program *p)
 static void say(struct program *p, const char *sql)
 {
 	text_begin(p);
-	text_add(p, "%s", sql);
+	say_text(p, "%s", sql);
 	ask(p);
 }
 
@@ -83,33 +83,33 @@ static void add_set(struct program *p, const char *scope, const char *name, cons
 {
 	switch (rng_below(&p->r, 10)) {
 	case 0:
-		text_add(p, "SET %s%s TO DEFAULT", scope, name);
+		say_text(p, "SET %s%s TO DEFAULT", scope, name);
 		return;
 	case 1:
-		text_add(p, "SET %sTIME ZONE 'Asia/Tokyo'", scope);
+		say_text(p, "SET %sTIME ZONE 'Asia/Tokyo'", scope);
 		return;
 	case 2:
-		text_add(p, "SET %s%s TO '%s'", scope, name, value);
+		say_text(p, "SET %s%s TO '%s'", scope, name, value);
 		return;
 	default:
-		text_add(p, "SET %s%s = '%s'", scope, name, value);
+		say_text(p, "SET %s%s = '%s'", scope, name, value);
 	}
 }
 
 static void add_reset(struct program *p, const char *name)
 {
 	if (rng_chance(&p->r, 30))
-		text_add(p, "RESET ALL");
+		say_text(p, "RESET ALL");
 	else
-		text_add(p, "RESET %s", name);
+		say_text(p, "RESET %s", name);
 }
 
 static void add_show(struct program *p, const char *name)
 {
 	if (rng_chance(&p->r, 50))
-		text_add(p, "SHOW %s", name);
+		say_text(p, "SHOW %s", name);
 	else
-		text_add(p, "SELECT %scurrent_setting('%s'%s)",
+		say_text(p, "SELECT %scurrent_setting('%s'%s)",
 			 rng_chance(&p->r, 50) ? "pg_catalog." : "", name,
 			 rng_chance(&p->r, 50) ? ", true" : "");
 }
@@ -118,14 +118,14 @@ static void set_or_reset(struct program *p, const char *name, const char *value)
 {
 	text_begin(p);
 	if (rng_chance(&p->r, 6))
-		text_add(p, "%s", rng_chance(&p->r, 50) ? "SET work_mem = 'lots'"
+		say_text(p, "%s", rng_chance(&p->r, 50) ? "SET work_mem = 'lots'"
 							: "SET no_such_setting = 1");
 	else if (rng_chance(&p->r, 20))
 		add_reset(p, name);
 	else
 		add_set(p, rng_chance(&p->r, 15) ? "SESSION " : "", name, value);
 	if (rng_chance(&p->r, 20)) {     /* in one Query */
-		text_add(p, "; ");
+		say_text(p, "; ");
 		add_show(p, name);
 		put_query(p);
 		step_ask(p, 0);
@@ -196,10 +196,10 @@ void make_set_config(struct program *p)
 	if (block)
 		say(p, "BEGIN");
 	text_begin(p);
-	text_add(p, "SELECT %sset_config('%s', '%s', %s)",
+	say_text(p, "SELECT %sset_config('%s', '%s', %s)",
 		 rng_chance(&p->r, 50) ? "pg_catalog." : "", name, value, local ? "true" : "false");
 	if (rng_chance(&p->r, 25))
-		text_add(p, ", set_config('app.more', '%s', false)", mark(p));
+		say_text(p, ", set_config('app.more', '%s', false)", mark(p));
 	ask(p);
 	show(p, name);
 	if (block)
@@ -214,9 +214,9 @@ void make_role(struct program *p)
 	p->residue = true;
 	text_begin(p);
 	if (whole)
-		text_add(p, "SET SESSION AUTHORIZATION app");
+		say_text(p, "SET SESSION AUTHORIZATION app");
 	else
-		text_add(p, "SET ROLE %s", rng_chance(&p->r, 70) ? "app" : "NONE");
+		say_text(p, "SET ROLE %s", rng_chance(&p->r, 70) ? "app" : "NONE");
 	ask(p);
 	say_any(p, 0);
 	if (rng_chance(&p->r, 80))
@@ -241,15 +241,15 @@ void make_listen(struct program *p)
 	if (block)
 		say(p, "BEGIN");
 	text_begin(p);
-	text_add(p, "LISTEN ch%u", c);
+	say_text(p, "LISTEN ch%u", c);
 	if (rng_chance(&p->r, 20))
-		text_add(p, "; NOTIFY ch%u, '%s'", c, mark(p));
+		say_text(p, "; NOTIFY ch%u, '%s'", c, mark(p));
 	ask(p);
 	if (block)
 		leave(p, 70);
 	if (rng_chance(&p->r, 50)) {
 		text_begin(p);
-		text_add(p, "NOTIFY ch%u, '%s'", c, mark(p));
+		say_text(p, "NOTIFY ch%u, '%s'", c, mark(p));
 		ask(p);
 	}
 	step_pause(p, rng_between(&p->r, 1000, 100000));
@@ -257,9 +257,9 @@ void make_listen(struct program *p)
 	if (rng_chance(&p->r, 60)) {
 		text_begin(p);
 		if (rng_chance(&p->r, 50))
-			text_add(p, "UNLISTEN *");
+			say_text(p, "UNLISTEN *");
 		else
-			text_add(p, "UNLISTEN ch%u", c);
+			say_text(p, "UNLISTEN ch%u", c);
 		ask(p);
 	}
 }
@@ -274,9 +274,9 @@ void make_notify(struct program *p)
 	for (i = 0; i < n; i++) {
 		text_begin(p);
 		if (rng_chance(&p->r, 10))
-			text_add(p, "NOTIFY ch%u", channel(p));
+			say_text(p, "NOTIFY ch%u", channel(p));
 		else
-			text_add(p, "NOTIFY ch%u, '%s'", channel(p), mark(p));
+			say_text(p, "NOTIFY ch%u, '%s'", channel(p), mark(p));
 		ask(p);
 		if (rng_chance(&p->r, 30))
 			say_any(p, 10);
@@ -301,7 +301,7 @@ void make_temp(struct program *p)
 	if (block)
 		say(p, "BEGIN");
 	text_begin(p);
-	text_add(p, "CREATE TEMP TABLE tt (a int, b text)%s", drop ? " ON COMMIT DROP" : "");
+	say_text(p, "CREATE TEMP TABLE tt (a int, b text)%s", drop ? " ON COMMIT DROP" : "");
 	ask(p);
 	say(p, "SELECT count(*) FROM tt");
 	if (block)
@@ -321,12 +321,12 @@ void make_hold(struct program *p)
 	if (block)
 		say(p, "BEGIN");
 	text_begin(p);
-	text_add(p, "DECLARE c CURSOR%s FOR SELECT g FROM generate_series(1, %u) g",
+	say_text(p, "DECLARE c CURSOR%s FOR SELECT g FROM generate_series(1, %u) g",
 		 hold ? " WITH HOLD" : "", rng_between(&p->r, 1, 9));
 	ask(p);
 	for (i = 0; i < n; i++) {
 		text_begin(p);
-		text_add(p, "FETCH %u FROM c", rng_between(&p->r, 1, 4));
+		say_text(p, "FETCH %u FROM c", rng_between(&p->r, 1, 4));
 		ask(p);
 		if (block && i == 0) {
 			leave(p, 80);
@@ -352,11 +352,11 @@ void make_lock(struct program *p)
 		p->holds = false;
 	}
 	text_begin(p);
-	text_add(p, "SELECT pg_advisory_lock(%u)", number);
+	say_text(p, "SELECT pg_advisory_lock(%u)", number);
 	ask(p);
 	if (rng_chance(&p->r, 15)) {     /* once more, it has it */
 		text_begin(p);
-		text_add(p, "SELECT pg_advisory_lock(%u)", number);
+		say_text(p, "SELECT pg_advisory_lock(%u)", number);
 		ask(p);
 	}
 	for (n = rng_below(&p->r, 3); n; n--)
@@ -365,7 +365,7 @@ void make_lock(struct program *p)
 		step_pause(p, rng_between(&p->r, 1000, 100000));
 	if (rng_chance(&p->r, 50)) {
 		text_begin(p);
-		text_add(p, "SELECT pg_advisory_unlock(%u)", number);
+		say_text(p, "SELECT pg_advisory_unlock(%u)", number);
 		ask(p);
 	}
 	tail_begin(p, false);
@@ -379,12 +379,12 @@ void make_try_lock(struct program *p)
 
 	p->holds = p->residue = true;
 	text_begin(p);
-	text_add(p, "SELECT pg_try_advisory_lock(%u)", number);
+	say_text(p, "SELECT pg_try_advisory_lock(%u)", number);
 	ask(p);
 	say_any(p, 5);
 	if (rng_chance(&p->r, 40)) {
 		text_begin(p);
-		text_add(p, "SELECT pg_advisory_unlock(%u)", number);
+		say_text(p, "SELECT pg_advisory_unlock(%u)", number);
 		ask(p);
 	}
 	if (rng_chance(&p->r, 60)) {
@@ -401,11 +401,11 @@ static void execute(struct program *p, const char *name, unsigned how)
 {
 	text_begin(p);
 	if (how == 0)
-		text_add(p, "EXECUTE %s (%u)", name, some_key(p));
+		say_text(p, "EXECUTE %s (%u)", name, some_key(p));
 	else if (how == 1)
-		text_add(p, "EXECUTE %s ('%s', %u)", name, mark(p), some_key(p));
+		say_text(p, "EXECUTE %s ('%s', %u)", name, mark(p), some_key(p));
 	else
-		text_add(p, "EXECUTE %s", name);
+		say_text(p, "EXECUTE %s", name);
 	ask(p);
 }
 
@@ -429,15 +429,15 @@ void make_prepare(struct program *p)
 		say(p, "BEGIN");
 	if (!block && rng_chance(&p->r, 60)) {     /* its own of before, or nothing */
 		text_begin(p);
-		text_add(p, "DEALLOCATE %s", name);
+		say_text(p, "DEALLOCATE %s", name);
 		p->careful = false;
 		ask(p);
 	}
 	text_begin(p);
 	if (how == 2)
-		text_add(p, "PREPARE %s AS SELECT '%s'", name, mark(p));
+		say_text(p, "PREPARE %s AS SELECT '%s'", name, mark(p));
 	else
-		text_add(p, "PREPARE %s%s", name, texts[how]);
+		say_text(p, "PREPARE %s%s", name, texts[how]);
 	ask(p);
 	for (i = 0; i < n; i++) {
 		execute(p, name, how);
@@ -448,7 +448,7 @@ void make_prepare(struct program *p)
 		leave(p, 80);
 	if (rng_chance(&p->r, 70)) {
 		text_begin(p);
-		text_add(p, "DEALLOCATE %s%s", rng_chance(&p->r, 30) ? "PREPARE " : "", name);
+		say_text(p, "DEALLOCATE %s%s", rng_chance(&p->r, 30) ? "PREPARE " : "", name);
 		ask(p);
 	} else if (rng_chance(&p->r, 40)) {
 		execute(p, name, how);
@@ -460,7 +460,7 @@ void make_prepare(struct program *p)
 void make_sleep(struct program *p)
 {
 	text_begin(p);
-	text_add(p, "SELECT pg_sleep(0.%02u)", rng_between(&p->r, 1, 40));
+	say_text(p, "SELECT pg_sleep(0.%02u)", rng_between(&p->r, 1, 40));
 	ask(p);
 }
 
@@ -477,11 +477,11 @@ void make_cancel(struct program *p)
 	for (i = 0; i < n; i++) {
 		text_begin(p);
 		if (rng_chance(&p->r, 20))
-			text_add(p, "SELECT 1; ");
-		text_add(p, "SELECT pg_sleep(%u)", rng_between(&p->r, 1, 2));
+			say_text(p, "SELECT 1; ");
+		say_text(p, "SELECT pg_sleep(%u)", rng_between(&p->r, 1, 2));
 		if (rng_chance(&p->r, 30)) {
 			text_begin(p);
-			text_add(p, "SELECT pg_sleep(1)");
+			say_text(p, "SELECT pg_sleep(1)");
 			put_all(p, p->t.s);
 			put_all(p, "SELECT 2");
 			put_sync(p);

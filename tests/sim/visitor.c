@@ -32,6 +32,7 @@ struct visitor {
 	uint64_t since_us;
 	unsigned tries, bits;
 	bool done, copy_in;
+	bool leaves;              /* has sent Terminate */
 	char status;
 	uint8_t startup[600];
 	size_t startup_n;
@@ -230,7 +231,7 @@ static void on_over(void *arg, bool reset)
 	v->end = NULL; /* it is gone */
 	hang_up(v, false);
 	program_lost(v->program);
-	if (++v->tries > TRIES_MAX)
+	if (v->leaves || ++v->tries > TRIES_MAX)
 		finish(v);
 	else
 		sim_at(v->w->s, 1000 + rng_below(&v->rng, 20000), begin, v);
@@ -257,6 +258,7 @@ static void begin(void *arg)
 	oracle_may(v->oracle, v->w->may(v->w->arg) | v->bits);
 	oracle_startup(v->oracle, v->startup, v->startup_n);
 	v->status = 0;
+	v->leaves = false;
 	v->head_n = 0;
 	v->body_left = 0;
 	v->since_us = v->w->s->now_us;
@@ -333,12 +335,27 @@ static void unpause(void *arg)
 		end_pause(v->end, false);
 }
 
+/* Is there a Terminate among well formed messages? */
+static bool terminates(const uint8_t *p, size_t n)
+{
+	while (n >= 5 && *p != 'X') {
+		uint32_t len = u32(p + 1);
+
+		if (len < 4 || len >= n)
+			return false;
+		p += 1 + len;
+		n -= 1 + len;
+	}
+	return n >= 5 && *p == 'X' && u32(p + 1) == 4;
+}
+
 /* Sends n bytes of buf, now. */
 static void send_all(struct visitor *v, size_t n)
 {
 	sim_trace(v->w->s, "c%u > %c %zu: %s", v->conf.program.client,
 		  n && v->buf[0] ? v->buf[0] : '?', n, program_says(v->program));
 	v->copy_in = false;
+	v->leaves |= terminates(v->buf, n);
 	oracle_sent(v->oracle, v->buf, n, v->w->s->now_us);
 	end_send(v->end, v->buf, n);
 	if (rng_chance(&v->rng, v->w->slow_readers)) {
