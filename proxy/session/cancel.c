@@ -88,7 +88,7 @@ static void finish(struct cancel *x)
 	x->server = NULL;
 	worker_bury(&x->h->w, &x->corpse, bury);
 	/* It may have become free in the meantime. */
-	if (s && server_uncancel(s) && s->state == SV_LIVE && s->ps.seat == SEAT_CLEANING)
+	if (s && server_uncancel(s) && s->parked)
 		link_put(s);
 }
 

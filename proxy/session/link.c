@@ -21,7 +21,7 @@
 
 /* ---- letters ---- */
 
-enum ask { ASK_SPARE, ASK_TOKENS, ASK_EVICT };
+enum ask { ASK_SPARE, ASK_NO_SPARE, ASK_TOKENS, ASK_EVICT };
 
 struct ask_letter {
 	struct letter l;
@@ -41,6 +41,7 @@ static struct shard *shard_of(struct hall *h, const void *hub)
 }
 
 static void post_server(struct server *s, unsigned to);
+static void ask(struct hall *h, unsigned to, enum ask what, const void *key);
 
 /* Whoever asks has waiters, and so no idle server: it need not be left out. */
 static bool evict_one(struct hall *h, const void *db)
@@ -71,6 +72,13 @@ static void on_ask(struct worker *w, struct letter *l)
 		ps = sh ? pool_spare(&sh->pool, a->from) : NULL;
 		if (ps)
 			post_server(server_of(ps), a->from);
+		else
+			ask(h, a->from, ASK_NO_SPARE, a->key);
+		break;
+	case ASK_NO_SPARE:
+		sh = shard_of(h, a->key);
+		if (sh)
+			link_dial(sh);
 		break;
 	case ASK_TOKENS:
 		link_look(h);
@@ -107,6 +115,10 @@ static void on_server(struct worker *w, struct letter *l)
 	pool_adopt(&sh->pool, &s->ps);
 	STAT_INC(&h->stats, server_handovers);
 	link_put(s);
+	if (sh->pool.waiting_n) {
+		sh->asked_spare = false; /* there may be more of them */
+		link_dial(sh);
+	}
 }
 
 static void post_server(struct server *s, unsigned to)
@@ -400,16 +412,22 @@ void link_unwait(struct client *c)
 		pool_unwait(&c->pc);
 }
 
-static void ask_others(struct shard *sh)
+/* true: another worker has been asked for an idle server. It answers with one, or
+ * that it has none any more. */
+static bool ask_others(struct shard *sh)
 {
+	bool any = false;
 	unsigned i;
 
 	if (sh->asked_spare)
-		return;
+		return false;
 	sh->asked_spare = true;
 	for (i = 0; i < sh->pool.hub->worker_n; i++)
-		if (pool_asks(&sh->pool, i))
+		if (pool_asks(&sh->pool, i)) {
 			ask(sh->h, i, ASK_SPARE, sh->pool.hub);
+			any = true;
+		}
+	return any;
 }
 
 static void ask_evict(struct shard *sh)
@@ -465,11 +483,9 @@ static bool dial_one(struct shard *sh)
 	case POOL_OK:
 		return true;
 	case POOL_FULL:
-		ask_others(sh);
 		return false;
 	case POOL_DB_FULL:
 	default:
-		ask_others(sh);
 		ask_evict(sh);
 		return false;
 	}
@@ -477,6 +493,9 @@ static bool dial_one(struct shard *sh)
 
 void link_dial(struct shard *sh)
 {
+	/* Nobody waits for a server to be dialled while another worker has one idle. */
+	if (sh->pool.waiting_n && !sh->gone && ask_others(sh))
+		return;
 	/* After a failure one at a time, until one gets through. */
 	while (!sh->gone && pool_wants_dial(&sh->pool) &&
 	       !(sh->fails && sh->pool.n[SEAT_DIALLING]))
@@ -511,7 +530,8 @@ void link_put(struct server *s)
 	struct hall *h = s->h;
 	unsigned worker;
 
-	if (s->cancels) {
+	s->parked = s->cancels > 0;
+	if (s->parked) {
 		pool_clean(&s->ps); /* a cancel on its way would hit the next client */
 		return;
 	}

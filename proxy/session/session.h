@@ -192,11 +192,15 @@ struct client {
 	struct log_ctx log;
 };
 
-/* A name given by a Parse, or taken away by a Close, whose answer has not come. */
+/* A name given by a Parse, or taken away by a Close, whose answer has not come. The
+ * unnamed statement is such a name, which a Parse takes from the one before it and a
+ * Query takes away. */
 struct pending_name {
 	struct pending_name *next;
-	struct stmt *taken;      /* Close: what it stood for, one reference; NULL: nothing */
+	struct stmt *taken;      /* what it stood for, one reference; NULL: nothing */
+	uint64_t serial;         /* ... of the unnamed one */
 	bool is_close;
+	bool failed;             /* it was this that failed, not something before it */
 	char name[];
 };
 
@@ -231,6 +235,7 @@ struct server {
 	uint32_t body_left;
 	uint32_t pid, secret;    /* for cancels, never shown */
 	unsigned cancels;        /* under way: not to be reused before they end */
+	bool parked;             /* free but for them */
 	struct owed owed;
 	struct params params;    /* what we or clients have set on it */
 	struct params base;      /* what it reported at login */
