@@ -59,6 +59,20 @@ int names_take(struct client *c, const char *name)
 	return 0;
 }
 
+int names_unnamed(struct client *c, struct stmt *st)
+{
+	struct pending_name *p = await("");
+
+	if (!p)
+		return -1;
+	p->taken = c->unnamed;
+	p->serial = c->unnamed_serial;
+	c->unnamed = st;
+	c->unnamed_serial = st ? ++c->h->serial : 0;
+	append(c, p);
+	return 0;
+}
+
 /* The oldest awaited change is final. */
 static void settle_name(struct client *c)
 {
@@ -71,9 +85,33 @@ static void settle_name(struct client *c)
 	free(p);
 }
 
+/* What came later has taken it from this one, and takes it now from the one before.
+ * A Parse that fails leaves none, one that was skipped the one before. */
+static void undo_unnamed(struct client *c, struct pending_name *p)
+{
+	struct stmt *old = p->failed ? NULL : p->taken;
+	uint64_t serial = old ? p->serial : 0;
+	struct pending_name *later = c->pending;
+
+	if (p->failed)
+		stmts_put(&c->h->stmts, p->taken);
+	while (later && *later->name)
+		later = later->next;
+	stmts_put(&c->h->stmts, later ? later->taken : c->unnamed);
+	if (later) {
+		later->taken = old;
+		later->serial = serial;
+	} else {
+		c->unnamed = old;
+		c->unnamed_serial = serial;
+	}
+}
+
 static void undo_name(struct client *c, struct pending_name *p)
 {
-	if (!p->is_close)
+	if (!*p->name)
+		undo_unnamed(c, p);
+	else if (!p->is_close)
 		stmts_put(&c->h->stmts, stmt_names_del(&c->names, p->name));
 	else if (p->taken && stmt_names_add(&c->names, p->name, p->taken))
 		stmts_put(&c->h->stmts, p->taken);
@@ -110,8 +148,12 @@ static bool changes_names(const struct owed_entry *e)
 {
 	if (e->kind == OWED_LOCAL)
 		return true;
-	return e->kind == OWED_PARSE && !e->swallow && e->ref && e->ref != REF_UNNAMED &&
-	       !(e->ref & REF_AGAIN);
+	if (e->swallow)
+		return false;
+	if (e->ref == REF_UNNAMED)
+		return e->kind == OWED_PARSE || e->kind == OWED_CLOSE;
+	return e->kind == OWED_PARSE ? e->ref && !(e->ref & REF_AGAIN) :
+				       e->kind == OWED_QUERY && (e->ref & REF_TAKES);
 }
 
 void names_settled(struct server *s, const struct owed_entry *e)
@@ -122,17 +164,28 @@ void names_settled(struct server *s, const struct owed_entry *e)
 		settle_name(c);
 }
 
+/* Does something that was sent later say which unnamed statement the server has? */
+static bool unnamed_follows(const struct owed *o)
+{
+	uint32_t i;
+
+	for (i = 0; i < o->n; i++) {
+		const struct owed_entry *e = &o->q[(o->head + i) & (o->cap - 1)];
+
+		if (e->kind == OWED_QUERY ||
+		    ((e->kind == OWED_PARSE || e->kind == OWED_CLOSE) && e->ref == REF_UNNAMED))
+			return true;
+	}
+	return false;
+}
+
 static void dropped_parse(struct server *s, struct client *c, const struct owed_entry *e)
 {
 	uint64_t id = e->ref & ~REF_AGAIN;
 
 	if (e->ref == REF_UNNAMED) {
-		s->unnamed_serial = UNNAMED_UNKNOWN;
-		if (c && !e->swallow) {
-			stmts_put(&c->h->stmts, c->unnamed);
-			c->unnamed = NULL;
-			c->unnamed_serial = 0;
-		}
+		if (!unnamed_follows(&s->owed))
+			s->unnamed_serial = UNNAMED_UNKNOWN;
 	} else if (e->ref) {
 		stmt_cache_del(&s->cache, id);
 		/* a second attempt whose Parse failed: the name of the first
@@ -164,6 +217,18 @@ static void lost_statement(struct server *s, const struct owed_entry *e)
 	s->stmt_trouble = STMT_FINE;
 }
 
+/* The next change to be undone is the one that failed. */
+static void pending_failed(struct client *c)
+{
+	struct pending_name *p = c->pending;
+	unsigned i;
+
+	for (i = 0; p && i < c->undo_n; i++)
+		p = p->next;
+	if (p)
+		p->failed = true;
+}
+
 void names_dropped(void *server, const struct owed_entry *e, bool failed)
 {
 	struct server *s = server;
@@ -173,16 +238,19 @@ void names_dropped(void *server, const struct owed_entry *e, bool failed)
 	    (e->kind == OWED_BIND || e->kind == OWED_DESCRIBE_S))
 		lost_statement(s, e);
 	if (c && changes_names(e)) {
+		if (failed && e->kind == OWED_PARSE)
+			pending_failed(c);
 		c->undo_n++;
-		c->unit.names_lost = true;
+		/* the unnamed one is given again with a unit that is run again */
+		c->unit.names_lost |= e->ref != REF_UNNAMED;
 	}
 	if (e->kind == OWED_PARSE)
 		dropped_parse(s, c, e);
-	else if (e->kind == OWED_CLOSE && e->ref == REF_UNNAMED)
+	else if (e->kind == OWED_CLOSE && e->ref == REF_UNNAMED && !unnamed_follows(&s->owed))
 		s->unnamed_serial = UNNAMED_UNKNOWN;
 	else if (e->kind == OWED_CLOSE && e->swallow && e->ref && stmt_cache_add(&s->cache, e->ref))
 		s->close_needed = true; /* it is there still, and cannot be noted down */
-	else if (e->kind == OWED_QUERY)
+	else if (e->kind == OWED_QUERY && !unnamed_follows(&s->owed))
 		s->unnamed_serial = UNNAMED_UNKNOWN;
 }
 

@@ -20,6 +20,8 @@ enum names_local { LOCAL_PARSE_COMPLETE = 1, LOCAL_CLOSE_COMPLETE };
  * it. -1: out of memory; the reference stays with the caller. */
 MUST_CHECK int names_give(struct client *c, const char *name, struct stmt *st);
 MUST_CHECK int names_take(struct client *c, const char *name);
+/* The same for the unnamed statement; st NULL: a Close or a Query takes it away. */
+MUST_CHECK int names_unnamed(struct client *c, struct stmt *st);
 /* Their answers will not come: all is as it was. */
 void names_clear(struct client *c);
 
@@ -48,6 +50,8 @@ void names_stay(struct client *c);
  * the server would fold it. */
 bool names_deallocated(const char *sql, size_t n, char *out, size_t cap);
 
+/* | ref of a Query that takes the unnamed statement away. */
+#define REF_TAKES (1ULL << 59)
 /* ref of a Parse that is sent again for a retry: its name is settled already. */
 #define REF_AGAIN (1ULL << 62)
 /* What unnamed statement the server holds is not known. */

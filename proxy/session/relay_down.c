@@ -477,7 +477,7 @@ static void look_at_front(const struct owed *o, struct front *f)
 	if (e->kind == OWED_QUERY && e->swallow && !f->abandoned)
 		f->ours = (enum ours)e->ref;
 	if ((e->kind == OWED_QUERY || e->kind == OWED_BIND) && !e->swallow && (e->ref & REF_REFUSED))
-		f->refused = (enum refusal)(e->ref & ~REF_REFUSED);
+		f->refused = (enum refusal)(e->ref & ~(REF_REFUSED | REF_TAKES));
 }
 
 /* The server failed as it was made to: this is why. */

@@ -9,6 +9,7 @@
 
 #include "session/names.h"
 #include "session/unit.h"
+#include "session/up_stmt.h"
 #include "wire/wire.h"
 
 static uint64_t id_of(const char *name)
@@ -53,6 +54,28 @@ static bool prepare_again(struct client *c, struct server *s, const char *name)
 	       stream_send(&s->s, st->body, st->len) != IO_FAIL;
 }
 
+/* The unnamed statement is given or taken once more: what the first attempt did to
+ * it was undone where the server skipped it, and is the same again where not. */
+static bool unnamed_again(struct client *c, struct server *s, uint8_t type, struct wire_get body)
+{
+	struct stmt *st = NULL;
+	bool fresh = false;
+
+	if (type == 'P') {
+		st = stmts_get(&c->h->stmts, body.p, (uint32_t)wire_left(&body), &fresh);
+		if (!st)
+			return false;
+		if (fresh)
+			up_classify(c, st);
+	}
+	if (names_unnamed(c, st)) {
+		stmts_put(&c->h->stmts, st);
+		return false;
+	}
+	s->unnamed_serial = c->unnamed_serial;
+	return true;
+}
+
 static bool resend_one(struct client *c, struct server *s, const uint8_t *msg, uint32_t len,
 		  bool swallow)
 {
@@ -68,14 +91,22 @@ static bool resend_one(struct client *c, struct server *s, const uint8_t *msg, u
 			return false;
 		if (*name && stmt_cache_add(&s->cache, ref))
 			return false;
-		if (!*name)
+		if (!*name && swallow)
 			s->unnamed_serial = c->unnamed_serial;
+		else if (!*name && !unnamed_again(c, s, 'P', g))
+			return false;
 		/* The name itself was settled by the first attempt; its
 		 * registration is the client's and stays. */
 		if (*name)
 			ref |= REF_AGAIN;
 	} else if (msg[0] == 'D' || msg[0] == 'C') {
 		what = (char)wire_get_u8(&g);
+	}
+	if (msg[0] == 'C' && what == 'S' && len == WIRE_HEADER + 2) {
+		ref = REF_UNNAMED;
+		s->unnamed_serial = 0;
+		if (!swallow && !unnamed_again(c, s, 'C', g))
+			return false;
 	}
 	if (msg[0] == 'B')
 		(void)wire_get_str(&g, NULL);

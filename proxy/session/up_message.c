@@ -28,7 +28,7 @@ static enum step up_query(struct up *u, const uint8_t *msg, uint32_t len, size_t
 	size_t other_len = 0;
 	enum refusal no = REFUSED_NOT;
 	enum step r = STEP_ON;
-	bool live = false;
+	bool live = false, takes;
 
 	if (whole && (len < 6 || msg[len - 1] != 0))
 		return up_malformed(u, 'Q', msg, len, have);
@@ -44,8 +44,14 @@ static enum step up_query(struct up *u, const uint8_t *msg, uint32_t len, size_t
 		residue_nextval(c);
 	if (r == STEP_ON && (k.leaves || u->s->odd_sql || c->temp_path))
 		no = up_note(u, k.leaves, k.sure, sql, whole ? len - WIRE_HEADER - 1 : 0);
+	/* A simple Query ends the unnamed statement on the server. */
+	takes = c->unnamed || c->pending;
 	if (r == STEP_ON)
-		r = up_owe(u, 'Q', 0, false, no == REFUSED_NOT ? 0 : REF_REFUSED | no, &live);
+		r = up_owe(u, 'Q', 0, false,
+			   (no == REFUSED_NOT ? 0 : REF_REFUSED | no) | (takes ? REF_TAKES : 0),
+			   &live);
+	if (r == STEP_ON && live && takes && names_unnamed(c, NULL))
+		r = up_refuse(u, "out of memory", "53200", "out of memory");
 	if (r != STEP_ON) {
 		free(other);
 		return r;
@@ -57,12 +63,8 @@ static enum step up_query(struct up *u, const uint8_t *msg, uint32_t len, size_t
 	c->unit.statements = (uint16_t)(k.statements > 60000 ? 60000 : k.statements);
 	if (!whole || !lex_retryable(&k) || c->unit.bound_only)
 		unit_pass(c, RV_CLASS);
-	/* A simple Query ends the unnamed statement on the server. */
-	if (live && (c->unnamed || u->s->unnamed_serial)) {
-		r = up_settle(u);
-		up_drop_unnamed(c);
+	if (live)
 		u->s->unnamed_serial = 0;
-	}
 	c->unit.closed = true;
 	if (no != REFUSED_NOT) {
 		unit_pass(c, RV_CLASS);
@@ -160,16 +162,15 @@ static enum step up_parse(struct up *u, const uint8_t *msg, uint32_t len)
 		unit_doubt(c, RV_CLASS);
 	if (*name)
 		return up_parse_named(u, name, st);
-	r = up_settle(u);
-	if (r == STEP_ON)
-		r = up_send_parse(u, st, "", false, REF_UNNAMED, &live);
+	r = up_send_parse(u, st, "", false, REF_UNNAMED, &live);
+	if (r == STEP_ON && live && names_unnamed(c, st))
+		r = up_refuse(u, "out of memory", "53200", "out of memory");
 	if (r != STEP_ON || !live) {
+		if (r == STEP_ON)
+			r = up_settle(u);
 		stmts_put(&c->h->stmts, st);
 		return r;
 	}
-	up_drop_unnamed(c);
-	c->unnamed = st;
-	c->unnamed_serial = ++c->h->serial;
 	u->s->unnamed_serial = c->unnamed_serial;
 	return STEP_ON;
 }
@@ -341,12 +342,11 @@ static enum step up_close(struct up *u, const uint8_t *msg, uint32_t len)
 	if (what == 'S' && stranger(name, other))
 		return up_send_renamed(u, 'C', msg, 1, name, other, len, len);
 	up_pass(u, msg, len);
-	if (unnamed && live) {
-		r = up_settle(u);
-		up_drop_unnamed(u->c);
-		u->s->unnamed_serial = 0;
-	}
-	return r;
+	if (!unnamed || !live)
+		return STEP_ON;
+	u->s->unnamed_serial = 0;
+	return names_unnamed(u->c, NULL) ? up_refuse(u, "out of memory", "53200", "out of memory") :
+					   STEP_ON;
 }
 
 /* Everything that passes untouched. */

@@ -207,13 +207,6 @@ static enum step up_need_unnamed(struct up *u)
 	return STEP_ON;
 }
 
-void up_drop_unnamed(struct client *c)
-{
-	stmts_put(&c->h->stmts, c->unnamed);
-	c->unnamed = NULL;
-	c->unnamed_serial = 0;
-}
-
 /* A change of the client's statements may free one whose text is still in the
  * gather. */
 enum step up_settle(struct up *u)

@@ -44,7 +44,6 @@ enum step up_send_renamed(struct up *u, uint8_t type, const uint8_t *msg, size_t
  * it is something else. The name is taken away. */
 enum step up_deallocate(struct up *u, const char *sql, size_t n, char out[64], size_t *len);
 
-void up_drop_unnamed(struct client *c);
 /* Before a statement may be freed whose text is still in the gather. */
 enum step up_settle(struct up *u);
 
