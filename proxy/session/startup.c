@@ -52,10 +52,11 @@ static void negotiate(struct client *c, const char *const *options, unsigned n)
 		say(c, b, w.len);
 }
 
-/* One name and value of the packet. NULL: fine; else why not. */
+static const char no_room[] = "out of memory, or too many or too long settings";
+
+/* One name and value of the packet, not options. NULL: fine; else why not. */
 static const char *one_param(struct client *c, const char *name, const char *value)
 {
-	const char *bad = NULL;
 	int kind;
 	char **where = strcmp(name, "user") == 0 ? &c->user :
 		       strcmp(name, "database") == 0 ? &c->db : NULL;
@@ -70,17 +71,44 @@ static const char *one_param(struct client *c, const char *name, const char *val
 		c->replication = (uint8_t)(kind > 0 ? kind : 0);
 		return kind < 0 ? "invalid value" : NULL;
 	}
-	if (strcmp(name, "options") == 0)
-		return params_options(&c->params, value, &bad) ? bad : NULL;
 	if (strncasecmp(name, "crdb:", 5) == 0)
 		return NULL; /* would let a client forge its address */
-	return params_set(&c->params, name, value) ? "too many or too long settings" : NULL;
+	return params_set(&c->params, name, value) ? no_room : NULL;
+}
+
+/* The settings in options come before those that the packet names itself, wherever
+ * it stands. NULL: fine; else why not. */
+static const char *options_param(struct client *c, const char *options)
+{
+	struct params p = { 0 };
+	const char *bad = NULL;
+	uint32_t i;
+
+	if (params_options(&p, options, &bad) == 0)
+		for (i = 0; i < p.n && !bad; i++)
+			if (!params_get(&c->params, p.v[i].name) &&
+			    params_set(&c->params, p.v[i].name, p.v[i].value))
+				bad = no_room;
+	params_clear(&p);
+	return bad;
+}
+
+static enum startup refuse_param(struct startup_no *no, const char *name, const char *value,
+				 const char *why)
+{
+	if (strcmp(name, "replication") == 0)
+		(void)snprintf(no->message, sizeof(no->message),
+			       "invalid value for parameter \"replication\": \"%.60s\"", value);
+	else
+		(void)snprintf(no->message, sizeof(no->message),
+			       "startup parameter \"%.60s\": %.100s", name, why);
+	return refuse(no, "22023", "startup parameter refused", NULL);
 }
 
 static enum startup take_params(struct client *c, struct wire_get g, bool newer,
 				struct startup_no *no)
 {
-	const char *unknown[16], *why;
+	const char *unknown[16], *why, *options = "";
 	unsigned n = 0;
 
 	for (;;) {
@@ -100,18 +128,17 @@ static enum startup take_params(struct client *c, struct wire_get g, bool newer,
 				unknown[n++] = name;
 			continue;
 		}
-		why = one_param(c, name, value);
-		if (why) {
-			if (strcmp(name, "replication") == 0)
-				(void)snprintf(no->message, sizeof(no->message),
-					       "invalid value for parameter \"replication\": \"%.60s\"",
-					       value);
-			else
-				(void)snprintf(no->message, sizeof(no->message),
-					       "startup parameter \"%.60s\": %.100s", name, why);
-			return refuse(no, "22023", "startup parameter refused", NULL);
+		if (strcmp(name, "options") == 0) {
+			options = value;
+			continue;
 		}
+		why = one_param(c, name, value);
+		if (why)
+			return refuse_param(no, name, value, why);
 	}
+	why = options_param(c, options);
+	if (why)
+		return refuse_param(no, "options", options, why);
 	if (wire_left(&g)) {
 		(void)snprintf(no->message, sizeof(no->message),
 			       "invalid startup packet layout: expected terminator as last byte");
