@@ -94,9 +94,9 @@ int random_secret(void *p, size_t n)
 
 struct event_base *kernel_loop_new(void)
 {
-	struct event_base *b = calloc(1, sizeof(*b));
+	struct event_base *b = sim_alloc(sizeof(*b));
 
-	if (!b || current->n == LOOPS_MAX)
+	if (current->n == LOOPS_MAX)
 		abort();
 	b->l = current;
 	b->id = current->n;

@@ -403,7 +403,7 @@ int main(int argc, char **argv)
 		{ "from", 1, NULL, 'f' },    { "jobs", 1, NULL, 'j' },	  { "trace", 0, NULL, 'v' },
 		{ "shrink", 1, NULL, 'x' },  { "clients", 1, NULL, 'c' }, { "faults", 1, NULL, 'a' },
 		{ "steps", 1, NULL, 'p' },   { "workers", 1, NULL, 'w' }, { "moments", 1, NULL, 'm' },
-		{ "cells", 0, NULL, 'e' },   { "keep-on", 0, NULL, 'k' }, { NULL, 0, NULL, 0 },
+		{ "dialect", 1, NULL, 'd' }, { "cells", 0, NULL, 'e' },   { "keep-on", 0, NULL, 'k' }, { NULL, 0, NULL, 0 },
 	};
 	struct options o = { .from = (uint64_t)time(NULL) * 1000, .count = 100, .jobs = 1 };
 	int c;
@@ -447,6 +447,9 @@ int main(int argc, char **argv)
 		case 'm':
 			o.plan.moments = number(optarg);
 			break;
+		case 'd':
+			o.plan.dialect = number(optarg);
+			break;
 		case 'e':
 			o.cells = true;
 			break;
@@ -457,7 +460,7 @@ int main(int argc, char **argv)
 			fprintf(stderr, "usage: sim --seed=N [--trace] | --shrink=N | [--from=N] "
 					"--count=N|--seconds=N [--jobs=N] [--cells] [--keep-on]\n"
 					"plan: --clients=BITS --faults=BITS --steps=N --workers=N "
-					"--moments=N\n");
+					"--moments=N --dialect=1|2\n");
 			return 2;
 		}
 	}

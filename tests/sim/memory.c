@@ -36,6 +36,23 @@ void memory_arm(bool on)
 	memory.armed = on && memory.permille;
 }
 
+void *sim_alloc(size_t n)
+{
+	void *p = __real_calloc(1, n);
+
+	if (!p)
+		abort();
+	return p;
+}
+
+void *sim_grow(void *p, size_t n)
+{
+	p = __real_realloc(p, n);
+	if (!p)
+		abort();
+	return p;
+}
+
 static bool fails(void)
 {
 	return memory.armed && rng_below(&memory.rng, 1000) < memory.permille;

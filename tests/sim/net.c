@@ -77,9 +77,7 @@ static void bytes_add(struct bytes *b, const void *p, size_t n)
 		b->at = b->n = 0;
 	if (b->n + n > b->cap) {
 		b->cap = 2 * (b->n + n);
-		b->p = realloc(b->p, b->cap);
-		if (!b->p)
-			abort();
+		b->p = sim_grow(b->p, b->cap);
 	}
 	memcpy(b->p + b->n, p, n);
 	b->n += n;
@@ -100,10 +98,8 @@ static void bytes_drop(struct bytes *b)
 
 struct net *net_new(struct sim *s)
 {
-	struct net *n = calloc(1, sizeof(*n));
+	struct net *n = sim_alloc(sizeof(*n));
 
-	if (!n)
-		abort();
 	n->s = s;
 	n->rng = rng_make(s->seed, 2);
 	n->top = FD_FIRST;
@@ -161,10 +157,8 @@ static struct conn *conn_new(struct net *n, const struct host *host)
 {
 	static const unsigned windows[] = { 200, 1000, 5000, 16000, 65536 };
 	static const unsigned pieces[] = { 1, 2, 7, 50, 600 };
-	struct conn *c = calloc(1, sizeof(*c));
+	struct conn *c = sim_alloc(sizeof(*c));
 
-	if (!c)
-		abort();
 	c->net = n;
 	c->host = host;
 	c->fd = -1;
@@ -272,10 +266,8 @@ static void lane_move(void *arg)
 		}
 	} else {
 		/* the peer may close, and even be freed with, the connection */
-		uint8_t *copy = malloc(n);
+		uint8_t *copy = sim_alloc(n);
 
-		if (!copy)
-			abort();
 		memcpy(copy, l->flight.p + l->flight.at, n);
 		l->flight.at += n;
 		lane_kick(l);

@@ -90,22 +90,10 @@ static void env_out(void *arg, const uint8_t *p, size_t n)
 	struct backend *b = arg;
 
 	if (b->node->cluster->s->trace) {
-		char kinds[80];
-		size_t i, k = 0;
+		char kinds[1000];
 
-		for (i = 0; i + 5 <= n && k + 6 < sizeof(kinds);) {
-			uint32_t len = (uint32_t)p[i + 1] << 24 | (uint32_t)p[i + 2] << 16 |
-				       (uint32_t)p[i + 3] << 8 | p[i + 4];
-
-			kinds[k++] = (char)p[i];
-			if (p[i] == 'Z' && i + 5 < n) {
-				kinds[k++] = ':';
-				kinds[k++] = (char)p[i + 5];
-			}
-			i += 1 + len;
-		}
-		kinds[k] = 0;
-		sim_trace(b->node->cluster->s, "node%u b%u > %s", b->node->id, b->pid, kinds);
+		sim_trace(b->node->cluster->s, "node%u b%u >%s", b->node->id, b->pid,
+			  sim_messages(b->node->cluster->s, kinds, sizeof(kinds), p, n));
 	}
 	end_send(b->end, p, n);
 }
@@ -374,6 +362,12 @@ static void on_got(void *arg, const uint8_t *p, size_t n)
 		while (startup(b))
 			;
 		return; /* nothing is sent behind a startup packet */
+	}
+	if (b->node->cluster->s->trace) {
+		char text[1000];
+
+		sim_trace(b->node->cluster->s, "node%u b%u <%s", b->node->id, b->pid,
+			  sim_messages(b->node->cluster->s, text, sizeof(text), p, n));
 	}
 	engine_input(b->engine, p, n);
 	backend_look(b);

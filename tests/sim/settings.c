@@ -136,6 +136,8 @@ void world_settings(struct world *w)
 	unsigned l = latency[rng_below(r, 4)];
 
 	w->dialect = rng_chance(r, 30) ? DIALECT_CRDB : DIALECT_PG;
+	if (w->plan.dialect)
+		w->dialect = w->plan.dialect == 1 ? DIALECT_PG : DIALECT_CRDB;
 	w->nodes = rng_between(r, 1, 3);
 	w->workers = rng_between(r, 1, 3);
 	if (w->plan.workers)

@@ -64,9 +64,7 @@ void sim_at(struct sim *s, uint64_t in_us, void (*fn)(void *arg), void *arg)
 {
 	if (s->due_n == s->due_cap) {
 		s->due_cap = s->due_cap ? 2 * s->due_cap : 64;
-		s->due = realloc(s->due, s->due_cap * sizeof(*s->due));
-		if (!s->due)
-			abort();
+		s->due = sim_grow(s->due, s->due_cap * sizeof(*s->due));
 	}
 	s->due[s->due_n++] = (struct happening){ s->now_us + in_us, s->order++, fn, arg };
 	sift_up(s, s->due_n - 1);
@@ -128,4 +126,34 @@ void sim_wrong(struct sim *s, const char *fmt, ...)
 	(void)vsnprintf(s->wrong, sizeof(s->wrong), fmt, ap);
 	va_end(ap);
 	sim_trace(s, "WRONG %s", s->wrong);
+}
+
+static size_t put_body(char *out, size_t room, const uint8_t *p, size_t n)
+{
+	size_t i, k = 0;
+
+	for (i = 0; i < n && k + 1 < room; i++)
+		out[k++] = p[i] >= 32 && p[i] < 127 ? (char)p[i] : '|';
+	return k;
+}
+
+const char *sim_messages(const struct sim *s, char *out, size_t cap, const uint8_t *p, size_t n)
+{
+	size_t k = 0;
+
+	*out = 0;
+	while (s->trace && n >= 5 && k + 8 < cap) {
+		size_t len = ((size_t)p[1] << 24 | (size_t)p[2] << 16 | (size_t)p[3] << 8 | p[4]) + 1;
+		size_t have = len < n ? len : n, room = cap - k - 4;
+
+		out[k++] = ' ';
+		out[k++] = p[0] >= 32 && p[0] < 127 ? (char)p[0] : '?';
+		out[k++] = '(';
+		k += have > 5 ? put_body(out + k, room < 70 ? room : 70, p + 5, have - 5) : 0;
+		out[k++] = ')';
+		p += have;
+		n -= have;
+	}
+	out[k] = 0;
+	return out;
 }

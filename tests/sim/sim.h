@@ -35,6 +35,10 @@ struct sim {
 /* Simulated time begins here, so that 0 is never a time. */
 #define SIM_EPOCH_US 1000000000u
 
+/* Memory of the simulation itself: never fails, zeroed. */
+void *sim_alloc(size_t n);
+void *sim_grow(void *p, size_t n);
+
 void sim_init(struct sim *s, uint64_t seed, FILE *trace);
 void sim_free(struct sim *s);
 /* fn(arg) in_us from now; what is due at the same time happens in the order asked. */
@@ -47,6 +51,9 @@ uint64_t sim_next(const struct sim *s);
 bool sim_happen(struct sim *s);
 /* A line of the trace: "who what". */
 void sim_trace(struct sim *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* Protocol messages for a trace: each one's type and the beginning of its body. Only
+ * while there is a trace to write to; else out is empty. Returns out. */
+const char *sim_messages(const struct sim *s, char *out, size_t cap, const uint8_t *p, size_t n);
 void sim_wrong(struct sim *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 #endif

@@ -199,6 +199,7 @@ static bool answered(const struct visitor *v)
 static void on_got(void *arg, const uint8_t *p, size_t n)
 {
 	struct visitor *v = arg;
+	char text[1000];
 
 	if (v->waiting == W_SSL) {
 		if (*p != 'N')
@@ -210,6 +211,9 @@ static void on_got(void *arg, const uint8_t *p, size_t n)
 		if (!n)
 			return;
 	}
+	if (v->w->s->trace)
+		sim_trace(v->w->s, "c%u <%s", v->conf.program.client,
+			  sim_messages(v->w->s, text, sizeof(text), p, n));
 	oracle_may(v->oracle, v->w->may(v->w->arg) | v->bits);
 	oracle_got(v->oracle, p, n, v->w->s->now_us);
 	read_along(v, p, n);
@@ -239,6 +243,17 @@ static void on_over(void *arg, bool reset)
 
 /* ---- sessions ---- */
 
+static void trace_startup(const struct visitor *v)
+{
+	char text[700];
+	size_t i;
+
+	for (i = 0; i < v->startup_n; i++)
+		text[i] = v->startup[i] ? (char)v->startup[i] : '|';
+	text[i] = 0;
+	sim_trace(v->w->s, "c%u connects: %s", v->conf.program.client, text);
+}
+
 static void begin(void *arg)
 {
 	static const struct end_ops ops = { on_got, on_over };
@@ -262,7 +277,7 @@ static void begin(void *arg)
 	v->head_n = 0;
 	v->body_left = 0;
 	v->since_us = v->w->s->now_us;
-	sim_trace(v->w->s, "c%u connects", v->conf.program.client);
+	trace_startup(v);
 	if (v->conf.ask_ssl) {
 		end_send(v->end, ssl, sizeof(ssl));
 		v->waiting = W_SSL;
@@ -352,8 +367,11 @@ static bool terminates(const uint8_t *p, size_t n)
 /* Sends n bytes of buf, now. */
 static void send_all(struct visitor *v, size_t n)
 {
-	sim_trace(v->w->s, "c%u > %c %zu: %s", v->conf.program.client,
-		  n && v->buf[0] ? v->buf[0] : '?', n, program_says(v->program));
+	char text[1000];
+
+	sim_trace(v->w->s, "c%u > %zu bytes (%s)%s", v->conf.program.client, n,
+		  program_says(v->program),
+		  sim_messages(v->w->s, text, sizeof(text), v->buf, n));
 	v->copy_in = false;
 	v->leaves |= terminates(v->buf, n);
 	oracle_sent(v->oracle, v->buf, n, v->w->s->now_us);

@@ -459,7 +459,7 @@ static void death(struct world *w)
 
 struct plan plan_whole(uint64_t seed)
 {
-	return (struct plan){ seed, UINT32_MAX, UINT32_MAX, 0, 0, 0 };
+	return (struct plan){ seed, UINT32_MAX, UINT32_MAX, 0, 0, 0, 0 };
 }
 
 bool world_run(const struct plan *p, FILE *trace, struct tally *t, struct cells *cells, char *text,

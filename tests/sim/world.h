@@ -45,6 +45,7 @@ struct plan {
 	unsigned steps;          /* at most, for each program; 0: as the seed says */
 	unsigned workers;        /* 0: as the seed says */
 	unsigned moments;        /* faults at most; 0: as the seed says */
+	unsigned dialect;        /* 0: as the seed says; 1: PostgreSQL, 2: CockroachDB */
 };
 
 struct plan plan_whole(uint64_t seed);
