@@ -13,7 +13,12 @@
  *    in_hot_standby: it depends on the node;
  *  - the value of a key: taken as it comes, and given to the history. That of a row that
  *    is not there yet when the engine makes it (RETURNING in a portal with a row limit)
- *    is not checked at all.
+ *    is not checked at all;
+ *  - behind a RESET of a setting of the startup packet, in the same unit, that setting may
+ *    be the server's own;
+ *  - settings with a dot in their names (docs/session-state.md): one that is empty may be
+ *    NULL, or unknown (42704), on a server where nobody has set it, and the other way round;
+ *  - a startup packet that PostgreSQL would refuse too is refused in pgweir's words.
  *
  * Errors that the session has no reason for are allowed by oracle_may(); their texts
  * are in oracle_stream.c, and each has its places:
@@ -22,7 +27,9 @@
  *    of everything that it does. A cancel is also told where a statement may wait. A
  *    refused message behind a BEGIN that pgweir has answered by itself leaves a failed
  *    block that knows no server: then as in limbo, below;
- *  - FATAL: anywhere between messages, and then nothing more.
+ *  - FATAL: anywhere between messages, and then nothing more. For a message of no known
+ *    type pgweir does not wait for the answers to what was sent in front of it without
+ *    a Sync.
  *
  * A lost server (proxy/session/lost.c), anywhere between messages:
  *  - in a block, its COMMIT not sent: 40001, status E ("limbo"). Nothing of it was
@@ -32,6 +39,8 @@
  *  - otherwise 40003, status I, for each unit in flight. What was in flight may have been
  *    done or not: it is played to its end, unheard, for the history (fate unknown); then
  *    the engine is made anew and fails where the error came;
+ *  - a unit of nothing but Close and Sync has no place for an error: status E tells of it;
+ *  - the unnamed statement may be gone, or not, until the next is prepared;
  *  - pgweir goes by the status of the last ReadyForQuery: a unit that had begun a block
  *    by itself is back in I, one that had ended it (COMMIT in a batch) is in E;
  *  - settings of a transaction of unknown fate are what they were or what they were to
@@ -59,6 +68,13 @@
 
 #include "oracle_in.h"
 #include "wire/wire.h"
+
+static void deaf(void *arg, const uint8_t *p, size_t n)
+{
+	(void)arg;
+	(void)p;
+	(void)n;
+}
 
 void oracle_fail(struct oracle *o, const char *fmt, ...)
 {
@@ -92,8 +108,11 @@ struct oracle *oracle_new(unsigned client, const struct engine_conf *conf, struc
 	o->status = 'I';
 	o->at_start = true;
 	oracle_env(o);
+	o->deaf = o->env;
+	o->deaf.out = deaf;
 	o->e = engine_new(&o->conf, &o->env);
-	if (!o->e)
+	o->plain = engine_new(&o->conf, &o->deaf);
+	if (!o->e || !o->plain)
 		abort();
 	return o;
 }
@@ -104,6 +123,7 @@ void oracle_free(struct oracle *o)
 		return;
 	o->how = HOW_OFF;
 	engine_free(o->e);
+	engine_free(o->plain);
 	while (o->in_n)
 		free(o->in[--o->in_n].own);
 	free(o->in);
@@ -168,11 +188,13 @@ static void repair(struct oracle *o)
 	if (to == 'I') {
 		own_sql(o, "ROLLBACK");
 	} else {
-		own_sql(o, "BEGIN");
+		if (engine_status(o->e) == 'I')
+			own_sql(o, "BEGIN");
 		o->repair = 'E';
 		own_sql(o, "SELECT 1");
 		o->repair = 0;
 	}
+	oracle_history_over(o, FATE_ABORTED, FATE_ABORTED); /* if nobody has said so yet */
 }
 
 /* ---- settings in doubt ---- */
@@ -231,24 +253,30 @@ static void note_maybe(struct oracle *o)
 	}
 }
 
+void oracle_doubt(struct oracle *o, const char *name, const char *may)
+{
+	const char *is = engine_setting(o->e, name);
+	struct doubt *d;
+	unsigned i;
+
+	for (i = 0; i < o->doubts && strcasecmp(o->doubt[i].name, name) != 0; i++)
+		;
+	if (i == DOUBTS || (is && strcmp(is, may) == 0))
+		return;
+	d = &o->doubt[i];
+	if (i == o->doubts)
+		o->doubts++;
+	(void)snprintf(d->name, sizeof(d->name), "%s", name);
+	(void)snprintf(d->may, sizeof(d->may), "%s", may);
+	(void)snprintf(d->was, sizeof(d->was), "%s", is ? is : "");
+}
+
 static void doubt_settings(struct oracle *o)
 {
-	unsigned i, j;
+	unsigned i;
 
-	for (i = 0; i < o->maybes; i++) {
-		struct doubt *d = &o->maybe[i];
-		const char *is = engine_setting(o->e, d->name);
-
-		(void)snprintf(d->was, sizeof(d->was), "%s", is ? is : "");
-		if (strcmp(d->was, d->may) == 0)
-			continue;
-		for (j = 0; j < o->doubts && strcmp(o->doubt[j].name, d->name) != 0; j++)
-			;
-		if (j < DOUBTS)
-			o->doubt[j] = *d;
-		if (j == o->doubts && j < DOUBTS)
-			o->doubts++;
-	}
+	for (i = 0; i < o->maybes; i++)
+		oracle_doubt(o, o->maybe[i].name, o->maybe[i].may);
 	o->maybes = 0;
 }
 
@@ -297,6 +325,36 @@ static void try_doubts(struct oracle *o)
 		(void)snprintf(sql, sizeof(sql), "SELECT set_config('%s','%s',false)", d->name, d->may);
 		own_sql(o, sql);
 	}
+}
+
+/* ---- settings of the startup packet ---- */
+
+static bool resets(const char *sql)
+{
+	return strcasestr(sql, "reset") || strcasestr(sql, "discard");
+}
+
+static bool is_value(const struct engine *e, const char *name, const char *p, size_t n)
+{
+	const char *v = engine_setting(e, name);
+
+	return v && strlen(v) == n && memcmp(v, p, n) == 0;
+}
+
+bool oracle_was_reset(const struct oracle *o, const char *a, size_t na, const char *b, size_t nb)
+{
+	unsigned i, n = sizeof(fixed) / sizeof(*fixed);
+	bool any = false;
+
+	for (i = o->start_sent; i < o->sent_at; i++)
+		any |= resets(msg_sql(&o->sent.v[i]));
+	for (i = 0; any && i < n + o->names_n; i++) {
+		const char *name = i < n ? fixed[i] : o->names[i - n];
+
+		if (is_value(o->e, name, a, na) && is_value(o->plain, name, b, nb))
+			return true;
+	}
+	return false;
 }
 
 /* ---- playing ---- */
@@ -362,6 +420,7 @@ static void finish_cut(struct oracle *o)
 static void finish_end(struct oracle *o)
 {
 	const struct msg *r = o->got_at < o->got.n ? &o->got.v[o->got_at] : NULL;
+	bool fatal = r && excuse_of(o, r) == EX_FATAL;
 
 	o->due = DUE_NOTHING;
 	o->ghost_block |= o->begun_here;
@@ -371,8 +430,7 @@ static void finish_end(struct oracle *o)
 		play_message(o, HOW_GHOST);
 	}
 	oracle_history_over(o, FATE_ABORTED, FATE_UNKNOWN);
-	if (r && excuse_of(o, r) == EX_FATAL)
-		o->got_at++;
+	o->got_at += fatal;
 	o->fatal = true;
 }
 
@@ -438,7 +496,7 @@ static bool can_play(const struct oracle *o)
 	if (o->over || t == 'X' || (o->e->task.copying && (t == 'S' || t == 'H')))
 		return true;
 	whole |= o->e->task.copying && !strchr("dcf", t);
-	if (o->e->skip && t != 'S' && (o->conf.dialect == DIALECT_PG || t != 'Q'))
+	if (o->e->skip && t && strchr(o->conf.dialect == DIALECT_PG ? "PBDECHdcfFQ" : "PBDECHdcf", t))
 		return true;
 	for (i = o->got_at; i < o->got.n; i++) {
 		const struct msg *m = &o->got.v[i];
@@ -472,6 +530,56 @@ static void look_at_rest(struct oracle *o)
 			    msg_show(r->p, r->len).s);
 }
 
+/* Is that word of the startup packet's options one that says something? */
+static bool is_option(const char *p, size_t n)
+{
+	return n > 2 && (memcmp(p, "--", 2) == 0 || memcmp(p, "-c", 2) == 0) && memchr(p, '=', n);
+}
+
+static bool bad_options(const char *p)
+{
+	for (p += strspn(p, " \t\n"); *p; p += strspn(p, " \t\n")) {
+		size_t n = strcspn(p, " \t\n");
+
+		if (n == 2 && memcmp(p, "-c", 2) == 0) {
+			p += n + strspn(p + n, " \t\n");
+			n = strcspn(p, " \t\n");
+			if (!memchr(p, '=', n))
+				return true;
+		} else if (!is_option(p, n)) {
+			return true;
+		}
+		p += n;
+	}
+	return false;
+}
+
+/* A startup packet that is refused before anybody asks a server: in pgweir's words. */
+static bool refused_at_once(struct oracle *o)
+{
+	struct wire_get g = { o->startup, o->startup + o->startup_n, false };
+	const struct msg *r = o->got_at < o->got.n ? &o->got.v[o->got_at] : NULL;
+	struct fields f = r ? msg_fields(r->p, r->len) : (struct fields){ "", "", "", "" };
+	bool bad = false, layout;
+
+	for (;;) {
+		const char *name = wire_get_str(&g, NULL), *value;
+
+		if (g.bad || !*name)
+			break;
+		value = wire_get_str(&g, NULL);
+		bad |= strcmp(name, "options") == 0 && bad_options(value);
+	}
+	layout = g.bad || wire_left(&g);
+	if (!r || r->p[0] != 'E' || strcmp(f.s, "FATAL") != 0)
+		return false;
+	if (layout ? strcmp(f.c, "08P01") == 0 && strncmp(f.m, "invalid startup packet layout", 29) == 0 :
+		     bad && strcmp(f.c, "22023") == 0 && strncmp(f.m, "startup parameter \"options\"", 27) == 0)
+		o->refused = o->fatal = true;
+	o->got_at += o->refused;
+	return o->refused;
+}
+
 static void play_login(struct oracle *o)
 {
 	unsigned i;
@@ -479,7 +587,7 @@ static void play_login(struct oracle *o)
 
 	for (i = o->got_at; i < o->got.n; i++)
 		enough |= o->got.v[i].p[0] == 'Z' || o->got.v[i].p[0] == 'E';
-	if (!enough || o->fatal || !o->startup)
+	if (!enough || o->fatal || !o->startup || refused_at_once(o))
 		return;
 	o->how = HOW_LIVE;
 	o->now_us = o->startup_us;
@@ -593,7 +701,8 @@ void oracle_over(struct oracle *o, bool by_client, uint64_t now_us)
 		return;
 	if (!o->fatal)
 		finish_end(o);
-	if (!by_client && !(o->may & MAY_CLOSE) && !engine_over(o->e) && !o->sent.broken)
+	if (!by_client && !(o->may & MAY_CLOSE) && !engine_over(o->e) && !o->sent.broken &&
+	    !o->refused)
 		oracle_fail(o, "the connection was closed without a reason");
 	o->dead = true;
 }

@@ -57,6 +57,8 @@ enum excuse {
 	EX_REFUSED,                /* the message was not done: cancel, no server, pins, memory */
 	EX_LOST_BLOCK,             /* the server is lost in a block: nothing of it stays */
 	EX_LOST_UNKNOWN,           /* ... and what was in flight may have been done */
+	EX_UNKNOWN,                /* a custom setting, or the unnamed statement, that is not
+				      there: known only when the engine has found it */
 	EX_LIMBO,                  /* 25P02, by pgweir itself after EX_LOST_BLOCK */
 	EX_FATAL                   /* the session ends here */
 };
@@ -172,6 +174,10 @@ struct oracle {
 	bool ready;                /* a ReadyForQuery has been matched by this message */
 	bool saw_commit;           /* a Parse of COMMIT was sent */
 	bool was_lost;             /* since the last status I */
+	bool unnamed_doubt;        /* what was lost may have ended the unnamed statement */
+	struct engine *plain;      /* never logged in: the settings of a server */
+	struct engine_env deaf;
+	bool refused;              /* its startup packet was not as it must be */
 	struct doubt maybe[32];    /* what settings were in a transaction of unknown fate */
 	unsigned maybes;
 };
@@ -188,6 +194,14 @@ void oracle_rebuild(struct oracle *o, unsigned n_in, unsigned target);
 void oracle_feed_own(struct oracle *o, const uint8_t *p, size_t n);
 void oracle_history_over(struct oracle *o, enum fate open, enum fate unanswered);
 void asks_free(struct oracle *o);
+
+/* ---- oracle.c ---- */
+
+/* A setting may be this by now. */
+void oracle_doubt(struct oracle *o, const char *name, const char *may);
+/* A setting of the startup packet behind its RESET, in the same unit: a and b are its
+ * values there and on a server that knows of no startup packet. */
+bool oracle_was_reset(const struct oracle *o, const char *a, size_t na, const char *b, size_t nb);
 
 /* ---- oracle_match.c ---- */
 

@@ -11,6 +11,19 @@
 
 /* ---- what is wrong ---- */
 
+/* A custom setting that the engine does not know: elsewhere it may be empty. */
+static void doubt_unset(struct oracle *o, const uint8_t *p, size_t n)
+{
+	struct fields f = *p == 'E' ? msg_fields(p, n) : (struct fields){ "", "", "", "" };
+	const char *name = strchr(f.m, '"');
+	char copy[64];
+
+	if (strcmp(f.c, "42704") != 0 || !name || !strchr(name, '.') || strlen(name) > sizeof(copy))
+		return;
+	(void)snprintf(copy, sizeof(copy), "%.*s", (int)strlen(name) - 2, name + 1);
+	oracle_doubt(o, copy, "");
+}
+
 static void mismatch(struct oracle *o, const uint8_t *p, size_t n, const struct msg *r)
 {
 	const struct msg *m = o->sent_at ? &o->sent.v[o->sent_at - 1] : NULL;
@@ -22,6 +35,7 @@ static void mismatch(struct oracle *o, const uint8_t *p, size_t n, const struct 
 		       r ? r->number : o->got.count + 1, msg_show(p, n).s,
 		       r ? msg_show(r->p, r->len).s : "nothing", m ? m->number : 0,
 		       m ? msg_show(m->p, m->len).s : "the startup packet");
+	doubt_unset(o, p, n);
 	if (!o->mask)
 		(void)snprintf(o->first_wrong, sizeof(o->first_wrong), "%s", text);
 	if (o->doubts && !o->effects && !o->lost && o->status != 'E' && o->logged_in) {
@@ -45,7 +59,7 @@ static bool same_error(const uint8_t *p, size_t n, const struct msg *r)
 }
 
 /* Columns that the engine could not know are taken as they came. */
-static bool same_row(const uint8_t *p, size_t n, const struct msg *r)
+static bool same_row(const struct oracle *o, const uint8_t *p, size_t n, const struct msg *r)
 {
 	struct msg m = { .p = (uint8_t *)(uintptr_t)p, .len = (uint32_t)n };
 	unsigned i, cols = n < 7 ? 0 : (unsigned)p[5] << 8 | p[6];
@@ -58,7 +72,9 @@ static bool same_row(const uint8_t *p, size_t n, const struct msg *r)
 	for (i = 0; i < cols; i++) {
 		ha = row_column(&m, i, false, &a, &na);
 		hb = row_column(r, i, false, &b, &nb);
-		if (ha && hb && na == 1 && *a == 1)
+		if ((ha && hb && na == 1 && *a == 1) || (o->names_n && !na && !nb))
+			continue; /* a custom setting: empty, or never heard of */
+		if (ha && hb && oracle_was_reset(o, a, na, b, nb))
 			continue;
 		if (ha != hb || (ha && (na != nb || memcmp(a, b, na) != 0)))
 			return false;
@@ -75,7 +91,7 @@ static bool same_line(const uint8_t *p, size_t n, const struct msg *r)
 	       memcmp(p + 5, r->p + 5, head) == 0;
 }
 
-static bool same(const uint8_t *p, size_t n, const struct msg *r)
+static bool same(const struct oracle *o, const uint8_t *p, size_t n, const struct msg *r)
 {
 	if (*p != r->p[0])
 		return false;
@@ -86,7 +102,7 @@ static bool same(const uint8_t *p, size_t n, const struct msg *r)
 	case 'N':
 		return same_error(p, n, r);
 	case 'D':
-		return memchr(p + WIRE_HEADER, 1, n - WIRE_HEADER) && same_row(p, n, r);
+		return same_row(o, p, n, r);
 	case 'd':
 		return same_line(p, n, r);
 	default:
@@ -122,8 +138,10 @@ static void error_taken(struct oracle *o, const struct msg *r)
 {
 	const struct msg *m = o->sent_at ? &o->sent.v[o->sent_at - 1] : NULL;
 	bool fatal = strcmp(msg_fields(r->p, r->len).s, "FATAL") == 0;
+	enum excuse x = excuse_of(o, r);
 
-	switch (excuse_of(o, r)) {
+	o->unnamed_doubt |= x != NO_EXCUSE && x != EX_SERIALIZE && x != EX_UNKNOWN;
+	switch (x) {
 	case EX_LOST_BLOCK:
 		o->lost = o->was_lost = true;
 		o->exits = m && (m->p[0] == 'Q' ? sql_commits(msg_sql(m)) :
@@ -138,6 +156,7 @@ static void error_taken(struct oracle *o, const struct msg *r)
 		break;
 	case NO_EXCUSE:
 	case EX_SERIALIZE:
+	case EX_UNKNOWN:
 	case EX_LIMBO:
 	case EX_FATAL:
 	default:
@@ -158,6 +177,9 @@ static void take(struct oracle *o, const struct msg *r)
 	case 'Z':
 		o->ready = true;
 		commits_heard(o, r->at_us);
+		break;
+	case '1':
+		o->unnamed_doubt &= o->sent_at && o->sent.v[o->sent_at - 1].p[5] != 0;
 		break;
 	case 'C':
 		o->rows_ahead = 0;
@@ -182,7 +204,7 @@ void match_cut(struct oracle *o, const struct msg *m, enum excuse x)
 {
 	o->ghost_block |= o->begun_here;
 	o->target_err = error_of(m);
-	o->how = x == EX_LOST_BLOCK ? HOW_BLIND : HOW_GHOST;
+	o->how = x == EX_LOST_BLOCK || x == EX_UNKNOWN ? HOW_BLIND : HOW_GHOST;
 	o->due = x == EX_FATAL ? DUE_END : DUE_CUT;
 }
 
@@ -262,13 +284,31 @@ char match_status_behind(const struct oracle *o, const struct msg *m)
 
 /* ---- one message of the engine's ---- */
 
+/* Nothing of this unit can tell of a lost server but its status. */
+static bool only_closes(const struct oracle *o)
+{
+	unsigned i;
+
+	for (i = o->start_sent; i < o->sent_at; i++)
+		if (!strchr("CHS", o->sent.v[i].p[0]))
+			return false;
+	return true;
+}
+
 /* What pgweir says of the status when a server was lost: it goes by what it knew
  * before. */
 static bool other_status(struct oracle *o, const uint8_t *p, const struct msg *r)
 {
 	char is = (char)r->p[5], should = (char)p[5];
 
-	if (*p != 'Z' || r->p[0] != 'Z' || r->len != 6 || !o->lost)
+	if (*p != 'Z' || r->p[0] != 'Z' || r->len != 6)
+		return false;
+	if (is == 'E' && should == 'T' && (o->may & MAY_LOSE) && !o->lost && only_closes(o)) {
+		o->lost = o->was_lost = true;
+		o->repair = 'E';
+		return true;
+	}
+	if (!o->lost)
 		return false;
 	if (is == 'I' && (o->lost_unknown || o->exits))
 		o->repair = 'I';
@@ -297,14 +337,16 @@ static void one(struct oracle *o, const uint8_t *p, size_t n)
 		run_dry(o, p, n);
 		return;
 	}
-	if (same(p, n, r) || other_status(o, p, r)) {
+	if (same(o, p, n, r) || other_status(o, p, r)) {
 		take(o, r);
 		return;
 	}
 	x = excuse_of(o, r);
-	if (*p == 'E' && !o->asked && x != NO_EXCUSE && x != EX_FATAL && x != EX_SERIALIZE)
+	if (*p == 'E' && !o->asked && x != NO_EXCUSE && x != EX_FATAL && x != EX_SERIALIZE &&
+	    x != EX_UNKNOWN)
 		take(o, r); /* it fails anyway, and was not asked whether it is to */
-	else if (x == EX_LOST_BLOCK || x == EX_LOST_UNKNOWN || x == EX_FATAL)
+	else if (x == EX_LOST_BLOCK || x == EX_LOST_UNKNOWN || x == EX_FATAL ||
+		 (x == EX_UNKNOWN && *p != 'E' && o->asked))
 		match_cut(o, r, x);
 	else
 		mismatch(o, p, n, r);

@@ -238,10 +238,53 @@ static const struct rule fatals[] = {
 	{ MAY_CLOSE, "08P01", "client_login_timeout", false, EX_FATAL },
 	{ MAY_CLOSE, "3D000", "the database was removed from the configuration", false, EX_FATAL },
 	{ MAY_CLOSE, "XX000", "the server reported no parameters", false, EX_FATAL },
+	{ MAY_MEMORY, "22023", "startup parameter \"", true, EX_FATAL },
 };
 
 static const char limbo_message[] =
 	"current transaction is aborted, commands ignored until end of transaction block";
+
+/* A setting with a dot in its name that is empty here may be unknown on another server. */
+static bool is_unset(const struct oracle *o, const struct fields *f)
+{
+	static const char begin[] = "unrecognized configuration parameter \"";
+	const char *name = f->m + sizeof(begin) - 1, *value;
+	char copy[64];
+	size_t n;
+
+	if (strcmp(f->c, "42704") != 0 || strncmp(f->m, begin, sizeof(begin) - 1) != 0)
+		return false;
+	n = strlen(name) - 1;
+	if (!strchr(name, '.') || n >= sizeof(copy) || name[n] != '"')
+		return false;
+	memcpy(copy, name, n);
+	copy[n] = 0;
+	value = engine_setting(o->e, copy);
+	return !value || !*value;
+}
+
+static bool is_no_unnamed(const struct fields *f)
+{
+	return strcmp(f->c, "26000") == 0 && strcmp(f->m, "unnamed prepared statement does not exist") == 0;
+}
+
+/* The client has sent a message of no type that there is, behind a batch without Sync:
+ * pgweir does not wait for the answers to that. */
+static bool is_nonsense(const struct oracle *o, const struct fields *f)
+{
+	char text[60];
+	unsigned i;
+
+	for (i = o->sent_at; i < o->sent.n && strcmp(f->c, "08P01") == 0; i++) {
+		uint8_t t = o->sent.v[i].p[0];
+
+		if (t && strchr("QPBDECSHFdcfX", t))
+			continue;
+		(void)snprintf(text, sizeof(text), "invalid frontend message type %u", t);
+		return strcmp(f->m, text) == 0;
+	}
+	return false;
+}
 
 enum excuse excuse_of(const struct oracle *o, const struct msg *m)
 {
@@ -254,6 +297,10 @@ enum excuse excuse_of(const struct oracle *o, const struct msg *m)
 		return NO_EXCUSE;
 	if (o->limbo && !fatal && strcmp(f.c, "25P02") == 0 && strcmp(f.m, limbo_message) == 0)
 		return EX_LIMBO;
+	if (!fatal && (is_unset(o, &f) || (o->unnamed_doubt && is_no_unnamed(&f))))
+		return EX_UNKNOWN;
+	if (fatal && is_nonsense(o, &f))
+		return EX_FATAL;
 	for (i = 0; i < n; i++) {
 		if (!(o->may & r[i].may) || strcmp(f.c, r[i].sqlstate) != 0 ||
 		    strncmp(f.m, r[i].message, strlen(r[i].message)) != 0 ||
