@@ -132,7 +132,8 @@ static bool next_message(struct engine *e)
 		return false;
 	n = (uint32_t)p[1] << 24 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 8 | p[4];
 	if (n < 4 || n > most) {
-		engine_close(e); /* only its log hears why */
+		e->out.len = 0; /* only its log hears why */
+		engine_close(e);
 		return false;
 	}
 	if (left < (size_t)n + 1)
@@ -223,6 +224,7 @@ char engine_status(const struct engine *e)
 	case BLOCK_INPROGRESS:
 	case BLOCK_IMPLICIT:
 	case BLOCK_END:
+	case BLOCK_RESTART:
 	case BLOCK_DONE:
 	default:
 		return 'T';
@@ -357,52 +359,71 @@ static bool is_special(const char *name)
 	       strncmp(name, "_pq_.", 5) == 0;
 }
 
-/* Names and values; *user, and options are applied; or it has failed. */
-static bool startup(struct engine *e, struct get g, bool options)
+/* Is it made of names and values, with a user? Said before anything else. */
+static bool well_formed(struct engine *e, const char *p, size_t n)
 {
-	const char *user = NULL;
+	const char *user = "";
+	size_t at = 0, value;
 
-	for (;;) {
-		const char *name = get_str(&g), *value = *name && !g.bad ? get_str(&g) : "";
-
-		if (g.bad)
+	while (at < n && p[at]) {
+		value = at + strlen(p + at) + 1;
+		if (value >= n)
 			break;
-		if (!*name) {
-			if (g.p != g.end)
-				break;
-			if (!user || !*user) {
-				(void)fail(e, "28000",
-					   "no PostgreSQL user name specified in startup packet");
-				return login_failed(e);
-			}
-			return true;
-		}
-		if (strcmp(name, "user") == 0) {
-			user = value;
+		if (strcmp(p + at, "user") == 0)
+			user = p + value;
+		at = value + strlen(p + value) + 1;
+	}
+	/* what the last byte is does not matter */
+	if (at + 1 != n) {
+		(void)fail(e, "08P01",
+			   "invalid startup packet layout: expected terminator as last byte");
+		return login_failed(e);
+	}
+	if (*user)
+		return true;
+	(void)fail(e, "28000", "no PostgreSQL user name specified in startup packet");
+	return login_failed(e);
+}
+
+/* The user and options, whatever the order; then the other names. */
+static bool apply(struct engine *e, const char *p, const char *end, bool options)
+{
+	while (*p && p < end) {
+		const char *name = p, *value = p + strlen(p) + 1;
+
+		if (value >= end)
+			break;
+		p = value + strlen(value) + 1;
+		if (options && strcmp(name, "user") == 0)
 			(void)settings_set(e, "session_authorization", value, SET_STARTUP);
-		}
 		if (options && strcmp(name, "options") == 0 && !set_options(e, value))
 			return false;
 		if (!options && !is_special(name) &&
 		    settings_set(e, name, value, SET_STARTUP) == GOT_FAIL)
 			return login_failed(e);
 	}
-	(void)fail(e, "08P01", "invalid startup packet layout: expected terminator as last byte");
-	return login_failed(e);
+	return true;
 }
 
 void engine_login(struct engine *e, const uint8_t *params, size_t n)
 {
-	struct get g = { e, params, params + n, false };
+	char *text;
+	bool ok;
 
 	if (e->over)
 		return;
+	text = mem_copy_n(params, n);
+	if (!well_formed(e, text, n)) {
+		free(text);
+		return;
+	}
 	e->pid = e->env.pid(e->env.arg, &e->secret);
 	out_begin(e, 'R');
 	out_u32(e, 0);
 	out_end(e);
-	/* options first, whatever the order */
-	if (!startup(e, g, true) || !startup(e, g, false))
+	ok = apply(e, text, text + n, true) && apply(e, text, text + n, false);
+	free(text);
+	if (!ok)
 		return;
 	e->logged_in = true;
 	settings_login(e);

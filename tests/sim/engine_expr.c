@@ -91,7 +91,6 @@ static const char *column_name(const struct sql_expr *x)
 	case EX_COUNT:
 		return "count";
 	case EX_BOOL:
-		return "bool";
 	case EX_NULL:
 	case EX_TEXT:
 	case EX_NUMBER:
@@ -260,6 +259,7 @@ void describe(struct engine *e, const struct sql_stmt *st, const uint32_t *oids,
 
 	switch ((int)st->kind) {
 	case SQL_EXPRS:
+		out->any = true;
 		for (x = st->list; x; x = x->next)
 			cols_add(out, column_name(x), type_of(x, oids));
 		break;
@@ -608,7 +608,7 @@ enum got eval(struct engine *e, const struct run *r, const struct sql_expr *x, s
 
 static bool is_constant(const struct sql_expr *x)
 {
-	if (x->kind == EX_BINARY)
+	if (x->kind == EX_BINARY || (x->kind == EX_CALL && x->func == FN_REPEAT))
 		return is_constant(x->args) && is_constant(x->args->next);
 	return x->kind == EX_NUMBER || x->kind == EX_TEXT || x->kind == EX_PARAM;
 }
@@ -621,7 +621,7 @@ enum got plan(struct engine *e, const struct run *r)
 	enum got got = GOT_DONE;
 
 	for (x = r->st->list; r->st->kind == SQL_EXPRS && x && got != GOT_FAIL; x = x->next)
-		if (x->kind == EX_BINARY && is_constant(x))
+		if (x->n_args && is_constant(x))
 			got = eval(e, r, x, &v);
 	val_free(&v);
 	return got == GOT_FAIL ? GOT_FAIL : GOT_DONE;

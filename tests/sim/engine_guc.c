@@ -55,7 +55,7 @@ static const struct guc gucs[] = {
 	{ "synchronous_commit", "on", GUC_ENUM, false, false, false, sync_commit, 0, 0 },
 	{ "TimeZone", "UTC", GUC_ZONE, true, false, false, NULL, 0, 0 },
 	{ "transaction_isolation", "", GUC_ENUM, false, true, true, isolation, 0, 0 },
-	{ "transaction_read_only", "off", GUC_BOOL, false, true, true, NULL, 0, 0 },
+	{ "transaction_read_only", "off", GUC_BOOL, false, true, false, NULL, 0, 0 },
 	{ "work_mem", "4096", GUC_KB, false, false, false, NULL, 64, INT32_MAX },
 };
 
@@ -299,17 +299,53 @@ static char *from_zone(struct engine *e, const struct guc *g, const char *value)
 	return mem_copy(text);
 }
 
-static char *from_name(const char *value)
+static char *from_name(struct engine *e, const char *value)
 {
-	char *v = mem_copy(value);
-	size_t i;
+	char *v = mem_copy(value), *text;
+	size_t i, n = strlen(v);
 
-	if (strlen(v) > 63)
+	if (n > 63) {
 		v[63] = 0;
+		text = mem_grow(NULL, n + 200);
+		(void)snprintf(text, n + 200, "identifier \"%s\" will be truncated to \"%s\"", value, v);
+		out_warning(e, "NOTICE", "42622", text);
+		free(text);
+	}
 	for (i = 0; v[i]; i++)
 		if (v[i] < 32 || v[i] > 126)
 			v[i] = '?';
 	return v;
+}
+
+/* Names, quoted or not, with commas between. */
+static bool is_list(const char *p)
+{
+	while (*p == ' ')
+		p++;
+	if (!*p)
+		return true;
+	for (;; p++) {
+		const char *from;
+
+		while (*p == ' ')
+			p++;
+		from = p;
+		if (*p == '"') {
+			for (p++; *p && (*p != '"' || p[1] == '"'); p += *p == '"' ? 2 : 1)
+				;
+			if (*p++ != '"' || p == from + 2)
+				return false;
+		} else {
+			while (*p && *p != ',' && *p != ' ')
+				p++;
+			if (p == from)
+				return false;
+		}
+		while (*p == ' ')
+			p++;
+		if (*p != ',')
+			return !*p;
+	}
 }
 
 char *guc_value(struct engine *e, const struct guc *g, const char *as_typed, const char *value,
@@ -333,10 +369,11 @@ char *guc_value(struct engine *e, const struct guc *g, const char *as_typed, con
 	case GUC_ZONE:
 		return from_zone(e, g, value);
 	case GUC_NAME:
-		return from_name(value);
+		return from_name(e, value);
+	case GUC_PATH:
+		return is_list(value) ? mem_copy(value) : invalid(e, g->name, value);
 	case GUC_WHO:
 	case GUC_TEXT:
-	case GUC_PATH:
 		return mem_copy(value);
 	case GUC_FACT:
 	default:

@@ -258,21 +258,25 @@ static void out_field(struct engine *e, char letter, const char *text)
 	out_str(e, text);
 }
 
-void out_error(struct engine *e, const char *severity, const struct engine_error *err)
+static void out_fields(struct engine *e, char type, const char *severity, const char *sqlstate,
+		       const char *text)
 {
-	bool bad = *severity == 'E' || *severity == 'F';
-
-	out_begin(e, bad ? 'E' : 'N');
+	out_begin(e, type);
 	out_field(e, 'S', severity);
 	if (!e->crdb)
 		out_field(e, 'V', severity);
-	out_field(e, 'C', err->sqlstate);
-	out_field(e, 'M', err->message);
+	out_field(e, 'C', sqlstate);
+	out_field(e, 'M', text);
+}
+
+void out_error(struct engine *e, const char *severity, const struct engine_error *err)
+{
+	out_fields(e, 'E', severity, err->sqlstate, err->message);
 	if (err->hint)
 		out_field(e, 'H', err->hint);
-	if (bad && *e->context)
+	if (*e->context)
 		out_field(e, 'W', e->context);
-	if (bad && e->routine)
+	if (e->routine)
 		out_field(e, 'R', e->routine);
 	out_u8(e, 0);
 	out_end(e);
@@ -281,11 +285,10 @@ void out_error(struct engine *e, const char *severity, const struct engine_error
 
 void out_warning(struct engine *e, const char *severity, const char *sqlstate, const char *text)
 {
-	struct engine_error w = { .hint = NULL };
-
-	(void)snprintf(w.sqlstate, sizeof(w.sqlstate), "%s", sqlstate);
-	(void)snprintf(w.message, sizeof(w.message), "%s", text);
-	out_error(e, severity, &w);
+	out_fields(e, 'N', severity, sqlstate, text);
+	out_u8(e, 0);
+	out_end(e);
+	out_flush(e);
 }
 
 /* Notifications that have come, when it is in no transaction. */

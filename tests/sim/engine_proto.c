@@ -89,6 +89,9 @@ void engine_failed(struct engine *e)
 		return;
 	}
 	out_error(e, "ERROR", &e->err);
+	/* an abort that has been takes no portal's statement any more */
+	if (e->task.portal && e->block == BLOCK_ABORT && e->task.phase == PHASE_RUN)
+		e->task.portal->state = PORTAL_DONE;
 	task_drop(e);
 	xact_abort(e);
 	if (e->extended)
@@ -114,12 +117,16 @@ static bool body_is_whole(struct engine *e, struct get *g, const char *short_tex
 
 /* ---- messages ---- */
 
+/* Warnings come with the words, whether they make sense or not. */
 static struct sql *parse(struct engine *e, const char *text)
 {
 	struct sql_error err;
+	unsigned i;
 	struct sql *ast = sql_parse(text, strlen(text), !settings_on(e, "standard_conforming_strings"),
 				    e->crdb, &err);
 
+	for (i = 0; i < err.n_warnings; i++)
+		out_warning(e, "WARNING", "22P06", err.warnings[i]);
 	if (!ast)
 		(void)fail(e, err.sqlstate, "%s", err.message);
 	return ast;
@@ -393,6 +400,7 @@ void proto_message(struct engine *e, uint8_t type, const uint8_t *body, size_t n
 		on_function(e, &g);
 		break;
 	case 'X':
+		e->out.len = 0; /* nobody waits for it */
 		engine_close(e);
 		break;
 	default:

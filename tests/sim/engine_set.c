@@ -268,6 +268,7 @@ static bool is_of_transaction(struct engine *e, const struct guc *g, char *value
 {
 	if (strcmp(g->name, "transaction_read_only") == 0) {
 		e->read_only = strcmp(value, "on") == 0;
+		e->read_only_set = true;
 		free(value);
 		return true;
 	}
@@ -281,8 +282,6 @@ enum got settings_set(struct engine *e, const char *name, const char *value, enu
 	bool set = value != NULL;
 	char *v;
 
-	if (i < 0 && !set && strchr(name, '.'))
-		return fail(e, "42704", "unrecognized configuration parameter \"%s\"", name);
 	if (i < 0)
 		i = new_custom(e, name);
 	if (i < 0)
@@ -327,8 +326,11 @@ bool settings_session(const struct engine *e, unsigned *at, struct row *row)
 
 	for (i = *at; i < guc_count() && i < s->n; i++) {
 		const struct setting *v = &s->v[i];
+		bool set = v->local ? v->local_set : v->session_set;
 
-		if (guc_at(i)->hidden || !(v->local ? v->local_set : v->session_set))
+		if (strcmp(guc_at(i)->name, "transaction_read_only") == 0)
+			set = e->read_only_set;
+		if (guc_at(i)->hidden || !set)
 			continue;
 		row->v = mem_grow(row->v, 2 * sizeof(*row->v));
 		row->v[0] = row->v[1] = (struct val){ 0 };

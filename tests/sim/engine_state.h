@@ -135,7 +135,7 @@ struct mark {
 /* xact.c's states; those of subtransactions follow from the number of marks. */
 enum block {
 	BLOCK_DEFAULT = 0, BLOCK_STARTED, BLOCK_BEGIN, BLOCK_INPROGRESS, BLOCK_IMPLICIT,
-	BLOCK_END, BLOCK_ABORT, BLOCK_ABORT_END, BLOCK_ABORT_PENDING,
+	BLOCK_END, BLOCK_RESTART, BLOCK_ABORT, BLOCK_ABORT_END, BLOCK_ABORT_PENDING,
 	BLOCK_DONE                 /* CockroachDB: released, to be ended by COMMIT */
 };
 
@@ -192,9 +192,10 @@ struct engine {
 	struct copy copy;
 	/* transaction */
 	enum block block;
-	bool open, chain, read_only, immediate, pipelined, did_work;
+	bool open, chain, read_only, read_only_set, immediate, pipelined, did_work;
 	struct mark *marks;
 	unsigned n_marks, cap_marks;
+	unsigned restart;          /* BLOCK_RESTART: the mark to go back to */
 	struct deed *deeds;
 	size_t n_deeds, cap_deeds;
 	/* session */

@@ -194,7 +194,8 @@ static enum got execute_start(struct engine *e)
 	struct task *t = &e->task;
 
 	xact_start(e);
-	if (xact_aborted(e) && !is_exit(t->run->st))
+	/* one that has failed has forgotten its statement */
+	if (xact_aborted(e) && (!is_exit(t->run->st) || t->portal->state == PORTAL_FAILED))
 		return refuse_aborted(e);
 	xact_data(e, t->run->st->kind == SQL_BEGIN);
 	if (asked(e, AT_STATEMENT) == GOT_FAIL)

@@ -162,6 +162,7 @@ static void restore(struct engine *e, unsigned at)
 	temps_drop(e->temps);
 	e->temps = temps_share(m->temps);
 	e->read_only = m->read_only;
+	e->read_only_set &= at > 0;
 	if (e->crdb)
 		return; /* its settings are not undone */
 	settings_unref(e->settings);
@@ -237,7 +238,7 @@ void xact_start(struct engine *e)
 	if (e->block != BLOCK_DEFAULT)
 		return;
 	e->block = BLOCK_STARTED;
-	e->immediate = e->pipelined = false;
+	e->immediate = e->pipelined = e->read_only_set = false;
 	e->read_only = e->conf.standby || settings_on(e, "default_transaction_read_only");
 	push_mark(e, NULL);
 }
@@ -347,6 +348,12 @@ enum got xact_finish(struct engine *e)
 		end(e);
 		return GOT_DONE;
 	}
+	case BLOCK_RESTART:
+		restore(e, e->restart);
+		drop_portals(e, e->restart);
+		e->env.rollback_to(e->env.arg, e->restart);
+		e->block = BLOCK_INPROGRESS;
+		return GOT_DONE;
 	case BLOCK_DEFAULT:
 	case BLOCK_INPROGRESS:
 	case BLOCK_IMPLICIT:
@@ -369,10 +376,7 @@ void xact_abort(struct engine *e)
 			restore(e, depth(e));
 			fail_portals(e, depth(e));
 		} else {
-			bool read_only = e->read_only;
-
 			undo_all(e);
-			e->read_only = read_only;
 		}
 		e->block = BLOCK_ABORT;
 		return;
@@ -384,6 +388,7 @@ void xact_abort(struct engine *e)
 	case BLOCK_IMPLICIT:
 	case BLOCK_BEGIN:
 	case BLOCK_END:
+	case BLOCK_RESTART:
 	case BLOCK_ABORT_END:
 	case BLOCK_ABORT_PENDING:
 	default:
@@ -424,6 +429,7 @@ static enum got modes(struct engine *e, const struct sql_stmt *st)
 	if (st->read_write && e->conf.standby)
 		return fail(e, "0A000",
 			    "cannot set transaction read-write mode during recovery");
+	e->read_only_set |= st->read_only || st->read_write;
 	if (st->read_only)
 		e->read_only = true;
 	else if (st->read_write)
@@ -466,6 +472,7 @@ enum got run_commit(struct engine *e, struct run *r)
 	case BLOCK_DEFAULT:
 	case BLOCK_BEGIN:
 	case BLOCK_END:
+	case BLOCK_RESTART:
 	case BLOCK_ABORT_END:
 	case BLOCK_ABORT_PENDING:
 	case BLOCK_DONE:
@@ -545,9 +552,7 @@ enum got run_rollback_to(struct engine *e, struct run *r)
 	at = find_mark(e, r->st->name);
 	if (at < 0)
 		return no_savepoint(e, r->st->name);
-	restore(e, (unsigned)at);
-	drop_portals(e, (unsigned)at);
-	e->env.rollback_to(e->env.arg, (unsigned)at);
-	e->block = BLOCK_INPROGRESS;
+	e->block = BLOCK_RESTART;
+	e->restart = (unsigned)at;
 	return GOT_DONE;
 }

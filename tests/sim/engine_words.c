@@ -298,6 +298,8 @@ static enum got run_close(struct engine *e, struct run *r)
 	}
 	if (!p)
 		return fail(e, "34000", "cursor \"%s\" does not exist", r->st->name);
+	if (p == e->task.portal)
+		return fail(e, "24000", "cannot drop active portal \"%s\"", p->name);
 	portal_drop(e, p);
 	return tag(r, "CLOSE CURSOR");
 }
@@ -413,8 +415,10 @@ static enum got run_set_transaction(struct engine *e, struct run *r)
 			    "SET TRANSACTION can only be used in transaction blocks");
 	if (r->st->read_write && e->conf.standby)
 		return fail(e, "0A000", "cannot set transaction read-write mode during recovery");
-	if (r->st->read_only || r->st->read_write)
+	if (r->st->read_only || r->st->read_write) {
 		e->read_only = r->st->read_only;
+		e->read_only_set = true;
+	}
 	return tag(r, "SET");
 }
 

@@ -479,7 +479,8 @@ struct sql *sql_parse(const char *text, size_t n, bool backslashes, bool crdb,
 	struct sql_stmt **end = &s->first, *st;
 	struct parser p = { &blocks, NULL, text, NULL, crdb, false, 0 };
 
-	p.t = sql_tokens(&blocks, text, n, backslashes);
+	err->n_warnings = 0;
+	p.t = sql_tokens(&blocks, text, n, backslashes, err);
 	for (;;) {
 		while (p_take_sign(&p, ";"))
 			;

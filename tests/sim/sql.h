@@ -167,6 +167,8 @@ struct sql {
 struct sql_error {
 	char sqlstate[6];
 	char message[200];
+	const char *warnings[8];   /* 22P06, also when all is well */
+	unsigned n_warnings;
 };
 
 /* The statements of a text; empty ones are left out. NULL: *err. */

@@ -379,8 +379,8 @@ static bool from_settings(struct parser *p, struct sql_stmt *st)
 bool p_select(struct parser *p, struct sql_stmt *st)
 {
 	st->kind = SQL_EXPRS;
-	if (p_end(p)) /* SELECT alone is a row of nothing in PostgreSQL; not here */
-		return p_fail(p);
+	if (p_end(p))
+		return true; /* a row of nothing */
 	if (!select_list(p, st))
 		return false;
 	if (!p_take(p, "from"))

@@ -65,6 +65,7 @@ struct lexer {
 	bool backslashes;
 	struct sql_token *v;
 	size_t used, cap;
+	struct sql_error *err;
 };
 
 static bool is_letter(char c)
@@ -164,10 +165,23 @@ static char escaped(char c)
 	}
 }
 
+/* A backslash that should not be in such a literal; said once for each. */
+static void warn(struct lexer *l, char next)
+{
+	struct sql_error *e = l->err;
+
+	if (e->n_warnings < 8)
+		e->warnings[e->n_warnings++] =
+			next == '\'' ? "nonstandard use of \\' in a string literal" :
+			next == '\\' ? "nonstandard use of \\\\ in a string literal" :
+				       "nonstandard use of escape in a string literal";
+}
+
 /* '...' or "..."; l->at stands on the quote. */
 static bool quoted(struct lexer *l, enum sql_token_kind kind, size_t from, bool backslashes)
 {
 	char q = peek(l, 0), *text = sql_alloc(l->blocks, l->n - l->at + 1);
+	bool warned = l->s[from] != q;
 	size_t n = 0;
 
 	for (l->at++; l->at < l->n; l->at++) {
@@ -185,6 +199,10 @@ static bool quoted(struct lexer *l, enum sql_token_kind kind, size_t from, bool 
 		}
 		if (c == q || (backslashes && c == '\\' && l->at + 1 < l->n))
 			l->at++;
+		if (backslashes && c == '\\' && !warned) {
+			warned = true;
+			warn(l, peek(l, 0));
+		}
 		text[n++] = c == '\\' && backslashes ? escaped(peek(l, 0)) : c;
 	}
 	bad(l, kind == TOKEN_NAME ? "unterminated quoted identifier" : "unterminated quoted string",
@@ -295,9 +313,10 @@ static bool one(struct lexer *l)
 	return true;
 }
 
-struct sql_token *sql_tokens(struct sql_block **blocks, const char *text, size_t n, bool backslashes)
+struct sql_token *sql_tokens(struct sql_block **blocks, const char *text, size_t n, bool backslashes,
+			     struct sql_error *err)
 {
-	struct lexer l = { blocks, text, n, 0, backslashes, NULL, 0, 0 };
+	struct lexer l = { blocks, text, n, 0, backslashes, NULL, 0, 0, err };
 
 	while (one(&l))
 		;

@@ -30,6 +30,6 @@ void sql_free_blocks(struct sql_block *blocks);
 
 /* All tokens of a text; the last is TOKEN_END or TOKEN_BAD. */
 struct sql_token *sql_tokens(struct sql_block **blocks, const char *text, size_t n,
-			     bool backslashes);
+			     bool backslashes, struct sql_error *err);
 
 #endif
