@@ -39,6 +39,7 @@
  *  - otherwise 40003, status I, for each unit in flight. What was in flight may have been
  *    done or not: it is played to its end, unheard, for the history (fate unknown); then
  *    the engine is made anew and fails where the error came;
+ *  - a batch without its Sync, all of whose answers are there, fails where it stands;
  *  - a unit of nothing but Close and Sync has no place for an error: status E tells of it;
  *  - the unnamed statement may be gone, or not, until the next is prepared;
  *  - pgweir goes by the status of the last ReadyForQuery: a unit that had begun a block
@@ -176,7 +177,7 @@ static void own_sql(struct oracle *o, const char *sql)
 	wire_end(&w);
 	wire_put_close(&w, name);
 	wire_put_msg(&w, 'S');
-	oracle_feed_own(o, b, w.len);
+	oracle_feed_own(o, b, w.len, HOW_MUTE);
 }
 
 /* Brings the engine to the status that the client was told. */
@@ -483,6 +484,17 @@ static void follow_up(struct oracle *o)
 		unit_over(o);
 }
 
+/* Is a message still to be played that asks for a ReadyForQuery? */
+static bool ready_ahead(const struct oracle *o)
+{
+	unsigned i;
+
+	for (i = o->sent_at; i < o->sent.n; i++)
+		if (o->sent.v[i].p[0] && strchr("QSF", o->sent.v[i].p[0]))
+			return true;
+	return false;
+}
+
 /* Has enough come for the next message to be played? What follows an error that has an
  * excuse depends on the status that is told then. */
 static bool can_play(const struct oracle *o)
@@ -503,6 +515,8 @@ static bool can_play(const struct oracle *o)
 		enum excuse x = excuse_of(o, m);
 
 		if ((m->p[0] == 'Z' || m->p[0] == 'G') && t)
+			return true;
+		if ((x == EX_LOST_BLOCK || x == EX_LOST_UNKNOWN) && !whole && !ready_ahead(o))
 			return true;
 		if (m->p[0] == 'E' && (x == EX_FATAL || strcmp(msg_fields(m->p, m->len).s, "FATAL") == 0 ||
 				       (x == NO_EXCUSE && !whole && t && strchr("PBDECHdcf", t))))
@@ -613,6 +627,26 @@ static void look_at_copy(struct oracle *o)
 	}
 }
 
+/* A batch whose Sync has not been sent is lost between two messages: as if there were
+ * one more, and that failed. */
+static void look_at_batch(struct oracle *o)
+{
+	static const uint8_t close[] = { 'C', 0, 0, 0, 7, 'S', 2, 0 };
+	const struct msg *r;
+	enum excuse x;
+
+	if (o->dead || o->fatal || !o->logged_in || o->at_start || o->e->task.copying || o->e->skip ||
+	    o->sent_at != o->sent.n || !o->sent_type || !strchr("PBDECH", o->sent_type))
+		return;
+	o->how = HOW_LIVE;
+	r = match_next(o);
+	x = r ? excuse_of(o, r) : NO_EXCUSE;
+	if (x == EX_LOST_BLOCK || x == EX_LOST_UNKNOWN) {
+		oracle_feed_own(o, close, sizeof(close), HOW_LIVE);
+		follow_up(o);
+	}
+}
+
 static void play(struct oracle *o)
 {
 	if (!o->logged_in && !o->dead && !o->fatal)
@@ -628,6 +662,7 @@ static void play(struct oracle *o)
 		play_message(o, HOW_LIVE);
 		follow_up(o);
 	}
+	look_at_batch(o);
 	if (o->logged_in || o->fatal)
 		look_at_rest(o);
 }

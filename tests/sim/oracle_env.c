@@ -495,16 +495,19 @@ void oracle_rebuild(struct oracle *o, unsigned n_in, unsigned target)
 }
 
 /* A message of the oracle's own, played for its effect. */
-void oracle_feed_own(struct oracle *o, const uint8_t *p, size_t n)
+void oracle_feed_own(struct oracle *o, const uint8_t *p, size_t n, enum how how)
 {
-	enum how how = o->how;
+	enum how was = o->how;
 
 	if (o->in_n == o->in_cap) {
 		o->in_cap = o->in_cap ? 2 * o->in_cap : 64;
 		o->in = mem_grow(o->in, o->in_cap * sizeof(*o->in));
 	}
 	o->in[o->in_n++] = (struct input){ NO_ASK, (uint8_t *)mem_copy_n(p, n), n };
-	o->how = HOW_MUTE;
-	engine_input(o->e, p, n);
 	o->how = how;
+	o->asked = false;
+	engine_input(o->e, p, n);
+	match_said(o);
+	if (how == HOW_MUTE)
+		o->how = was;
 }

@@ -191,7 +191,7 @@ void oracle_env(struct oracle *o);
 /* The engine as it was after the first n inputs; target: or at that ask, which fails
  * with target_err, and is then live. */
 void oracle_rebuild(struct oracle *o, unsigned n_in, unsigned target);
-void oracle_feed_own(struct oracle *o, const uint8_t *p, size_t n);
+void oracle_feed_own(struct oracle *o, const uint8_t *p, size_t n, enum how how);
 void oracle_history_over(struct oracle *o, enum fate open, enum fate unanswered);
 void asks_free(struct oracle *o);
 

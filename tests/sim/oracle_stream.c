@@ -306,7 +306,7 @@ enum excuse excuse_of(const struct oracle *o, const struct msg *m)
 		    strncmp(f.m, r[i].message, strlen(r[i].message)) != 0 ||
 		    (!r[i].begins && f.m[strlen(r[i].message)]))
 			continue;
-		if (r[i].what == EX_LOST_BLOCK && o->status == 'I')
+		if (r[i].what == EX_LOST_BLOCK && o->status == 'I' && engine_status(o->e) == 'I')
 			return NO_EXCUSE; /* inside which transaction? */
 		return r[i].what;
 	}

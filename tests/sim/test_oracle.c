@@ -230,6 +230,11 @@ static void test_lost_block(void **state)
 	/* a batch that had ended the block already */
 	RIGHT(BLOCK, "P |ROLLBACK", "B |", "E ", "P |SELECT 1", "S", "-", "> 1", "> 2", "> C ROLLBACK",
 	      LOST_BLOCK, "Q SELECT 1", "-", LIMBO, LEAVE);
+	/* between the messages of a batch */
+	RIGHT(MAY_ALL, "P |BEGIN", "B |", "E ", "H", ".", "lose", lost_block, "!S", "> Z E", "!Q SELECT 1",
+	      LIMBO, LEAVE, "Q SELECT 1", ".");
+	RIGHT(BLOCK, "P |SELECT 1", "B |", "E ", "H", "-", "> 1", "> 2", "> D 1", "> C SELECT 1", lost_block, "!S",
+	      "> Z E", LEAVE);
 	WRONG("40001", MAY_ALL, "Q SELECT 1", "-", LOST_BLOCK);
 	WRONG("Z I", BLOCK, "Q SELECT 1", "-", lost_block, "> Z I");
 	WRONG("40001", "Q BEGIN", ".", "Q SELECT 1", "-", LOST_BLOCK);
@@ -259,6 +264,8 @@ static void test_lost_unknown(void **state)
 	RIGHT(MAY_ALL, "Q COPY kv FROM STDIN", ".", "lose", "-", LOST_FLIGHT, "d 1\tb", "c", SEE);
 	RIGHT(MAY_ALL, "P |COPY kv FROM STDIN", "B |", "E ", "S", ".", "lose", "-", LOST_FLIGHT, "d 1\tb", "c", "S",
 	      ".", SEE);
+	RIGHT(MAY_ALL, "P |UPDATE kv SET v = v || 'a' WHERE k = 1", "B |", "E ", "H", ".", "lose", lost_flight, "!S",
+	      "> Z I", SEE);
 	/* it was told: then it must be there */
 	WRONG("missing", MAY_ALL, "Q BEGIN", ".", A, ".", "lose", "Q COMMIT", "-", "> C COMMIT", "> Z I", SEE);
 	/* half of it */
