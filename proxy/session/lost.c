@@ -19,6 +19,9 @@
 static const char lost_message[] = "the connection to the server was lost inside a transaction";
 static const char lost_hint[] =
 	"Nothing of it was committed: roll back and run the transaction again.";
+static const char lost_unknown[] = "the connection to the server was lost while a statement was in flight";
+static const char unknown_hint[] =
+	"It is not known whether it took effect: look before you run it again.";
 
 struct verdict {
 	const char *sqlstate, *message, *detail, *hint;
@@ -36,7 +39,7 @@ static bool has_reason(const struct down_why *w)
 static void judge(const struct client *c, const struct server *s, const struct down_why *w,
 		  struct verdict *v)
 {
-	bool block = s->tx != 'I';
+	bool block = s->block;
 
 	if (has_reason(w) && !(block && c->commit_sent)) {
 		v->sqlstate = w->sqlstate;
@@ -53,9 +56,19 @@ static void judge(const struct client *c, const struct server *s, const struct d
 	}
 	v->sqlstate = "40003";
 	v->message = block ? "the connection to the server was lost while COMMIT was in flight" :
-			     "the connection to the server was lost while a statement was in flight";
-	v->hint = "It is not known whether it took effect: look before you run it again.";
+			     lost_unknown;
+	v->hint = unknown_hint;
 	v->status = 'I';
+}
+
+void lost_batch(struct client *c)
+{
+	c->batch_lost = false;
+	c->limbo_told = true;
+	if (c->limbo)
+		say_error(c, "ERROR", "40001", lost_message, NULL, lost_hint);
+	else
+		say_error(c, "ERROR", "40003", lost_unknown, NULL, unknown_hint);
 }
 
 static void say_verdict(struct client *c, const struct verdict *v)
@@ -63,12 +76,14 @@ static void say_verdict(struct client *c, const struct verdict *v)
 	say_error(c, "ERROR", v->sqlstate, v->message, v->detail, v->hint);
 }
 
-/* Walks what was owed: an error and a ReadyForQuery for each unit. Returns
- * whether anything of the client's was in flight. */
+/* Walks what was owed: an error and a ReadyForQuery for each unit. A batch without
+ * its Sync is in flight even with every answer here: what it did is undone, or not
+ * known, and its client would go on as if it were not. Returns whether anything of
+ * the client's was in flight. */
 static bool answer_owed(struct client *c, struct server *s, const struct verdict *v)
 {
 	struct owed *o = &s->owed;
-	bool any = false, open = false, told = false;
+	bool any = false, waits = false, told = false;
 	uint32_t i;
 
 	for (i = 0; i < o->n; i++) {
@@ -76,27 +91,26 @@ static bool answer_owed(struct client *c, struct server *s, const struct verdict
 
 		if (e->swallow || e->kind == OWED_COPY_END)
 			continue;
-		if (e->kind != OWED_SYNC && e->kind != OWED_QUERY && e->kind != OWED_FCALL) {
-			open = true;
+		waits = e->kind != OWED_SYNC && e->kind != OWED_QUERY && e->kind != OWED_FCALL;
+		if (waits)
 			continue;
-		}
 		say_verdict(c, v);
 		say_ready(c, v->status);
 		any = told = true;
-		open = false;
 	}
-	if (open) {
+	if (waits) {
 		say_verdict(c, v);
 		any = told = true;
 	}
-	c->skip_to_sync = open || o->skipping;
+	c->batch_lost = o->open && !o->skipping && !waits;
+	c->skip_to_sync = waits || o->skipping;
 	c->limbo_told = told;
-	return any || o->skipping;
+	return any || o->skipping || c->batch_lost;
 }
 
 bool lost_server(struct client *c, struct server *s, const struct down_why *w)
 {
-	bool cut = s->body_left && !s->body_swallow, block = s->tx != 'I', in_flight;
+	bool cut = s->body_left && !s->body_swallow, block = s->block, in_flight;
 	struct verdict v = { 0 };
 	char detail[320], token[64];
 

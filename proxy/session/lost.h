@@ -5,7 +5,8 @@
  * flight, it notices nothing. Inside a transaction whose COMMIT was not sent
  * the work is certainly rolled back: 40001, and then 25P02 to everything until
  * its ROLLBACK, as after any error in a block. With a COMMIT or an implicit
- * transaction in flight the outcome is not known: 40003.
+ * transaction in flight the outcome is not known: 40003. A batch that has not had
+ * its Sync is in flight even with every answer here: its next message is told.
  *
  * SPDX-License-Identifier: ISC
  */
@@ -19,6 +20,9 @@
  * s is closed. false: c cannot be helped (cut off in the middle of a message)
  * and must be closed. */
 MUST_CHECK bool lost_server(struct client *c, struct server *s, const struct down_why *w);
+
+/* Tells c that its batch was lost, in answer to the message at hand. */
+void lost_batch(struct client *c);
 
 /* An error of ours in answer to the whole unit at the head of the client's
  * buffer; the connection stays usable. */

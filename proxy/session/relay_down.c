@@ -241,6 +241,7 @@ static void got_ready(struct down *d, bool mine, char status)
 	struct client *c = d->c;
 
 	d->s->tx = status;
+	d->s->block = status != 'I';
 	if (!c || !mine)
 		return;
 	c->queries++;
@@ -267,6 +268,10 @@ static void got_complete(struct down *d, bool mine, const struct front *f, const
 		c->unit.complete_seen = true;
 		c->unit.completes++;
 	}
+	if (strcmp(tag, "BEGIN") == 0 || strcmp(tag, "START TRANSACTION") == 0)
+		d->s->block = true;
+	else if (strcmp(tag, "COMMIT") == 0 || strcmp(tag, "ROLLBACK") == 0)
+		d->s->block = false; /* of a savepoint, or AND CHAIN: the verdict is the careful one */
 	switch (tag[0]) {
 	case 'C':
 		if (c && mine && strcmp(tag, "COMMIT") == 0)

@@ -147,6 +147,8 @@ struct client {
 	/* what it expects */
 	bool skip_to_sync;       /* after an error of ours in the extended protocol */
 	bool limbo;              /* its transaction was lost: 25P02 until it ends it */
+	bool batch_lost;         /* a batch without its Sync was, with every answer here: the next
+				    message is told */
 	bool limbo_told;         /* ... and it knows */
 	bool limbo_exit;         /* ... and has bound a ROLLBACK or COMMIT */
 	bool limbo_commit;       /* ... a COMMIT */
@@ -225,6 +227,7 @@ struct server {
 	enum server_state state;
 	struct target *target;
 	char tx;                 /* status of the last ReadyForQuery */
+	bool block;              /* a transaction block is open by what was completed since */
 	bool close_needed;       /* not to be used again */
 	bool odd_sql;            /* standard_conforming_strings off, or an encoding that hides quotes */
 	uint8_t stmt_trouble;    /* enum stmt_trouble: the error being handled */
