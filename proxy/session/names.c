@@ -183,6 +183,8 @@ static void dropped_parse(struct server *s, struct client *c, const struct owed_
 {
 	uint64_t id = e->ref & ~REF_AGAIN;
 
+	if (e->ref != REF_UNNAMED && (e->ref & REF_SCRATCH))
+		return; /* the statement itself is where it was */
 	if (e->ref == REF_UNNAMED) {
 		if (!unnamed_follows(&s->owed))
 			s->unnamed_serial = UNNAMED_UNKNOWN;

@@ -52,6 +52,8 @@ bool names_deallocated(const char *sql, size_t n, char *out, size_t cap);
 
 /* | ref of a Query that takes the unnamed statement away. */
 #define REF_TAKES (1ULL << 59)
+/* | ref of a Parse under a scratch name, of a statement that is there. */
+#define REF_SCRATCH (1ULL << 58)
 /* ref of a Parse that is sent again for a retry: its name is settled already. */
 #define REF_AGAIN (1ULL << 62)
 /* What unnamed statement the server holds is not known. */

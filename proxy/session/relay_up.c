@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "session/lost.h"
 #include "session/retry.h"
 #include "session/step.h"
 #include "session/unit.h"
@@ -23,10 +24,17 @@
 /* A message that is no work for a server. true: dealt with. */
 static bool up_unlinked(struct client *c, uint8_t type, const uint8_t *msg, uint32_t len, size_t have)
 {
-	if (type == 'Q' && have == len && len > WIRE_HEADER && !c->skip_to_sync && !msg[len - 1])
-		return up_lazily(c, (const char *)msg + WIRE_HEADER, len - WIRE_HEADER - 1);
 	if (type == 'd' || type == 'c' || type == 'f')
 		return true; /* the rest of a COPY that has failed: PostgreSQL ignores it too */
+	if (c->batch_lost && type != 'H') {
+		lost_batch(c);
+		c->skip_to_sync = type != 'S' && type != 'Q' && type != 'F';
+		if (!c->skip_to_sync)
+			say_ready(c, c->limbo ? 'E' : 'I');
+		return true;
+	}
+	if (type == 'Q' && have == len && len > WIRE_HEADER && !c->skip_to_sync && !msg[len - 1])
+		return up_lazily(c, (const char *)msg + WIRE_HEADER, len - WIRE_HEADER - 1);
 	if (type == 'S' && len == WIRE_HEADER) {
 		c->skip_to_sync = false;
 		say_ready(c, c->limbo ? 'E' : c->begun ? 'T' : 'I');
@@ -61,6 +69,8 @@ static bool must_wait(const struct up *u, uint8_t type)
 
 	if (type == 'd' || type == 'c' || type == 'f')
 		return false; /* the unit itself waits for them */
+	if (u->s->owed.copy_in)
+		return false; /* and they may stand behind this */
 	return c->barrier && !c->at_start && c->unit.closed && u->s->owed.ready_n > 0;
 }
 

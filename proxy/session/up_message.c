@@ -92,11 +92,14 @@ static enum step up_parse_named(struct up *u, const char *name, struct stmt *st)
 	enum step r;
 
 	stmt_name(st->id, sname);
-	if (stmt_names_get(&c->names, name)) {
-		/* The server's own 42P05: it has the statement, and is asked
-		 * for it once more. */
-		r = up_need_stmt(u, stmt_names_get(&c->names, name));
-		stmt_name(stmt_names_get(&c->names, name)->id, sname);
+	/* A Parse that must fail is the server's to refuse: of a name that is taken (its
+	 * own 42P05: it has the statement, and is asked for it once more), or in a failed
+	 * transaction. */
+	if (stmt_names_get(&c->names, name) || (u->s->tx == 'E' && !st->may_exit)) {
+		const struct stmt *there = stmt_names_get(&c->names, name);
+
+		r = there && u->s->tx != 'E' ? up_need_stmt(u, there) : STEP_ON;
+		stmt_name(there ? there->id : st->id, sname);
 		if (r == STEP_ON)
 			r = up_send_parse(u, st, sname, false, 0, &live);
 		if (r == STEP_ON)
@@ -109,7 +112,10 @@ static enum step up_parse_named(struct up *u, const char *name, struct stmt *st)
 		return up_refuse(u, "too many prepared statements", "54000",
 			      "the prepared statements of this connection take more than 32 MiB");
 	}
-	if (stmt_cache_use(&u->s->cache, st->id)) {
+	if (stmt_cache_use(&u->s->cache, st->id) && u->s->owed.ready_n) {
+		/* what is in front of it may yet fail its transaction, and with it this */
+		r = up_parse_scratch(u, st, &live);
+	} else if (stmt_cache_use(&u->s->cache, st->id)) {
 		r = up_owe_local(u, LOCAL_PARSE_COMPLETE, &live);
 	} else {
 		r = up_evict(u);

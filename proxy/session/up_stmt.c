@@ -144,6 +144,22 @@ enum step up_send_parse(struct up *u, const struct stmt *st, const char *name, b
 	return STEP_ON;
 }
 
+enum step up_parse_scratch(struct up *u, const struct stmt *st, bool *live)
+{
+	static const char scratch[] = STMT_PREFIX "scratch";
+	uint8_t b[64];
+	struct wire_put w = wire_put_to(b, sizeof(b));
+	enum step r = up_room(u, 1, sizeof(b));
+
+	if (r == STEP_ON)
+		r = up_owe(u, 'C', 0, true, 0, live);
+	if (r != STEP_ON || !*live)
+		return r;
+	wire_put_close(&w, scratch);
+	gather_copy(&u->g, b, w.len);
+	return up_send_parse(u, st, scratch, false, st->id | REF_SCRATCH, live);
+}
+
 /* One of our names is free again. */
 static enum step close_stale(struct up *u)
 {

@@ -24,6 +24,8 @@ enum step up_evict(struct up *u);
 /* A Parse under the name `name` ("": the unnamed one). */
 enum step up_send_parse(struct up *u, const struct stmt *st, const char *name, bool swallow,
 			uint64_t ref, bool *live);
+/* A Parse of a statement that is there, for its answer: under a scratch name. */
+enum step up_parse_scratch(struct up *u, const struct stmt *st, bool *live);
 /* The server has the statement, or is given it in front. */
 enum step up_need_stmt(struct up *u, const struct stmt *st);
 /* The statement a client's message names, made ready on the server. *found:
