@@ -310,13 +310,27 @@ static bool leaving(const struct wire_fields *f)
 	       strcmp(f->sqlstate, "57P01") == 0;
 }
 
-static void last_words(struct down *d, const struct wire_fields *f)
+/* The connection ends with this error. It answers nothing: what was owed is owed
+ * still, for lost_server() to tell of. */
+static bool last_words(struct down *d, const uint8_t *msg, size_t have)
 {
-	(void)snprintf(d->why->sqlstate, sizeof(d->why->sqlstate), "%s", f->sqlstate);
-	(void)snprintf(d->why->message, sizeof(d->why->message), "%s", f->message);
+	struct wire_get g = { msg + WIRE_HEADER, msg + have, false };
+	const struct owed_entry *front = owed_front(&d->s->owed);
+	struct wire_fields f;
+
+	wire_get_fields(g, &f);
+	if (!leaving(&f))
+		return false;
+	(void)snprintf(d->why->sqlstate, sizeof(d->why->sqlstate), "%s", f.sqlstate);
+	(void)snprintf(d->why->message, sizeof(d->why->message), "%s", f.message);
+	if (d->c && front && !front->swallow && snapshot_is_retry_code(d->c->h->snap, f.sqlstate)) {
+		STAT_INC(&d->c->h->stats, retry_seen);
+		count_verdict(d->c->h, RV_SEVERITY);
+	}
+	return true;
 }
 
-/* An ErrorResponse. STEP_SERVER: the connection ends with it. */
+/* An ErrorResponse. */
 static enum step got_error(struct down *d, enum owed_verdict v, const struct front *front,
 			   const struct wire_get body)
 {
@@ -335,12 +349,6 @@ static enum step got_error(struct down *d, enum owed_verdict v, const struct fro
 		} else {
 			c->unit.other_error = true;
 		}
-	}
-	if (leaving(&f)) {
-		last_words(d, &f);
-		if (c && c->unit.failed)
-			count_verdict(c->h, RV_SEVERITY);
-		return gone(d, "server ended the session");
 	}
 	if (v == OWED_ASYNC)
 		s->close_needed = true; /* said without being asked: it is leaving */
@@ -605,6 +613,8 @@ static enum step one_message(struct down *d)
 		have = len;
 	if (type == 'Z' && (len != 6 || !strchr("ITE", msg[5])))
 		return gone(d, "server sent a malformed message");
+	if (type == 'E' && last_words(d, msg, have))
+		return gone(d, "server ended the session");
 	local_due(d);
 	if (type == 'E' || type == 'Z')
 		s->describing = 0;
