@@ -249,7 +249,8 @@ static void lane_move(void *arg)
 			lane_ended(l);
 		return;
 	}
-	if (c->m.piece && n > c->m.piece)
+	/* a long answer in small pieces would take for ever */
+	if (c->m.piece && n > c->m.piece && n < 40 * c->m.piece + 400)
 		n = rng_between(r, 1, c->m.piece);
 	else if (n > 1 && rng_chance(r, 10))
 		n = rng_between(r, 1, (unsigned)n);

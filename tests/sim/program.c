@@ -164,11 +164,13 @@ size_t program_startup(struct program *p, uint8_t *buf, size_t cap)
 {
 	struct wire_put w = wire_put_to(buf, cap);
 	char name[32];
+	size_t bare;
 
 	if (p->gone)                     /* the world connects again by itself */
 		connect_again(p);
 	pair(&w, "user", "app");
 	pair(&w, "database", "app");
+	bare = w.len;
 	if (rng_chance(&p->r, 60)) {
 		snprintf(name, sizeof(name), "c%u", p->c.client);
 		pair(&w, "application_name", name);
@@ -192,6 +194,7 @@ size_t program_startup(struct program *p, uint8_t *buf, size_t cap)
 
 		pair(&w, wrong[i][0], wrong[i][1]);
 	}
+	p->wishes = w.len > bare;
 	wire_put_u8(&w, 0);
 	return w.bad ? 0 : w.len;
 }

@@ -82,6 +82,7 @@ struct program {
 	struct stmt stmts[STMTS];
 	struct step steps[STEPS_MAX];
 	struct wire_put w;
+	bool wishes;                   /* its startup packet asked for settings */
 	struct text t;                 /* the statement being written */
 	char tags[8][24];
 	char says[80];

@@ -81,9 +81,14 @@ void make_clean(struct program *p)
 
 static void add_set(struct program *p, const char *scope, const char *name, const char *value)
 {
+	/* what it asked for at its start comes back by RESET, not by DEFAULT
+	 * (docs/session-state.md) */
 	switch (rng_below(&p->r, 10)) {
 	case 0:
-		say_text(p, "SET %s%s TO DEFAULT", scope, name);
+		if (p->wishes)
+			say_text(p, "SET %s%s TO '%s'", scope, name, value);
+		else
+			say_text(p, "SET %s%s TO DEFAULT", scope, name);
 		return;
 	case 1:
 		say_text(p, "SET %sTIME ZONE 'Asia/Tokyo'", scope);
@@ -116,15 +121,18 @@ static void add_show(struct program *p, const char *name)
 
 static void set_or_reset(struct program *p, const char *name, const char *value)
 {
+	bool reset = false;
+
 	text_begin(p);
 	if (rng_chance(&p->r, 6))
 		say_text(p, "%s", rng_chance(&p->r, 50) ? "SET work_mem = 'lots'"
 							: "SET no_such_setting = 1");
-	else if (rng_chance(&p->r, 20))
+	else if ((reset = rng_chance(&p->r, 20)))
 		add_reset(p, name);
 	else
 		add_set(p, rng_chance(&p->r, 15) ? "SESSION " : "", name, value);
-	if (rng_chance(&p->r, 20)) {     /* in one Query */
+	/* in one Query; behind a RESET of a wish it would be the server's own value */
+	if (rng_chance(&p->r, 20) && !(reset && p->wishes)) {
 		say_text(p, "; ");
 		add_show(p, name);
 		put_query(p);
