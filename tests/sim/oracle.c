@@ -18,6 +18,7 @@
  *    be the server's own;
  *  - settings with a dot in their names (docs/session-state.md): one that is empty may be
  *    NULL, or unknown (42704), on a server where nobody has set it, and the other way round;
+ *  - a Parse of more than 1 MiB ends the session (54000): pgweir keeps its text;
  *  - a startup packet that PostgreSQL would refuse too is refused in pgweir's words.
  *
  * Errors that the session has no reason for are allowed by oracle_may(); their texts
@@ -337,9 +338,11 @@ static bool resets(const char *sql)
 
 static bool is_value(const struct engine *e, const char *name, const char *p, size_t n)
 {
-	const char *v = engine_setting(e, name);
+	const char *v = settings_get(e, name);
 
-	return v && strlen(v) == n && memcmp(v, p, n) == 0;
+	if (!v)
+		v = ""; /* one with a dot that nobody has set */
+	return strlen(v) == n && memcmp(v, p, n) == 0;
 }
 
 bool oracle_was_reset(const struct oracle *o, const char *a, size_t na, const char *b, size_t nb)
@@ -429,6 +432,11 @@ static void finish_end(struct oracle *o)
 		if (o->sent_type == 'Q' || o->sent_type == 'S')
 			o->loose = o->ghost_block;
 		play_message(o, HOW_GHOST);
+	}
+	if (o->over && o->sent.part_n) {
+		/* it is closed for a bad length as soon as that is read */
+		o->how = HOW_GHOST;
+		engine_input(o->e, o->sent.part, o->sent.part_n);
 	}
 	oracle_history_over(o, FATE_ABORTED, FATE_UNKNOWN);
 	o->got_at += fatal;

@@ -268,13 +268,30 @@ static bool is_no_unnamed(const struct fields *f)
 	return strcmp(f->c, "26000") == 0 && strcmp(f->m, "unnamed prepared statement does not exist") == 0;
 }
 
-/* The client has sent a message of no type that there is, behind a batch without Sync:
- * pgweir does not wait for the answers to that. */
+/* A Parse that is longer than pgweir takes, or the beginning of one. */
+static bool sends_too_much(const struct oracle *o)
+{
+	uint8_t type = 0;
+	uint32_t len = 0;
+	unsigned i;
+
+	for (i = o->sent_at; i < o->sent.n; i++)
+		if (o->sent.v[i].p[0] == 'P' && o->sent.v[i].len > 1u << 20)
+			return true;
+	return wire_header(o->sent.part, o->sent.part_n, &type, &len) == WIRE_OK && type == 'P' &&
+	       len > 1u << 20;
+}
+
+/* pgweir ends the session for what was sent: for a Parse that is too long for it, and
+ * for a message of no type that there is. That may stand behind a batch without Sync,
+ * for the answers to which it does not wait. */
 static bool is_nonsense(const struct oracle *o, const struct fields *f)
 {
 	char text[60];
 	unsigned i;
 
+	if (strcmp(f->c, "54000") == 0 && strcmp(f->m, "Parse message is longer than 1 MiB") == 0)
+		return sends_too_much(o);
 	for (i = o->sent_at; i < o->sent.n && strcmp(f->c, "08P01") == 0; i++) {
 		uint8_t t = o->sent.v[i].p[0];
 
