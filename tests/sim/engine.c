@@ -25,11 +25,11 @@ struct engine *engine_new(const struct engine_conf *conf, const struct engine_en
 	e->crdb = conf->dialect == DIALECT_CRDB;
 	e->temps = mem_grow(NULL, sizeof(*e->temps));
 	*e->temps = (struct temps){ 1, 0, NULL };
-	settings_init(e);
 	(void)snprintf(e->version, sizeof(e->version),
 		       e->crdb ? "CockroachDB OSS v21.2.0-alpha (simulated)" :
 				 "PostgreSQL %u.%u (simulated)",
 		       conf->version / 10000, conf->version % 10000);
+	settings_init(e);
 	return e;
 }
 
@@ -67,7 +67,7 @@ static size_t most_bytes(const struct engine *e, uint8_t type)
 {
 	if (e->task.copying)
 		return type == 'd' ? LARGE_MESSAGE : strchr("cfHS", type) && type ? SMALL_MESSAGE : 0;
-	if (type && strchr("QFBPd", type))
+	if (e->crdb || (type && strchr("QFBPd", type)))
 		return LARGE_MESSAGE;
 	return type && strchr("XCDEHScf", type) ? SMALL_MESSAGE : 0;
 }
@@ -101,8 +101,10 @@ static void copy_message(struct engine *e, uint8_t type, const uint8_t *body, si
 		e->copy.done = true;
 	} else if (type == 'f') {
 		why = get_str(&g);
-		(void)fail(e, g.bad ? "08P01" : "57014",
-			   g.bad ? "invalid string in message%s" : "COPY from stdin failed: %s", why);
+		(void)fail(e, g.bad ? "08P01" : e->crdb ? "XXUUU" : "57014",
+			   g.bad   ? "invalid string in message%.0s" :
+			   e->crdb ? "client canceled COPY%.0s" :
+				     "COPY from stdin failed: %s", why);
 		(void)snprintf(e->context, sizeof(e->context), "COPY kv, line %llu",
 			       (unsigned long long)e->task.run->count + 1);
 		e->routine = "CopyGetData";
@@ -225,6 +227,7 @@ char engine_status(const struct engine *e)
 	case BLOCK_IMPLICIT:
 	case BLOCK_END:
 	case BLOCK_RESTART:
+	case BLOCK_RELEASE:
 	case BLOCK_DONE:
 	default:
 		return 'T';
@@ -237,7 +240,8 @@ void engine_cancel(struct engine *e)
 		return;
 	e->busy = true;
 	e->task.waits = false;
-	(void)fail(e, "57014", "canceling statement due to user request");
+	(void)fail(e, "57014", e->crdb ? "query execution canceled" :
+					  "canceling statement due to user request");
 	engine_failed(e);
 	e->busy = false;
 	go_on(e);
@@ -321,6 +325,8 @@ static bool set_option(struct engine *e, char *text)
 	for (p = text; *p; p++)
 		if (*p == '-')
 			*p = '_';
+	if (e->crdb)
+		return crdb_startup(e, text, eq + 1) == GOT_DONE || login_failed(e);
 	return settings_set(e, text, eq + 1, SET_STARTUP) == GOT_DONE || login_failed(e);
 }
 
@@ -398,8 +404,10 @@ static bool apply(struct engine *e, const char *p, const char *end, bool options
 			(void)settings_set(e, "session_authorization", value, SET_STARTUP);
 		if (options && strcmp(name, "options") == 0 && !set_options(e, value))
 			return false;
-		if (!options && !is_special(name) &&
-		    settings_set(e, name, value, SET_STARTUP) == GOT_FAIL)
+		if (options || is_special(name))
+			continue;
+		if ((e->crdb ? crdb_startup(e, name, value) :
+			       settings_set(e, name, value, SET_STARTUP)) == GOT_FAIL)
 			return login_failed(e);
 	}
 	return true;
@@ -426,10 +434,13 @@ void engine_login(struct engine *e, const uint8_t *params, size_t n)
 	if (!ok)
 		return;
 	e->logged_in = true;
-	settings_login(e);
+	if (e->crdb)
+		crdb_login(e);
+	else
+		settings_report(e);
 	out_begin(e, 'K');
-	out_u32(e, e->pid);
-	out_u32(e, e->secret);
+	out_u32(e, e->crdb ? 0 : e->pid);
+	out_u32(e, e->crdb ? 0 : e->secret);
 	out_end(e);
 	out_ready(e);
 }

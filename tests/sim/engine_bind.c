@@ -118,6 +118,8 @@ static enum got make_portal(struct engine *e, struct bind *b)
 {
 	struct portal *p = portal_find(e, b->portal);
 
+	if (p && *b->portal && e->crdb)
+		return fail(e, "42P03", "portal \"%s\" already exists", b->portal);
 	if (p && *b->portal)
 		return fail(e, "42P03", "cursor \"%s\" already exists", b->portal);
 	if (p)
@@ -187,10 +189,10 @@ static enum got find_statement(struct engine *e, struct bind *b)
 	b->p = prepared_find(e, b->name);
 	if (b->p)
 		return GOT_DONE;
-	if (!*b->name && !e->crdb)
-		return fail(e, "26000", "unnamed prepared statement does not exist");
 	if (e->crdb)
 		return fail(e, "26000", "unknown prepared statement \"%s\"", b->name);
+	if (!*b->name)
+		return fail(e, "26000", "unnamed prepared statement does not exist");
 	return fail(e, "26000", "prepared statement \"%s\" does not exist", b->name);
 }
 
@@ -204,7 +206,8 @@ static enum got bind(struct engine *e, struct bind *b, struct get *g)
 		return malformed(e, "invalid string in message");
 	if (find_statement(e, b) == GOT_FAIL)
 		return GOT_FAIL;
-	xact_start(e);
+	if (!e->crdb)
+		xact_start(e);
 	b->formats = get_formats(g, &b->n_formats);
 	b->n_params = g->bad ? 0 : get_u16(g);
 	if (g->bad)

@@ -80,6 +80,7 @@ static enum got line_in(struct engine *e, struct run *r, const char *line)
 			   "new row for relation \"kv\" violates check constraint \"kv_k_check\"");
 		got = at_line(e, r, line);
 	} else if (got == GOT_DONE) {
+		e->did_work = true;
 		d = e->env.append(e->env.arg, (unsigned)key, v, &e->err);
 	}
 	free(copy);

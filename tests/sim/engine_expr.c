@@ -150,6 +150,10 @@ static enum got check(struct engine *e, const struct sql_expr *x, uint32_t *oids
 		return fail(e, "42703", "column \"%s\" does not exist", x->text);
 	if (x->kind == EX_STAR)
 		return fail(e, "42601", "SELECT * with no tables specified is not valid");
+	/* what CockroachDB has not */
+	if (x->kind == EX_CALL && e->crdb && (!x->func || x->func == FN_LOCK ||
+					      x->func == FN_UNLOCK_ALL))
+		return fail(e, "42883", "unknown function: %s()", x->text);
 	if (x->kind == EX_CALL && (!x->func || x->n_args < fns[x->func].min ||
 				   x->n_args > fns[x->func].max))
 		return no_function(e, x);
@@ -223,6 +227,8 @@ enum got analyze(struct engine *e, const struct sql_stmt *st, uint32_t **oids, u
 		free(v);
 		return GOT_FAIL;
 	}
+	for (i = n; i < all && e->crdb; i++)
+		v[i] = v[i] == OID_INT4 ? OID_INT8 : v[i];
 	for (i = 0; i < all; i++)
 		if (!v[i]) {
 			free(v);
@@ -253,7 +259,8 @@ static void describe_fetch(struct engine *e, const struct sql_stmt *st, struct c
 		cols_add(out, p->cols.v[i].name, p->cols.v[i].oid);
 }
 
-void describe(struct engine *e, const struct sql_stmt *st, const uint32_t *oids, struct cols *out)
+static void describe_plain(struct engine *e, const struct sql_stmt *st, const uint32_t *oids,
+			   struct cols *out)
 {
 	const struct sql_expr *x;
 
@@ -299,6 +306,19 @@ void describe(struct engine *e, const struct sql_stmt *st, const uint32_t *oids,
 	default:
 		break;
 	}
+}
+
+/* Whole numbers of CockroachDB have eight bytes. */
+void describe(struct engine *e, const struct sql_stmt *st, const uint32_t *oids, struct cols *out)
+{
+	unsigned i;
+
+	describe_plain(e, st, oids, out);
+	for (i = 0; i < out->n && e->crdb; i++)
+		if (out->v[i].oid == OID_INT4) {
+			out->v[i].oid = OID_INT8;
+			out->v[i].len = 8;
+		}
 }
 
 /* ---- values ---- */
@@ -439,7 +459,7 @@ static enum got fn_set_config(struct engine *e, const struct val *a, struct val 
 	if (settings_set(e, a[0].text, a[1].text, local ? SET_LOCAL : SET_SESSION) == GOT_FAIL)
 		return GOT_FAIL;
 	i = settings_find(e, a[0].text);
-	val_set(out, guc_show(i < (int)guc_count() ? guc_at((unsigned)i) : NULL,
+	val_set(out, guc_show(i < (int)guc_count() && !e->crdb ? guc_at((unsigned)i) : NULL,
 			      settings_value(e, i), text, sizeof(text)));
 	return GOT_DONE;
 }
@@ -453,7 +473,7 @@ static enum got fn_current_setting(struct engine *e, const struct val *a, struct
 		return GOT_DONE;
 	if (i < 0)
 		return fail(e, "42704", "unrecognized configuration parameter \"%s\"", a[0].text);
-	val_set(out, guc_show(i < (int)guc_count() ? guc_at((unsigned)i) : NULL,
+	val_set(out, guc_show(i < (int)guc_count() && !e->crdb ? guc_at((unsigned)i) : NULL,
 			      settings_value(e, i), text, sizeof(text)));
 	return GOT_DONE;
 }
@@ -499,6 +519,10 @@ static enum got fn_lock(struct engine *e, enum sql_func func, const struct val *
 	}
 	if (parse_number(e, a[0].text, OID_INT8, &n) == GOT_FAIL)
 		return GOT_FAIL;
+	if (e->crdb) {
+		val_set(out, "t"); /* its locks do nothing */
+		return GOT_DONE;
+	}
 	if (func == FN_LOCK)
 		d = e->env.lock(e->env.arg, (unsigned)n, &e->err);
 	else if (func == FN_TRY_LOCK)

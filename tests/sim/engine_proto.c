@@ -84,10 +84,11 @@ void engine_close(struct engine *e)
 void engine_failed(struct engine *e)
 {
 	if (e->err.fatal) {
-		out_error(e, "FATAL", &e->err);
+		out_error(e, e->crdb ? "ERROR" : "FATAL", &e->err);
 		engine_close(e);
 		return;
 	}
+	e->retry |= e->crdb && strcmp(e->err.sqlstate, "40001") == 0;
 	out_error(e, "ERROR", &e->err);
 	/* an abort that has been takes no portal's statement any more */
 	if (e->task.portal && e->block == BLOCK_ABORT && e->task.phase == PHASE_RUN)
@@ -143,8 +144,10 @@ static void on_query(struct engine *e, struct get *g)
 		engine_failed(e);
 		return;
 	}
-	xact_start(e);
-	prepared_drop(e, "");
+	if (!e->crdb) {
+		xact_start(e);
+		prepared_drop(e, "");
+	}
 	ast = parse(e, text);
 	if (!ast) {
 		engine_failed(e);
@@ -161,15 +164,20 @@ static enum got prepare(struct engine *e, const char *name, const char *text, ui
 	struct sql *ast;
 	enum got got = GOT_DONE;
 
-	xact_start(e);
+	if (!e->crdb)
+		xact_start(e);
 	if (!*name)
 		prepared_drop(e, "");
 	ast = parse(e, text);
 	if (!ast)
 		return GOT_FAIL;
-	if (ast->n > 1)
+	if (ast->n > 1 && e->crdb)
+		got = fail(e, "42P14", "prepared statement had %u statements, expected 1", ast->n);
+	else if (ast->n && e->crdb && ast->first->kind == SQL_COPY_IN)
+		got = fail(e, "XXUUU", "CopyFrom not supported in extended protocol mode");
+	else if (ast->n > 1)
 		got = fail(e, "42601", "cannot insert multiple commands into a prepared statement");
-	else if (ast->n && xact_aborted(e) && !is_exit(ast->first))
+	else if (ast->n && xact_aborted(e) && !is_exit(ast->first) && !e->crdb)
 		got = refuse_aborted(e);
 	if (got == GOT_DONE && ast->n) {
 		got = analyze(e, ast->first, &oids, n, &n);
@@ -216,19 +224,27 @@ static void on_parse(struct engine *e, struct get *g)
 		out_msg(e, '1');
 }
 
+static enum got no_portal(struct engine *e, const char *name)
+{
+	return fail(e, "34000", e->crdb ? "unknown portal \"%s\"" : "portal \"%s\" does not exist",
+		    name);
+}
+
 static enum got describe_statement(struct engine *e, const char *name)
 {
 	struct prepared *p = prepared_find(e, name);
 	struct cols cols = { 0 };
 	unsigned i;
 
+	if (!p && e->crdb)
+		return fail(e, "26000", "unknown prepared statement \"%s\"", name);
 	if (!p && !*name)
 		return fail(e, "26000", "unnamed prepared statement does not exist");
 	if (!p)
 		return fail(e, "26000", "prepared statement \"%s\" does not exist", name);
 	if (p->ast && p->ast->first)
 		describe(e, p->ast->first, p->oids, &cols);
-	if (xact_aborted(e) && cols.any) {
+	if (xact_aborted(e) && cols.any && !e->crdb) {
 		cols_free(&cols);
 		return refuse_aborted(e);
 	}
@@ -250,8 +266,8 @@ static enum got describe_portal(struct engine *e, const char *name)
 	struct portal *p = portal_find(e, name);
 
 	if (!p)
-		return fail(e, "34000", "portal \"%s\" does not exist", name);
-	if (xact_aborted(e) && p->cols.any)
+		return no_portal(e, name);
+	if (xact_aborted(e) && p->cols.any && !e->crdb)
 		return refuse_aborted(e);
 	if (p->cols.any)
 		out_cols(e, &p->cols, p->formats, p->n_formats);
@@ -270,7 +286,7 @@ static void on_describe(struct engine *e, struct get *g)
 							   "invalid string in message"))
 		return;
 	got = asked(e, AT_DESCRIBE);
-	if (got == GOT_DONE && (kind == 'S' || kind == 'P'))
+	if (got == GOT_DONE && (kind == 'S' || kind == 'P') && !e->crdb)
 		xact_start(e);
 	if (got == GOT_DONE && kind == 'S')
 		got = describe_statement(e, name);
@@ -324,7 +340,7 @@ static void on_execute(struct engine *e, struct get *g)
 	}
 	p = portal_find(e, name);
 	if (!p) {
-		(void)fail(e, "34000", "portal \"%s\" does not exist", name);
+		(void)no_portal(e, name);
 		engine_failed(e);
 		return;
 	}
@@ -360,50 +376,70 @@ static void on_function(struct engine *e, struct get *g)
 	engine_failed(e);
 }
 
+static void message(struct engine *e, uint8_t type, struct get *g)
+{
+	e->extended = strchr("PBDECH", type) != NULL;
+	e->batch |= e->extended;
+	switch (type) {
+	case 'Q':
+		on_query(e, g);
+		break;
+	case 'P':
+		on_parse(e, g);
+		break;
+	case 'B':
+		proto_bind(e, g);
+		break;
+	case 'D':
+		on_describe(e, g);
+		break;
+	case 'E':
+		on_execute(e, g);
+		break;
+	case 'C':
+		on_close(e, g);
+		break;
+	case 'S':
+		on_sync(e, g);
+		break;
+	case 'H':
+		if (body_is_whole(e, g, "invalid message format"))
+			out_flush(e);
+		break;
+	case 'X':
+		e->out.len = 0; /* nobody waits for it */
+		engine_close(e);
+		break;
+	case 'd':
+	case 'c':
+	case 'f':
+		break; /* outside of a COPY */
+	case 'F':
+		if (!e->crdb) {
+			on_function(e, g);
+			break;
+		}
+		/* fall through */
+	default:
+		e->extended = true; /* only CockroachDB goes on after such */
+		(void)fail(e, "08P01", "unrecognized client message type %u", type);
+		engine_failed(e);
+		break;
+	}
+}
+
 void proto_message(struct engine *e, uint8_t type, const uint8_t *body, size_t n)
 {
 	struct get g = { e, body, body + n, false };
 
 	if (type == 'S' || type == 'X')
 		e->skip = false;
-	if (e->skip)
+	if (e->skip && e->crdb && type == 'Q') {
+		e->skip = false; /* it is not run, but answered */
+		out_ready(e);
+	} else if (e->skip) {
 		return;
-	e->extended = strchr("PBDECH", type) != NULL;
-	e->batch |= e->extended;
-	switch (type) {
-	case 'Q':
-		on_query(e, &g);
-		break;
-	case 'P':
-		on_parse(e, &g);
-		break;
-	case 'B':
-		proto_bind(e, &g);
-		break;
-	case 'D':
-		on_describe(e, &g);
-		break;
-	case 'E':
-		on_execute(e, &g);
-		break;
-	case 'C':
-		on_close(e, &g);
-		break;
-	case 'S':
-		on_sync(e, &g);
-		break;
-	case 'H':
-		if (body_is_whole(e, &g, "invalid message format"))
-			out_flush(e);
-		break;
-	case 'F':
-		on_function(e, &g);
-		break;
-	case 'X':
-		e->out.len = 0; /* nobody waits for it */
-		engine_close(e);
-		break;
-	default:
-		break; /* d, c, f outside of a COPY */
+	} else {
+		message(e, type, &g);
 	}
 }

@@ -74,6 +74,13 @@ static enum got from_data(struct engine *e, enum data d)
 	return d == DATA_OK ? GOT_DONE : d == DATA_WAIT ? GOT_WAIT : env_fail(e);
 }
 
+/* Data is asked for. */
+static void *touch(struct engine *e)
+{
+	e->did_work = true;
+	return e->env.arg;
+}
+
 static const struct sql_expr *nth(const struct sql_stmt *st, size_t i)
 {
 	const struct sql_expr *x = st->list;
@@ -121,7 +128,7 @@ static enum got next_kv(struct engine *e, struct run *r)
 			return got;
 		if (null || k < 0 || k >= (int64_t)KEYS)
 			continue;
-		got = from_data(e, e->env.read(e->env.arg, (unsigned)k, &value, &e->err));
+		got = from_data(e, e->env.read(touch(e), (unsigned)k, &value, &e->err));
 		if (got != GOT_DONE)
 			return got;
 		if (r->st->with_key) {
@@ -225,13 +232,13 @@ static enum got write_one(struct engine *e, struct run *r, unsigned key, const c
 	enum got got;
 
 	if (!r->step) {
-		got = from_data(e, e->env.append(e->env.arg, key, tag, &e->err));
+		got = from_data(e, e->env.append(touch(e), key, tag, &e->err));
 		if (got != GOT_DONE)
 			return got;
 		r->step = 1;
 	}
 	if (r->st->returning) {
-		got = from_data(e, e->env.read(e->env.arg, key, &value, &e->err));
+		got = from_data(e, e->env.read(touch(e), key, &value, &e->err));
 		if (got != GOT_DONE)
 			return got;
 		val_set(row_add(&row), value);

@@ -57,7 +57,8 @@ int settings_find(const struct engine *e, const char *name)
 
 	for (i = 0; i < count(e); i++)
 		if (strcasecmp(settings_name(e, (int)i), name) == 0)
-			return (int)i;
+			return guc_of(i) && guc_of(i)->where == (e->crdb ? NOT_CRDB : ONLY_CRDB) ?
+				       -1 : (int)i;
 	return -1;
 }
 
@@ -175,7 +176,12 @@ void settings_init(struct engine *e)
 	(void)snprintf(text, sizeof(text), "%u.%u", v / 10000, v % 10000);
 	set_reset(e, "server_version", e->crdb ? "13.0.0" : text);
 	(void)snprintf(text, sizeof(text), "%u", v);
-	set_reset(e, "server_version_num", text);
+	set_reset(e, "server_version_num", e->crdb ? "130000" : text);
+	if (e->crdb) {
+		set_reset(e, "crdb_version", e->version);
+		set_reset(e, "default_transaction_isolation", "serializable");
+		set_reset(e, "extra_float_digits", "0");
+	}
 	e->settings = table_of(e, NULL);
 }
 
@@ -300,6 +306,8 @@ enum got settings_set(struct engine *e, const char *name, const char *value, enu
 	if (g && strcmp(g->name, "transaction_isolation") == 0)
 		how = SET_LOCAL;
 	put_value(e, (unsigned)i, v, set, how);
+	e->due_name |= g && how != SET_STARTUP && strcmp(g->name, "application_name") == 0;
+	e->due_zone |= g && how != SET_STARTUP && strcmp(g->name, "TimeZone") == 0;
 	/* who one has become has no role */
 	if (g && how != SET_STARTUP && strcmp(g->name, "session_authorization") == 0)
 		put_value(e, (unsigned)settings_find(e, "role"), mem_copy("none"), false, how);
@@ -368,11 +376,6 @@ void settings_report(struct engine *e)
 			report(e, i);
 }
 
-void settings_login(struct engine *e)
-{
-	settings_report(e);
-}
-
 /* ---- statements ---- */
 
 static bool plain_name(const char *v)
@@ -435,7 +438,8 @@ enum got run_set(struct engine *e, struct run *r)
 	enum got got = GOT_DONE;
 
 	(void)snprintf(r->tag, sizeof(r->tag), "%s",
-		       st->kind == SQL_RESET || st->kind == SQL_RESET_ALL ? "RESET" : "SET");
+		       (st->kind == SQL_RESET || st->kind == SQL_RESET_ALL) && !e->crdb ? "RESET" :
+											  "SET");
 	if (st->local && !xact_in_block(e))
 		out_warning(e, "WARNING", "25P01", "SET LOCAL can only be used in transaction blocks");
 	if (st->kind == SQL_RESET_ALL)
@@ -458,7 +462,7 @@ enum got run_show(struct engine *e, struct run *r)
 	row.v = mem_grow(NULL, sizeof(*row.v));
 	row.v[0] = (struct val){ 0 };
 	row.n = 1;
-	val_set(&row.v[0], guc_show(guc_of((unsigned)i), settings_value(e, i), text, sizeof(text)));
+	val_set(&row.v[0], guc_show(e->crdb ? NULL : guc_of((unsigned)i), settings_value(e, i), text, sizeof(text)));
 	run_keep(r, &row);
 	(void)snprintf(r->tag, sizeof(r->tag), "SHOW");
 	return GOT_DONE;

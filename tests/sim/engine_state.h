@@ -91,6 +91,7 @@ struct portal {
 	enum portal_state state;
 	unsigned level;            /* of the savepoint it was made in; 0: the transaction */
 	bool at_end;               /* no more rows */
+	bool suspended;            /* for CockroachDB: it stands in the way of others */
 	bool filled;               /* all is done that is not a plain SELECT */
 	bool cursor, hold;
 	bool held;                 /* outlived its transaction */
@@ -130,12 +131,13 @@ struct mark {
 	struct temps *temps;
 	size_t n_deeds;
 	bool read_only;
+	bool fresh;                /* no data had been looked at */
 };
 
 /* xact.c's states; those of subtransactions follow from the number of marks. */
 enum block {
 	BLOCK_DEFAULT = 0, BLOCK_STARTED, BLOCK_BEGIN, BLOCK_INPROGRESS, BLOCK_IMPLICIT,
-	BLOCK_END, BLOCK_RESTART, BLOCK_ABORT, BLOCK_ABORT_END, BLOCK_ABORT_PENDING,
+	BLOCK_END, BLOCK_RESTART, BLOCK_RELEASE, BLOCK_ABORT, BLOCK_ABORT_END, BLOCK_ABORT_PENDING,
 	BLOCK_DONE                 /* CockroachDB: released, to be ended by COMMIT */
 };
 
@@ -147,6 +149,7 @@ struct task {
 	enum phase phase;
 	bool waits, described, copying;
 	bool ends;                 /* this Execute ends the transaction */
+	bool suspended;            /* and it is its limit that does */
 	struct sql *ast;           /* of a Query */
 	const struct sql_stmt *st;
 	struct run *run;           /* a Query's; or the portal's */
@@ -192,7 +195,11 @@ struct engine {
 	struct copy copy;
 	/* transaction */
 	enum block block;
-	bool open, chain, read_only, read_only_set, immediate, pipelined, did_work;
+	bool open, chain, read_only, read_only_set, immediate, pipelined;
+	bool did_work;             /* has looked at data */
+	bool retry;                /* CockroachDB: 40001 was said */
+	unsigned statements;       /* of this block */
+	bool due_name, due_zone;   /* CockroachDB: to be told before CommandComplete */
 	struct mark *marks;
 	unsigned n_marks, cap_marks;
 	unsigned restart;          /* BLOCK_RESTART: the mark to go back to */
@@ -363,6 +370,20 @@ void temps_drop(struct temps *t);
 struct temps *temps_own(struct engine *e);
 void listens_drop(struct engine *e);
 
+/* ---- engine_crdb.c ---- */
+
+/* May this statement be run now? Its own refusals. */
+enum got crdb_check(struct engine *e, const struct sql_stmt *st, bool alone);
+enum got crdb_end(struct engine *e, struct run *r);
+enum got crdb_savepoint(struct engine *e, const struct sql_stmt *st);
+enum got crdb_rollback_to(struct engine *e, unsigned at);
+void crdb_restart(struct engine *e, unsigned at);
+enum got crdb_release(struct engine *e);
+void crdb_report(struct engine *e);
+void crdb_login(struct engine *e);
+enum got crdb_startup(struct engine *e, const char *name, const char *value);
+enum got crdb_words(struct engine *e, const struct sql_stmt *st);
+
 /* ---- engine_set.c: the values of settings; engine_guc.c: which there are ---- */
 
 struct guc;
@@ -383,7 +404,6 @@ enum set_how { SET_SESSION, SET_LOCAL, SET_STARTUP };
 enum got settings_set(struct engine *e, const char *name, const char *value, enum set_how how);
 void settings_reset_all(struct engine *e);
 void settings_report(struct engine *e);
-void settings_login(struct engine *e);
 /* The next setting that the session has set, by name, from *at on. */
 bool settings_session(const struct engine *e, unsigned *at, struct row *row);
 enum got run_set(struct engine *e, struct run *r);
@@ -397,6 +417,7 @@ struct guc {
 	bool report, no_reset_all, hidden; /* hidden: not in pg_settings */
 	const char *const *words;          /* GUC_ENUM */
 	int64_t min, max;
+	enum { EVERYWHERE = 0, NOT_CRDB, ONLY_CRDB } where;
 };
 /* By name, as PostgreSQL sorts them. */
 const struct guc *guc_at(unsigned i);

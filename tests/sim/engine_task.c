@@ -95,7 +95,9 @@ static enum got query_start(struct engine *e)
 	if (xact_aborted(e) && !is_exit(t->st))
 		return refuse_aborted(e);
 	xact_start(e);
-	if (t->ast->n > 1)
+	if (e->crdb && crdb_check(e, t->st, t->ast->n == 1) == GOT_FAIL)
+		return GOT_FAIL;
+	if (t->ast->n > 1 && !e->crdb)
 		xact_implicit(e);
 	xact_data(e, t->st->kind == SQL_BEGIN);
 	if (asked(e, AT_STATEMENT) == GOT_FAIL || analyze(e, t->st, NULL, 0, NULL) == GOT_FAIL)
@@ -146,11 +148,15 @@ static enum got query_finish(struct engine *e)
 
 	if (!t->st->next)
 		xact_end_implicit(e);
-	if (!t->st->next || is_transaction(t->st))
+	if (!t->st->next || is_transaction(t->st) || e->crdb)
 		got = xact_finish(e);
 	if (got != GOT_DONE)
 		return got;
-	out_tag(e, t->tag);
+	crdb_report(e);
+	if (*t->tag)
+		out_tag(e, t->tag);
+	else
+		out_msg(e, 'I');
 	run_free(t->run);
 	t->run = NULL;
 	cols_free(&t->cols);
@@ -197,6 +203,8 @@ static enum got execute_start(struct engine *e)
 	/* one that has failed has forgotten its statement */
 	if (xact_aborted(e) && (!is_exit(t->run->st) || t->portal->state == PORTAL_FAILED))
 		return refuse_aborted(e);
+	if (e->crdb && crdb_check(e, t->run->st, true) == GOT_FAIL)
+		return GOT_FAIL;
 	xact_data(e, t->run->st->kind == SQL_BEGIN);
 	if (asked(e, AT_STATEMENT) == GOT_FAIL)
 		return GOT_FAIL;
@@ -225,15 +233,17 @@ static enum got execute_run(struct engine *e)
 	if (!p->at_end)
 		got = rows(e, p->formats, p->n_formats, &p->cols);
 	if (got == GOT_ROW) {
-		e->pipelined = true;
-		out_msg(e, 's');
-		t->kind = TASK_NONE;
+		p->suspended = t->suspended = true;
+		t->ends = e->crdb;
+		t->phase = PHASE_FINISH;
 		return GOT_DONE;
 	}
 	if (got != GOT_DONE)
 		return got;
 	p->at_end = true;
-	t->ends = e->immediate || is_transaction(t->run->st); /* its portal goes with it */
+	p->suspended = false;
+	/* its portal goes with it */
+	t->ends = e->immediate || is_transaction(t->run->st) || e->crdb;
 	if (how == NO_ROWS || !p->cols.any) {
 		(void)snprintf(t->tag, sizeof(t->tag), "%s", t->run->tag);
 		p->state = PORTAL_DONE;
@@ -256,8 +266,13 @@ static enum got execute_finish(struct engine *e)
 	} else {
 		e->pipelined = true;
 	}
-	if (got == GOT_DONE)
+	crdb_report(e);
+	if (got == GOT_DONE && t->suspended)
+		out_msg(e, 's');
+	else if (got == GOT_DONE && *t->tag)
 		out_tag(e, t->tag);
+	else if (got == GOT_DONE)
+		out_msg(e, 'I');
 	t->kind = TASK_NONE;
 	return got;
 }

@@ -138,7 +138,8 @@ static void push_mark(struct engine *e, const char *name)
 		e->marks = mem_grow(e->marks, e->cap_marks * sizeof(*e->marks));
 	}
 	e->marks[e->n_marks++] = (struct mark){ mem_copy(name), settings_share(e->settings),
-						temps_share(e->temps), e->n_deeds, e->read_only };
+						temps_share(e->temps), e->n_deeds, e->read_only,
+						!e->did_work };
 }
 
 static void pop_marks(struct engine *e, unsigned n)
@@ -238,7 +239,8 @@ void xact_start(struct engine *e)
 	if (e->block != BLOCK_DEFAULT)
 		return;
 	e->block = BLOCK_STARTED;
-	e->immediate = e->pipelined = e->read_only_set = false;
+	e->immediate = e->pipelined = e->read_only_set = e->did_work = e->retry = false;
+	e->statements = 0;
 	e->read_only = e->conf.standby || settings_on(e, "default_transaction_read_only");
 	push_mark(e, NULL);
 }
@@ -351,15 +353,22 @@ enum got xact_finish(struct engine *e)
 	case BLOCK_RESTART:
 		restore(e, e->restart);
 		drop_portals(e, e->restart);
-		e->env.rollback_to(e->env.arg, e->restart);
+		if (e->crdb)
+			crdb_restart(e, e->restart);
+		else
+			e->env.rollback_to(e->env.arg, e->restart);
 		e->block = BLOCK_INPROGRESS;
 		return GOT_DONE;
+	case BLOCK_RELEASE:
+		return crdb_release(e);
 	case BLOCK_DEFAULT:
+		if (e->crdb)
+			commit_portals(e);
+		return GOT_DONE;
 	case BLOCK_INPROGRESS:
 	case BLOCK_IMPLICIT:
 	case BLOCK_ABORT:
 	case BLOCK_DONE:
-		return GOT_DONE;
 	default:
 		return GOT_DONE;
 	}
@@ -389,6 +398,7 @@ void xact_abort(struct engine *e)
 	case BLOCK_BEGIN:
 	case BLOCK_END:
 	case BLOCK_RESTART:
+	case BLOCK_RELEASE:
 	case BLOCK_ABORT_END:
 	case BLOCK_ABORT_PENDING:
 	default:
@@ -452,6 +462,8 @@ enum got run_begin(struct engine *e, struct run *r)
 enum got run_commit(struct engine *e, struct run *r)
 {
 	tag(r, "COMMIT");
+	if (e->crdb && e->block != BLOCK_INPROGRESS && e->block != BLOCK_ABORT)
+		return crdb_end(e, r);
 	switch (e->block) {
 	case BLOCK_INPROGRESS:
 		e->block = BLOCK_END;
@@ -473,6 +485,7 @@ enum got run_commit(struct engine *e, struct run *r)
 	case BLOCK_BEGIN:
 	case BLOCK_END:
 	case BLOCK_RESTART:
+	case BLOCK_RELEASE:
 	case BLOCK_ABORT_END:
 	case BLOCK_ABORT_PENDING:
 	case BLOCK_DONE:
@@ -486,6 +499,8 @@ enum got run_commit(struct engine *e, struct run *r)
 enum got run_rollback(struct engine *e, struct run *r)
 {
 	tag(r, "ROLLBACK");
+	if (e->crdb && e->block != BLOCK_INPROGRESS && e->block != BLOCK_ABORT)
+		return crdb_end(e, r);
 	if (e->block == BLOCK_INPROGRESS) {
 		e->block = BLOCK_ABORT_PENDING;
 	} else if (e->block == BLOCK_ABORT) {
@@ -506,6 +521,8 @@ static enum got real_block(struct engine *e, const char *what)
 {
 	if (e->block == BLOCK_INPROGRESS || e->block == BLOCK_ABORT)
 		return GOT_DONE;
+	if (e->crdb)
+		return fail(e, "XXUUU", "there is no transaction in progress");
 	return fail(e, "25P01", "%s can only be used in transaction blocks", what);
 }
 
@@ -513,6 +530,8 @@ enum got run_savepoint(struct engine *e, struct run *r)
 {
 	tag(r, "SAVEPOINT");
 	if (real_block(e, "SAVEPOINT") == GOT_FAIL)
+		return GOT_FAIL;
+	if (e->crdb && crdb_savepoint(e, r->st) == GOT_FAIL)
 		return GOT_FAIL;
 	push_mark(e, r->st->name);
 	e->env.savepoint(e->env.arg, depth(e));
@@ -535,6 +554,11 @@ enum got run_release(struct engine *e, struct run *r)
 	at = find_mark(e, r->st->name);
 	if (at < 0)
 		return no_savepoint(e, r->st->name);
+	if (e->crdb && at == 1 && strcmp(r->st->name, "cockroach_restart") == 0) {
+		e->block = BLOCK_RELEASE;
+		tag(r, "COMMIT");
+		return GOT_DONE;
+	}
 	for (p = e->portals; p; p = p->next)
 		if (p->level >= (unsigned)at)
 			p->level = (unsigned)at - 1;
@@ -552,6 +576,8 @@ enum got run_rollback_to(struct engine *e, struct run *r)
 	at = find_mark(e, r->st->name);
 	if (at < 0)
 		return no_savepoint(e, r->st->name);
+	if (e->crdb && crdb_rollback_to(e, (unsigned)at) == GOT_FAIL)
+		return GOT_FAIL;
 	e->block = BLOCK_RESTART;
 	e->restart = (unsigned)at;
 	return GOT_DONE;

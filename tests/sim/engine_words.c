@@ -292,6 +292,8 @@ static enum got run_close(struct engine *e, struct run *r)
 {
 	struct portal *p = r->st->name ? portal_find(e, r->st->name) : NULL;
 
+	if (e->crdb)
+		return GOT_DONE; /* no tag: EmptyQueryResponse */
 	if (!r->st->name) {
 		drop_portals(e);
 		return tag(r, "CLOSE CURSOR ALL");
@@ -384,6 +386,11 @@ static enum got run_discard(struct engine *e, struct run *r)
 		(void)settings_set(e, "session_authorization", NULL, SET_SESSION);
 		settings_reset_all(e);
 		prepared_drop_all(e);
+		if (e->crdb) {
+			prepared_drop(e, "");
+			e->due_name = e->due_zone = true;
+			return tag(r, "DISCARD");
+		}
 		deed_add(e, SQL_UNLISTEN, NULL, NULL);
 		while (e->n_locks) {
 			(void)e->env.unlock(e->env.arg, e->locks[0].number);
@@ -424,6 +431,8 @@ static enum got run_set_transaction(struct engine *e, struct run *r)
 
 enum got run_words(struct engine *e, struct run *r)
 {
+	if (e->crdb && crdb_words(e, r->st) == GOT_FAIL)
+		return GOT_FAIL;
 	switch ((int)r->st->kind) {
 	case SQL_PREPARE:
 		return run_prepare(e, r);

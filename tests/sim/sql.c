@@ -340,7 +340,9 @@ static bool set_zone(struct parser *p, struct sql_stmt *st)
 static bool set_authorization(struct parser *p, struct sql_stmt *st)
 {
 	st->name = "session_authorization";
-	return p_need(p, "authorization") && values(p, st);
+	if (!p_need(p, "authorization") || (p->crdb && !p_is(p, "default")))
+		return p_fail(p);
+	return values(p, st);
 }
 
 static bool p_set(struct parser *p, struct sql_stmt *st)
@@ -357,8 +359,11 @@ static bool p_set(struct parser *p, struct sql_stmt *st)
 		return p_need(p, "as") && p_need(p, "transaction") && modes(p, st);
 	}
 	st->local = !session && p_take(p, "local");
-	if (st->local && p->crdb)
+	if (st->local && p->crdb) {
+		p->sqlstate = "0A000";
+		p->message = "at or near \"local\": syntax error: unimplemented: this syntax";
 		return p_fail(p);
+	}
 	if (p_take(p, "session"))
 		return set_authorization(p, st);
 	if (p_take(p, "time"))
@@ -455,7 +460,7 @@ static void say_error(const struct parser *p, struct sql_error *err)
 	const struct sql_token *t = p->t;
 	int n = (int)(t->end - t->at > 150 ? 150 : t->end - t->at);
 
-	(void)snprintf(err->sqlstate, sizeof(err->sqlstate), "42601");
+	(void)snprintf(err->sqlstate, sizeof(err->sqlstate), "%s", p->sqlstate ? p->sqlstate : "42601");
 	if (p->message)
 		(void)snprintf(err->message, sizeof(err->message), "%s", p->message);
 	else if (t->kind == TOKEN_BAD)
@@ -477,7 +482,7 @@ struct sql *sql_parse(const char *text, size_t n, bool backslashes, bool crdb,
 	struct sql_block *blocks = NULL;
 	struct sql *s = sql_alloc(&blocks, sizeof(*s));
 	struct sql_stmt **end = &s->first, *st;
-	struct parser p = { &blocks, NULL, text, NULL, crdb, false, 0 };
+	struct parser p = { .blocks = &blocks, .source = text, .crdb = crdb };
 
 	err->n_warnings = 0;
 	p.t = sql_tokens(&blocks, text, n, backslashes, err);

@@ -13,6 +13,7 @@ struct parser {
 	const struct sql_token *t;
 	const char *source;
 	const char *message;       /* instead of "syntax error at ..." */
+	const char *sqlstate;      /* instead of 42601 */
 	bool crdb, failed;
 	unsigned params;           /* the highest so far */
 };

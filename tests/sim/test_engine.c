@@ -614,6 +614,207 @@ static void test_left(void **state)
 	end(&b);
 }
 
+/* ---- CockroachDB ---- */
+
+static void begin_crdb(struct bench *b)
+{
+	static const char params[] = "user\0root\0DateStyle\0ISO\0client_encoding\0utf-8\0nosuch\0x\0"
+				     "application_name\0app\0";
+
+	login(b, DIALECT_CRDB, store_new(DIALECT_CRDB), params, sizeof(params));
+	expect(b, "R S[server_version=13.0.0] S[server_encoding=UTF8] S[client_encoding=utf-8] "
+		  "S[application_name=app] S[DateStyle=ISO] S[IntervalStyle=postgres] "
+		  "S[TimeZone=UTC] S[integer_datetimes=on] S[standard_conforming_strings=on] "
+		  "S[crdb_version=CockroachDB OSS v21.2.0-alpha (simulated)] "
+		  "S[session_authorization=root] S[is_superuser=on] K Z:I ", "");
+}
+
+static void test_crdb_alone(void **state)
+{
+	struct bench b;
+
+	(void)state;
+	begin_crdb(&b);
+	query(&b, "INSERT INTO kv VALUES (1, 'a'); SELECT 1/0; SELECT 1");
+	expect(&b, "C[INSERT 0 1] E[22012] Z:I ", "begin commit begin rollback ");
+	assert_string_equal(store_value(b.s, 1), "a,");
+	query(&b, "UPSERT INTO kv VALUES (1, 'b'); SELEC");
+	expect(&b, "E[42601] Z:I ", "");
+	batch(&b, "UPSERT INTO kv VALUES (1, 'b')");
+	expect(&b, "", "begin commit ");
+	batch(&b, "SELECT 1/0");
+	sync(&b);
+	expect(&b, "1 2 C[INSERT 0 1] 1 E[22012] Z:I ", NULL);
+	assert_string_equal(store_value(b.s, 1), "a,b,");
+	query(&b, "COMMIT");
+	expect(&b, "E[XXUUU] Z:I ", "begin rollback ");
+	query(&b, "ROLLBACK; SELECT 1");
+	expect(&b, "E[XXUUU] Z:I ", NULL);
+	query(&b, "SAVEPOINT s");
+	expect(&b, "E[XXUUU] Z:I ", NULL);
+	query(&b, "CLOSE ALL; LISTEN x");
+	expect(&b, "E[42601] Z:I ", NULL);
+	query(&b, "CLOSE ALL");
+	expect(&b, "I Z:I ", NULL);
+	query(&b, "SELECT pg_advisory_lock(1)");
+	expect(&b, "E[42883] Z:I ", NULL);
+	query(&b, "SELECT pg_try_advisory_lock(1)");
+	expect(&b, "T D(t) C[SELECT 1] Z:I ", NULL);
+	query(&b, "SELECT 1; COPY kv FROM STDIN");
+	expect(&b, "T D(1) C[SELECT 1] E[08P01] Z:I ", NULL);
+	query(&b, "COPY kv FROM STDIN");
+	send_bytes(&b, 'f', "x", 2);
+	expect(&b, "G E[XXUUU] Z:I ", NULL);
+	parse(&b, "", "COPY kv FROM STDIN");
+	parse(&b, "", "SELECT 1");
+	sync(&b);
+	expect(&b, "E[XXUUU] Z:I ", NULL);
+	end(&b);
+}
+
+static void test_crdb_block(void **state)
+{
+	struct bench b;
+
+	(void)state;
+	begin_crdb(&b);
+	query(&b, "START TRANSACTION; BEGIN");
+	expect(&b, "C[BEGIN] E[XXUUU] Z:E ", "BEGIN rollback ");
+	query(&b, "SELECT 1");
+	expect(&b, "E[25P02] Z:E ", "");
+	batch(&b, "SELECT 1");
+	sync(&b);
+	expect(&b, "1 2 E[25P02] Z:E ", "");
+	batch(&b, "COMMIT");
+	sync(&b);
+	expect(&b, "1 2 C[ROLLBACK] Z:I ", "");
+	/* settings are not undone */
+	query(&b, "BEGIN; SET application_name = x; SELECT set_config('timezone', 'gmt', false)");
+	expect(&b, "C[BEGIN] S[application_name=x] C[SET] T D(GMT) S[TimeZone=GMT] C[SELECT 1] Z:T ", NULL);
+	query(&b, "ROLLBACK; SET application_name = x; RESET timezone; SHOW application_name");
+	expect(&b, "C[ROLLBACK] S[application_name=x] C[SET] S[TimeZone=UTC] C[SET] T D(x) C[SHOW] Z:I ", NULL);
+	query(&b, "BEGIN; SET LOCAL application_name = y");
+	expect(&b, "E[0A000] Z:I ", "");
+	query(&b, "BEGIN");
+	clear(&b);
+	query(&b, "DISCARD ALL");
+	expect(&b, "E[25001] Z:E ", NULL);
+	query(&b, "ROLLBACK; DISCARD ALL");
+	expect(&b, "C[ROLLBACK] S[application_name=app] S[TimeZone=UTC] C[DISCARD] Z:I ", NULL);
+	query(&b, "RESET ALL");
+	expect(&b, "E[42704] Z:I ", NULL);
+	query(&b, "SET a.b = 1");
+	expect(&b, "E[42704] Z:I ", NULL);
+	query(&b, "BEGIN; COMMIT AND CHAIN");
+	expect(&b, "E[42601] Z:I ", NULL);
+	/* the give-up sequence */
+	query(&b, "BEGIN");
+	query(&b, "ROLLBACK TO SAVEPOINT \"pgweir_giveup\"");
+	query(&b, "RELEASE s");
+	query(&b, "END");
+	expect(&b, "C[BEGIN] Z:T E[3B001] Z:E E[25P02] Z:E C[ROLLBACK] Z:I ", NULL);
+	end(&b);
+}
+
+static void test_crdb_restart(void **state)
+{
+	static const char params[] = "user\0root\0";
+	struct bench b, c;
+
+	(void)state;
+	begin_crdb(&b);
+	login(&c, DIALECT_CRDB, b.s, params, sizeof(params));
+	query(&b, "BEGIN; SAVEPOINT cockroach_restart; SELECT v FROM kv WHERE k = 1");
+	query(&c, "UPSERT INTO kv VALUES (1, 'c')");
+	clear(&b);
+	query(&b, "UPSERT INTO kv VALUES (1, 'b')");
+	expect(&b, "E[40001] Z:E ", "back1 ");
+	query(&b, "ROLLBACK TO SAVEPOINT cockroach_restart");
+	expect(&b, "C[ROLLBACK] Z:T ", "rollback BEGIN save1 ");
+	query(&b, "UPSERT INTO kv VALUES (1, 'b') RETURNING v");
+	query(&b, "RELEASE SAVEPOINT cockroach_restart");
+	expect(&b, "T D(c,b,) C[INSERT 0 1] Z:T C[COMMIT] Z:T ", "commit ");
+	query(&b, "SELECT 1");
+	query(&b, "ROLLBACK");
+	expect(&b, "E[25000] Z:T C[COMMIT] Z:I ", "");
+	assert_string_equal(store_value(b.s, 1), "c,b,");
+	/* a RELEASE that fails can be gone back from */
+	query(&b, "BEGIN; SAVEPOINT cockroach_restart; SELECT v FROM kv WHERE k = 1");
+	query(&c, "UPSERT INTO kv VALUES (1, 'd')");
+	query(&b, "UPSERT INTO kv VALUES (2, 'b')");
+	clear(&b);
+	query(&b, "RELEASE SAVEPOINT cockroach_restart");
+	query(&b, "ROLLBACK TO SAVEPOINT cockroach_restart; COMMIT");
+	expect(&b, "E[40001] Z:E C[ROLLBACK] C[COMMIT] Z:I ", "commit! BEGIN save1 commit ");
+	/* other savepoints: only from before any data */
+	query(&b, "BEGIN; SAVEPOINT a; SELECT v FROM kv WHERE k = 1; SAVEPOINT s");
+	query(&c, "UPSERT INTO kv VALUES (1, 'e')");
+	clear(&b);
+	query(&b, "UPSERT INTO kv VALUES (1, 'b')");
+	query(&b, "ROLLBACK TO s");
+	query(&b, "ROLLBACK TO a");
+	query(&b, "SELECT v FROM kv WHERE k = 1; SAVEPOINT s; SELECT 1/0");
+	query(&b, "ROLLBACK TO s; RELEASE a; COMMIT");
+	expect(&b, "E[40001] Z:E E[40001] Z:E C[ROLLBACK] Z:T T D(c,b,d,e,) C[SELECT 1] C[SAVEPOINT] "
+		   "E[22012] Z:E C[ROLLBACK] C[RELEASE] C[COMMIT] Z:I ", NULL);
+	query(&b, "BEGIN; SELECT 1; SAVEPOINT cockroach_restart");
+	query(&b, "ABORT");
+	expect(&b, "C[BEGIN] T D(1) C[SELECT 1] E[42601] Z:E C[ROLLBACK] Z:I ", NULL);
+	/* at COMMIT */
+	query(&b, "BEGIN; SELECT v FROM kv WHERE k = 1; UPSERT INTO kv VALUES (3, 'x')");
+	query(&c, "UPSERT INTO kv VALUES (1, 'f')");
+	clear(&b);
+	query(&b, "COMMIT");
+	expect(&b, "E[40001] Z:I ", "commit! ");
+	engine_free(c.e);
+	end(&b);
+}
+
+static void test_crdb_messages(void **state)
+{
+	struct bench b;
+
+	(void)state;
+	begin_crdb(&b);
+	/* a Query is not run while skipping, but answered */
+	parse(&b, "", "SELEC");
+	query(&b, "SELECT 1");
+	sync(&b);
+	expect(&b, "E[42601] Z:I Z:I ", "");
+	engine_input(b.e, (const uint8_t *)"!\0\0\0\4", 5);
+	query(&b, "SELECT 1");
+	query(&b, "SELECT 2");
+	expect(&b, "E[08P01] Z:I T D(2) C[SELECT 1] Z:I ", NULL);
+	/* portals outside of a block are over with their first Execute */
+	parse(&b, "s", "SELECT g FROM generate_series(1, 4) g");
+	bind_empty(&b, "p", "s");
+	execute(&b, "p", 3);
+	execute(&b, "p", 3);
+	sync(&b);
+	expect(&b, "1 2 D(1) D(2) D(3) s E[34000] Z:I ", "begin commit ");
+	query(&b, "BEGIN");
+	bind_empty(&b, "p", "s");
+	execute(&b, "p", 3);
+	execute(&b, "p", 3);
+	bind_empty(&b, "q", "s");
+	execute(&b, "q", 3);
+	sync(&b);
+	query(&b, "SELECT 1");
+	query(&b, "ROLLBACK");
+	expect(&b, "C[BEGIN] Z:T 2 D(1) D(2) D(3) s D(4) C[SELECT 1] 2 D(1) D(2) D(3) s Z:T "
+		   "E[0A000] Z:E C[ROLLBACK] Z:I ", NULL);
+	parse(&b, "s", "SELECT 1");
+	sync(&b);
+	bind_empty(&b, "", "t");
+	sync(&b);
+	parse(&b, "", "SELECT 1; SELECT 2");
+	sync(&b);
+	expect(&b, "E[42P05] Z:I E[26000] Z:I E[42P14] Z:I ", "");
+	query(&b, "BEGIN; PREPARE x AS SELECT 7; ROLLBACK; EXECUTE x");
+	expect(&b, "C[BEGIN] C[PREPARE] C[ROLLBACK] T D(7) C[SELECT 1] Z:I ", NULL);
+	end(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -622,6 +823,8 @@ int main(void)
 		cmocka_unit_test(test_wait),	  cmocka_unit_test(test_copy),
 		cmocka_unit_test(test_trouble),  cmocka_unit_test(test_notify),
 		cmocka_unit_test(test_cut),	  cmocka_unit_test(test_left),
+		cmocka_unit_test(test_crdb_alone), cmocka_unit_test(test_crdb_block),
+		cmocka_unit_test(test_crdb_restart), cmocka_unit_test(test_crdb_messages),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
