@@ -130,7 +130,8 @@ static bool env_trouble(void *arg, enum place at, struct engine_error *err)
 	m = error_here(o, &x);
 	yes = m && (x == EX_LOST_BLOCK || x == EX_LIMBO ||
 		    /* a COMMIT that failed says so itself: the block is over */
-		    (x == EX_REFUSED && (engine_status(o->e) != 'T' || match_status_behind(o, m) != 'I')));
+		    (x == EX_REFUSED && (o->e->block != BLOCK_INPROGRESS ||
+					   match_status_behind(o, m) != 'I')));
 	if (yes)
 		now.err = *err = error_of(m);
 	now.yes = yes;

@@ -303,6 +303,12 @@ static bool is_nonsense(const struct oracle *o, const struct fields *f)
 	return false;
 }
 
+/* Has a BEGIN been run? The status of several statements in one Query says T too. */
+static bool in_block(const struct oracle *o)
+{
+	return o->e->block == BLOCK_BEGIN || o->e->block == BLOCK_INPROGRESS || o->e->block == BLOCK_ABORT;
+}
+
 enum excuse excuse_of(const struct oracle *o, const struct msg *m)
 {
 	struct fields f = msg_fields(m->p, m->len);
@@ -323,7 +329,7 @@ enum excuse excuse_of(const struct oracle *o, const struct msg *m)
 		    strncmp(f.m, r[i].message, strlen(r[i].message)) != 0 ||
 		    (!r[i].begins && f.m[strlen(r[i].message)]))
 			continue;
-		if (r[i].what == EX_LOST_BLOCK && o->status == 'I' && engine_status(o->e) == 'I')
+		if (r[i].what == EX_LOST_BLOCK && o->status == 'I' && !in_block(o))
 			return NO_EXCUSE; /* inside which transaction? */
 		return r[i].what;
 	}
