@@ -123,13 +123,15 @@ void client_set_idle(struct client *c, char tx)
 /* It is logged in: the server has its settings, or it has none. */
 static void welcome(struct client *c, struct server *s)
 {
-	bool told = welcome_by(c, s);
+	bool told = !c->residue.evict && welcome_by(c, s);
 
 	c->dressed_only = false;
 	pool_part(&s->ps);
 	link_put(s);
 	if (!told) {
-		client_end(c, "XX000", "the server reported no parameters", NULL, NULL, "no welcome");
+		client_end(c, c->residue.evict ? "53200" : "XX000",
+			   c->residue.evict ? "out of memory" : "the server reported no parameters",
+			   NULL, NULL, "no welcome");
 		return;
 	}
 	deadline_clear(&c->dl);

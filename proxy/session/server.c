@@ -267,7 +267,7 @@ void server_look_at_sql(struct server *s)
 void server_param(struct server *s, struct client *c, const char *name, const char *value)
 {
 	const char *base = params_get(&s->base, name);
-	bool same = base && strcmp(base, value) == 0;
+	bool same = base && strcmp(base, value) == 0, unknown = false;
 
 	if (is_fact(name) || s->state == SV_LOGIN) {
 		if (params_set(&s->base, name, value))
@@ -277,14 +277,14 @@ void server_param(struct server *s, struct client *c, const char *name, const ch
 	if (same)
 		params_unset(&s->params, name);
 	else if (params_set(&s->params, name, value))
-		s->close_needed = true;
+		s->close_needed = unknown = true;
 	server_look_at_sql(s);
 	if (!c)
 		return;
 	if (same)
 		params_unset(&c->params, name);
-	else if (params_set(&c->params, name, value))
-		s->close_needed = true;
+	else if (unknown || params_set(&c->params, name, value))
+		c->residue.evict = true; /* what it believes to have set would be gone */
 }
 
 void server_leave(struct server *s)

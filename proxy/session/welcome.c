@@ -192,8 +192,9 @@ bool welcome_by(struct client *c, const struct server *s)
 	}
 	if (usual_n <= 0 || w.bad)
 		return false;
-	/* not kept is no harm: the next one borrows a server again */
-	if (!make_key(c, &key) && hub_welcome_set(hs, hub, k, key.len, seen, w.len))
+	/* not kept is no harm: the next one borrows a server again. Without a key it is
+	 * what each server login has noted already. */
+	if (!make_key(c, &key) && key.len && hub_welcome_set(hs, hub, k, key.len, seen, w.len))
 		LOG(&c->log, LOG_LEVEL_WARN, "out_of_memory", NULL);
 	return tell(c, seen, w.len, usual, (size_t)usual_n);
 }
