@@ -329,10 +329,16 @@ static int send_question(struct client *c, struct server *s, unsigned kinds, boo
 	return rc;
 }
 
+/* Of an extension or a program's own: once set it is there, and empty when reset. */
+static bool is_custom(const char *name)
+{
+	return strchr(name, '.') != NULL;
+}
+
 /* Settings that pg_settings does not list. */
 static bool is_unlisted(const char *name)
 {
-	return strchr(name, '.') || params_is_identity(name);
+	return is_custom(name) || params_is_identity(name);
 }
 
 /* ---- settings whose new value is known without asking ---- */
@@ -345,26 +351,42 @@ static int known_reset(struct client *c, struct server *s, const char *name)
 
 	if (params_get(&s->base, name))
 		return 0; /* and has been told of */
-	params_unset(&s->params, name);
-	if (start)
-		return params_set(&c->params, name, start);
+	if (is_custom(name) && params_set(&s->params, name, ""))
+		return -1;
+	if (!is_custom(name))
+		params_unset(&s->params, name);
+	if (start || is_custom(name))
+		return params_set(&c->params, name, start ? start : "");
 	params_unset(&c->params, name);
 	return 0;
+}
+
+/* RESET ALL, of what p has and the server does not report. */
+static int forget_all(struct params *p, const struct server *s)
+{
+	uint32_t i;
+	int rc = 0;
+
+	for (i = p->n; i-- > 0;) {
+		const char *name = p->v[i].name;
+
+		if (params_get(&s->base, name) || params_is_identity(name))
+			continue;
+		if (is_custom(name))
+			rc |= params_set(p, name, "");
+		else
+			params_unset(p, name);
+	}
+	return rc;
 }
 
 /* What the server reports has been heard of already, and who one is is not part of
  * it. */
 static int known_reset_all(struct client *c, struct server *s)
 {
+	int rc = forget_all(&s->params, s) | forget_all(&c->params, s);
 	uint32_t i;
-	int rc = 0;
 
-	for (i = s->params.n; i-- > 0;)
-		if (!params_get(&s->base, s->params.v[i].name) && !params_is_identity(s->params.v[i].name))
-			params_unset(&s->params, s->params.v[i].name);
-	for (i = c->params.n; i-- > 0;)
-		if (!params_get(&s->base, c->params.v[i].name) && !params_is_identity(c->params.v[i].name))
-			params_unset(&c->params, c->params.v[i].name);
 	for (i = 0; i < c->startup.n; i++)
 		if (!params_get(&s->base, c->startup.v[i].name) && !params_is_identity(c->startup.v[i].name))
 			rc |= params_set(&c->params, c->startup.v[i].name, c->startup.v[i].value);
