@@ -86,6 +86,7 @@ void hall_free(struct hall *h)
 	struct link *l, *tmp;
 	struct letter *m, *next;
 
+	h->stopping = true;
 	/* letters that came after the end still carry what they carry */
 	for (m = h->w.base ? mbox_take(&h->w.mbox) : NULL; m; m = next) {
 		next = m->next;

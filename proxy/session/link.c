@@ -134,6 +134,8 @@ void link_tokens(struct hall *h)
 {
 	unsigned i;
 
+	if (h->stopping)
+		return; /* so do all, and nobody may be there to read it */
 	for (i = 0; i < h->sh->hall_n; i++)
 		ask(h, i, ASK_TOKENS, NULL);
 }

@@ -110,7 +110,7 @@ static bool answer_owed(struct client *c, struct server *s, const struct verdict
 
 bool lost_server(struct client *c, struct server *s, const struct down_why *w)
 {
-	bool cut = s->body_left && !s->body_swallow, block = s->block, in_flight;
+	bool cut = s->body_left && !s->body_swallow, block, in_flight;
 	struct verdict v = { 0 };
 	char detail[320], token[64];
 
@@ -119,6 +119,9 @@ bool lost_server(struct client *c, struct server *s, const struct down_why *w)
 		server_close(s, w->why, false);
 		return false;
 	}
+	if (c->dressing)
+		s->block = false; /* it is that of the settings */
+	block = s->block;
 	/* A text that might have committed, or a portal of COMMIT that waits in its
 	 * block: nothing of it is on its way now. */
 	if (!owed_forwards(&s->owed) && !s->owed.open)

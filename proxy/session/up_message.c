@@ -91,6 +91,15 @@ static enum step up_query(struct up *u, const uint8_t *msg, uint32_t len, size_t
 	return r;
 }
 
+/* A statement that nobody holds but its text, which may be in the gather. */
+static enum step let_go(struct up *u, struct stmt *st, enum step r)
+{
+	enum step f = up_settle(u);
+
+	stmts_put(&u->c->h->stmts, st);
+	return r == STEP_ON ? f : r;
+}
+
 static enum step up_parse_named(struct up *u, const char *name, struct stmt *st)
 {
 	char sname[STMT_NAME_CAP];
@@ -109,17 +118,14 @@ static enum step up_parse_named(struct up *u, const char *name, struct stmt *st)
 		stmt_name(there ? there->id : st->id, sname);
 		if (r == STEP_ON)
 			r = up_send_parse(u, st, sname, false, 0, &live);
-		if (r == STEP_ON)
-			r = up_flush(u); /* st's text may go now */
-		stmts_put(&c->h->stmts, st);
-		return r;
+		return let_go(u, st, r);
 	}
 	if (c->names.bytes + st->len > UP_NAMES_MAX) {
 		stmts_put(&c->h->stmts, st);
 		return up_refuse(u, "too many prepared statements", "54000",
 			      "the prepared statements of this connection take more than 32 MiB");
 	}
-	if (stmt_cache_use(&u->s->cache, st->id) && u->s->owed.ready_n) {
+	if (stmt_cache_use(&u->s->cache, st->id) && owed_unit(&u->s->owed)) {
 		/* what is in front of it may yet fail its transaction, and with it this */
 		r = up_parse_scratch(u, st, &live);
 	} else if (stmt_cache_use(&u->s->cache, st->id)) {
@@ -132,14 +138,11 @@ static enum step up_parse_named(struct up *u, const char *name, struct stmt *st)
 			r = up_refuse(u, "out of memory", "53200", "out of memory");
 	}
 	if (r == STEP_ON && live) {
-		if (names_give(c, name, st))
-			return up_refuse(u, "out of memory", "53200", "out of memory");
-		return STEP_ON;
+		if (!names_give(c, name, st))
+			return STEP_ON;
+		r = up_refuse(u, "out of memory", "53200", "out of memory");
 	}
-	if (r == STEP_ON)
-		r = up_settle(u);
-	stmts_put(&c->h->stmts, st);
-	return r;
+	return let_go(u, st, r);
 }
 
 static enum step up_parse(struct up *u, const uint8_t *msg, uint32_t len)
@@ -178,12 +181,8 @@ static enum step up_parse(struct up *u, const uint8_t *msg, uint32_t len)
 	r = up_send_parse(u, st, "", false, REF_UNNAMED, &live);
 	if (r == STEP_ON && live && names_unnamed(c, st))
 		r = up_refuse(u, "out of memory", "53200", "out of memory");
-	if (r != STEP_ON || !live) {
-		if (r == STEP_ON)
-			r = up_settle(u);
-		stmts_put(&c->h->stmts, st);
-		return r;
-	}
+	if (r != STEP_ON || !live)
+		return let_go(u, st, r);
 	u->s->unnamed_serial = c->unnamed_serial;
 	return STEP_ON;
 }

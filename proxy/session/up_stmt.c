@@ -156,6 +156,8 @@ enum step up_parse_scratch(struct up *u, const struct stmt *st, bool *live)
 	if (r != STEP_ON || !*live)
 		return r;
 	wire_put_close(&w, scratch);
+	unit_record(u->c, UNIT_SWALLOW);
+	unit_log(u->c, b, w.len);
 	gather_copy(&u->g, b, w.len);
 	return up_send_parse(u, st, scratch, false, st->id | REF_SCRATCH, live);
 }

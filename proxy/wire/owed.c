@@ -343,6 +343,16 @@ bool owed_forwards(const struct owed *o)
 	return false;
 }
 
+bool owed_unit(const struct owed *o)
+{
+	uint32_t i;
+
+	for (i = 0; o->ready_n && i < o->n; i++)
+		if (!at(o, i)->swallow && owes_ready(at(o, i)->kind))
+			return true;
+	return false;
+}
+
 void owed_abandon(struct owed *o, uint64_t ref)
 {
 	uint32_t i;

@@ -132,6 +132,8 @@ bool owed_runs(const struct owed *o);
 /* Is anything owed that goes on to the client? */
 bool owed_forwards(const struct owed *o);
 
+/* A unit of the client's (not of ours) is not answered yet. */
+bool owed_unit(const struct owed *o);
 /* Whoever waited for the answers has gone: all of them are swallowed. ref is
  * given to the entries that no Parse or Close made. */
 void owed_abandon(struct owed *o, uint64_t ref);
