@@ -225,7 +225,8 @@ SCRIPTS = {
     'select': Q('SELECT 1', "SELECT 'a'", "SELECT 'it''s' AS x, 2", 'SELECT 1 AS "A b", NULL, true',
                 'SELECT 5000000000, 1.5, -3', "SELECT repeat('ab', 3)", 'SELECT 1 + 2 * 1, 7 / 2, 3 - 5',
                 "SELECT 'a' || 'b' AS c", 'SELECT g FROM generate_series(1, 3) g',
-                'SELECT 1 /* c /* d */ */ -- e\n', "SELECT e'a\\nb', $$x'y$$, $q$z$q$", 'SELECT pg_is_in_recovery()',
+                'SELECT 1 /* c /* d */ */ -- e\n', "SELECT e'a\\nb', $$x'y$$, $q$z$q$",
+                'SELECT pg_is_in_recovery()',
                 'SELECT 1;', ';;', '', '  -- nothing', '/* */;', 'SELECT 1;;SELECT 2;', "SELECT ''",
                 'SELECT count(*) FROM kv', 'select CURRENT_SETTING(\'WORK_MEM\')'),
     'select errors': Q('SELECT 1/0', 'SELECT * FROM nothing', 'SELECT nothing', 'SELECT nothing()',
@@ -233,7 +234,8 @@ SCRIPTS = {
                        "SELECT 'abc", 'SELECT "abc', '/* abc', 'SELECT 1; SELEC 2', 'SELECT $1', 'nothing',
                        'SELECT *', 'SELECT 2147483647 + 1', 'BEGIN; SELECT 1/0', 'nothing',
                        'ROLLBACK', 'SELECT 1 + 1/0, 2', "SELECT repeat('abcdefghij', 2000000000)",
-                       'SELECT 99999999999 - 1', 'SELECT ""', 'SELECT 2147483648 + 2147483647', 'SELECT 9223372036854775807 + 1'),
+                       'SELECT 99999999999 - 1', 'SELECT ""', 'SELECT 2147483648 + 2147483647',
+                       'SELECT 9223372036854775807 + 1'),
     'data': Q('SELECT v FROM kv WHERE k = 1', INS % (1, 'a'), "UPDATE kv SET v = v || 'b' WHERE k = 1",
               'SELECT v FROM kv WHERE k = 1', "INSERT INTO kv VALUES (1, 'c'), (2, 'd') RETURNING v",
               "UPDATE kv SET v = v || 'e' WHERE k = 2 RETURNING v", 'SELECT k, v FROM kv WHERE k IN (1, 2)',
@@ -258,16 +260,20 @@ SCRIPTS = {
                     'ROLLBACK TO b', INS % (1, 'c'), 'RELEASE SAVEPOINT b', 'ROLLBACK TO b', 'ROLLBACK TO a',
                     'SELECT v FROM kv WHERE k = 1', 'ROLLBACK TO SAVEPOINT nothing', 'ROLLBACK TO nothing',
                     'ROLLBACK TRANSACTION TO SAVEPOINT a', INS % (1, 'd'), 'SAVEPOINT a', INS % (1, 'e'),
-                    'ROLLBACK TO a', 'RELEASE a', 'RELEASE a', 'RELEASE a', 'COMMIT', 'SELECT v FROM kv WHERE k = 1',
+                    'ROLLBACK TO a', 'RELEASE a', 'RELEASE a', 'RELEASE a', 'COMMIT',
+                    'SELECT v FROM kv WHERE k = 1',
                     'BEGIN; SAVEPOINT x; SAVEPOINT x; RELEASE x; ROLLBACK TO x; COMMIT', 'SAVEPOINT x; SELECT 1',
-                    'SELECT 1; RELEASE x', 'SELECT 1; ROLLBACK TO x', 'BEGIN', 'SAVEPOINT s', 'SELECT 1/0', 'COMMIT',
+                    'SELECT 1; RELEASE x', 'SELECT 1; ROLLBACK TO x', 'BEGIN', 'SAVEPOINT s', 'SELECT 1/0',
+                    'COMMIT',
                     'BEGIN', 'SAVEPOINT s', INS % (2, 'a'), 'COMMIT AND CHAIN', 'ROLLBACK TO s', 'ROLLBACK',
                     'SELECT v FROM kv WHERE k = 2'),
-    'many in one': Q('SELECT 1; SELECT 2', INS % (1, 'a') + '; SELECT 1/0; SELECT 3', 'SELECT v FROM kv WHERE k = 1',
+    'many in one': Q('SELECT 1; SELECT 2', INS % (1, 'a') + '; SELECT 1/0; SELECT 3',
+                 'SELECT v FROM kv WHERE k = 1',
                      INS % (1, 'b') + '; COMMIT; SELECT 1/0', 'SELECT v FROM kv WHERE k = 1',
                      INS % (1, 'c') + '; BEGIN; ' + INS % (1, 'd') + '; SELECT 1/0', 'ROLLBACK',
                      'SELECT v FROM kv WHERE k = 1', INS % (1, 'e') + '; ROLLBACK; ' + INS % (1, 'f'),
-                     'SELECT v FROM kv WHERE k = 1', 'BEGIN; ' + INS % (1, 'g'), 'COMMIT; BEGIN; SELECT 1', 'COMMIT',
+                     'SELECT v FROM kv WHERE k = 1', 'BEGIN; ' + INS % (1, 'g'), 'COMMIT; BEGIN; SELECT 1',
+                     'COMMIT',
                      'SELECT v FROM kv WHERE k = 1', 'BEGIN; COMMIT; SELECT 1', 'SELECT 1; BEGIN; COMMIT; SELECT 2',
                      'BEGIN; nothing', 'BEGIN; SELECT 1/0; ROLLBACK', 'ROLLBACK; SELECT 1',
                      'SET application_name = x; SELECT 1/0', 'SHOW application_name',
@@ -289,13 +295,16 @@ SCRIPTS = {
                 S(close('S', 'no'), close('P', 'no'), close('S', ''), close('P', ''), sync()) +
                 S(bind(), sync()) + S(parse('SELECT $1', oids=[23]), describe('S'), sync()) +
                 S(parse('SELECT $2'), sync()) + S(parse('SELECT $1 + 1, $2 AS x'), describe('S'), sync()) +
-                S(parse('SELECT 1', oids=[23, 25]), describe('S'), sync()) + S(parse('', oids=[23]), describe('S'), sync()),
-    'extended blocks': B('BEGIN') + B(INS % (1, 'a')) + B('COMMIT') + B('BEGIN', INS % (1, 'b'), 'COMMIT', 'SELECT 1') +
+                S(parse('SELECT 1', oids=[23, 25]), describe('S'), sync()) + S(parse('', oids=[23]), describe('S'),
+                sync()),
+    'extended blocks': B('BEGIN') + B(INS % (1, 'a')) + B('COMMIT') + B('BEGIN', INS % (1, 'b'), 'COMMIT',
+                 'SELECT 1') +
                 B(INS % (1, 'c'), 'BEGIN', 'SELECT 1/0') + B('SELECT 1') + B('COMMIT') +
                 B('COMMIT') + B('ROLLBACK') + B(INS % (1, 'd'), 'ROLLBACK', INS % (1, 'e')) +
                 B(INS % (1, 'f'), 'COMMIT', 'SELECT 1/0') + Q('SELECT v FROM kv WHERE k = 1') +
                 B('BEGIN', 'SAVEPOINT a', INS % (1, 'g')) + B('SELECT 1/0') + B('ROLLBACK TO a', 'SELECT 1') +
-                B('RELEASE a', 'COMMIT AND CHAIN') + B('ROLLBACK') + B('SAVEPOINT a') + B('SELECT 1', 'SAVEPOINT a') +
+                B('RELEASE a', 'COMMIT AND CHAIN') + B('ROLLBACK') + B('SAVEPOINT a') + B('SELECT 1',
+                'SAVEPOINT a') +
                 B('SELECT 1', 'DISCARD ALL') + B('DISCARD ALL', 'SELECT 1') + B('SELECT 1', 'DISCARD ALL') +
                 B('DISCARD ALL') + S(X('SELECT 1'), query('SELECT 2'), sync(), n=2) +
                 S(X(INS % (2, 'a')), query('SELECT 1/0'), X('SELECT 1'), sync(), n=2) +
@@ -306,12 +315,15 @@ SCRIPTS = {
                 bind((), 'rb', 'prb'), sync()) + Q('SELECT 1/0') +
                 S(parse('SELECT 1'), sync()) + S(parse('SELECT 1', 'n'), sync()) + S(bind((), 's'), sync()) +
                 S(describe('S', 's'), sync()) + S(describe('S', 'rb'), sync()) + S(describe('P', 'p'), sync()) +
-                S(describe('P', 'prb'), sync()) + S(execute('p'), sync()) + S(execute('prb'), sync()) + S(execute('no'), sync()) +
+                S(describe('P', 'prb'), sync()) + S(execute('p'), sync()) + S(execute('prb'), sync()) +
+                S(execute('no'), sync()) +
                 S(parse(''), bind(), execute(), sync()) + S(close('P', 'p'), close('S', 's'), sync()) +
                 S(parse('COMMIT'), bind(), describe('P'), sync()) + S(parse('COMMIT'), bind(['x']), sync()) +
                 S(bind((), 'rb'), execute(), sync()) + S(execute('prb'), sync()) + S(bind((), 's'), sync()) +
-                Q('BEGIN', 'SELECT 1/0', 'DISCARD ALL', 'SET application_name = x', 'SHOW application_name') + B('END'),
-    'portals': Q('BEGIN') + S(parse('SELECT g FROM generate_series(1, 5) g', 's'), bind((), 's', 'p'), bind((), 's', 'q'),
+                Q('BEGIN', 'SELECT 1/0', 'DISCARD ALL', 'SET application_name = x', 'SHOW application_name') +
+                B('END'),
+    'portals': Q('BEGIN') + S(parse('SELECT g FROM generate_series(1, 5) g', 's'), bind((), 's', 'p'), bind((), 's',
+                 'q'),
                 execute('p', 2), execute('q', 5), execute('q', 1), execute('p', 1), sync()) +
                 S(execute('p', 0), execute('p', 0), sync()) + S(bind((), 's', 'p'), sync()) +
                 Q('SELECT 1') + S(execute('q', 0), sync()) + Q('ROLLBACK', 'BEGIN') +
@@ -320,65 +332,113 @@ SCRIPTS = {
                 S(bind((), 's', 'p'), execute('p', 1), execute('p', 1), sync()) +
                 S(X("INSERT INTO kv VALUES (1, 'a'), (2, 'b'), (3, 'c') RETURNING v", rows=2), execute('', 1),
                   execute('', 1), execute('', 1), sync()) +
-                S(X(INS % (1, 'a')), execute(), sync()) + S(X('SHOW application_name', rows=1), execute(), execute(), sync()) +
-                S(X('SET application_name = x'), execute(), sync()) + S(X('BEGIN'), execute(), sync()) + Q('ROLLBACK') +
+                S(X(INS % (1, 'a')), execute(), sync()) + S(X('SHOW application_name', rows=1), execute(),
+                execute(), sync()) +
+                S(X('SET application_name = x'), execute(), sync()) + S(X('BEGIN'), execute(), sync()) +
+                Q('ROLLBACK') +
                 S(bind((), 's', 'p'), query('SELECT 1'), execute('p'), sync(), n=2) +
                 S(bind((), 's'), query('SELECT 1'), execute(), sync(), n=2) + Q('BEGIN') +
-                S(bind((), 's'), sync()) + Q('') + S(execute('', 1), sync()) + Q('nothing') + S(execute('', 1), sync()) +
-                Q('ROLLBACK', 'BEGIN') + S(bind((), 's', 'o'), sync()) + Q('SAVEPOINT a') + S(bind((), 's', 'i'), execute('o', 1), sync()) +
-                Q('ROLLBACK TO a') + S(execute('o', 1), sync()) + S(execute('i', 1), sync()) + Q('ROLLBACK TO a', 'RELEASE a') +
+                S(bind((), 's'), sync()) + Q('') + S(execute('', 1), sync()) + Q('nothing') + S(execute('', 1),
+                sync()) +
+                Q('ROLLBACK', 'BEGIN') + S(bind((), 's', 'o'), sync()) + Q('SAVEPOINT a') + S(bind((), 's', 'i'),
+                execute('o', 1), sync()) +
+                Q('ROLLBACK TO a') + S(execute('o', 1), sync()) + S(execute('i', 1), sync()) + Q('ROLLBACK TO a',
+                'RELEASE a') +
                 S(execute('o', 1), sync()) + Q('COMMIT') + S(execute('o', 1), sync()) +
-                S(bind((), 's', 'p'), describe('P', 'p'), bind((), 's', 'r', [1]), describe('P', 'r'), execute('r'), sync()) +
+                S(bind((), 's', 'p'), describe('P', 'p'), bind((), 's', 'r', [1]), describe('P', 'r'), execute('r'),
+                sync()) +
                 S(bind((), 's', '', [1, 0]), sync()),
     'statements': S(parse('SELECT 1', 's'), sync()) + S(parse('SELECT 2', 's'), sync()) + Q('EXECUTE s') +
-                S(close('S', 's'), parse('SELECT $1', 's'), describe('S', 's'), sync()) + Q("EXECUTE s('x')", 'EXECUTE s', 'DEALLOCATE s',
+                S(close('S', 's'), parse('SELECT $1', 's'), describe('S', 's'), sync()) + Q("EXECUTE s('x')",
+                'EXECUTE s', 'DEALLOCATE s',
                 'DEALLOCATE s', 'PREPARE s AS SELECT 1', 'PREPARE s AS SELECT 1', 'EXECUTE s', 'EXECUTE nothing') +
                 S(bind((), 's'), describe('P'), execute(), sync()) + S(describe('S', 's'), sync()) +
-                Q('PREPARE t (int, text) AS INSERT INTO kv VALUES ($1, $2)', "EXECUTE t(1, 'a')", "EXECUTE t('x', 'a')",
-                  "PREPARE u AS UPDATE kv SET v = v || $1 WHERE k = $2 RETURNING v", "EXECUTE u('x', 1)", 'PREPARE v AS SELECT 1/0',
-                  'EXECUTE v', 'PREPARE w AS SELECT * FROM nothing', 'PREPARE w AS SELEC', 'PREPARE w AS BEGIN', 'PREPARE w AS SELECT $2') +
-                S(X("EXECUTE u('y', 1)"), X("EXECUTE t(2, 'z')"), X('EXECUTE nothing'), sync()) + S(parse('EXECUTE s'), describe('S'), sync()) +
-                Q('BEGIN', 'PREPARE x AS SELECT 1', 'ROLLBACK', 'EXECUTE x', 'DEALLOCATE PREPARE x', 'DEALLOCATE ALL', 'EXECUTE s') +
-                S(parse('SELECT 1'), sync()) + S(bind(), execute(), sync()) + Q('SELECT 2') + S(bind(), execute(), sync()) +
-                S(parse('SELECT 1'), sync()) + S(parse('SELEC'), sync()) + S(bind(), sync()) + Q('DEALLOCATE ""')[:0] +
-                S(parse('SELECT 1'), sync()) + Q('DISCARD ALL')[:0] + S(close('S', ''), bind(), sync()),
-    'settings': Q("SET application_name = 'a'", 'SHOW application_name', 'BEGIN', "SET application_name TO 'b'", 'ROLLBACK',
-                'BEGIN', "SET application_name TO 'b'", 'SELECT 1/0', 'ROLLBACK', 'BEGIN', 'SET application_name = c',
-                'SAVEPOINT s', 'SET application_name = d', 'SAVEPOINT t', 'SET LOCAL application_name = e', 'ROLLBACK TO t',
-                'RELEASE s', 'SET LOCAL application_name = f', 'COMMIT', 'SHOW application_name', 'RESET application_name',
-                'SET LOCAL timezone = utc', "SET TIME ZONE 'europe/berlin'", 'SHOW TIME ZONE', 'SHOW timezone', 'RESET TimeZone',
-                'SET TIME ZONE 3', 'SET TIME ZONE -5', 'SET TIME ZONE DEFAULT', 'SET timezone = nonsense', 'SET DateStyle = german', 'SET datestyle = iso, dmy',
-                "SET datestyle TO 'SQL'", 'RESET datestyle', 'SET datestyle = nonsense', 'SET intervalstyle = ISO_8601',
-                'SET IntervalStyle = x', 'SET client_encoding = latin1', "SET NAMES 'utf-8'", "SET client_encoding TO 'nonsense'",
-                'SET statement_timeout = 1000', 'SHOW statement_timeout', "SET statement_timeout = '90s'", 'SHOW statement_timeout',
-                "SET statement_timeout = '1.5min'", 'SHOW statement_timeout', 'SET statement_timeout = -1', 'SET statement_timeout = abc',
-                "SET lock_timeout = '2 h'", 'SHOW lock_timeout', 'SET work_mem = 2048', 'SHOW work_mem', 'SET work_mem = 1',
-                "SET work_mem = '100kB'", 'SHOW work_mem', 'SET extra_float_digits = 3', 'SET extra_float_digits = 4',
-                'SHOW extra_float_digits', 'SET search_path = a, "B c", public', 'SHOW search_path', "SET search_path = 'x y'", 'SHOW search_path',
-                'SET search_path = "$user", public', 'SET search_path TO DEFAULT', 'SHOW search_path', 'SET nothing = 1', 'SHOW nothing', 'RESET nothing',
-                'SET a.b = 1', 'SHOW a.b', 'SHOW a.c', 'RESET a.b', 'SHOW a.b', 'RESET a.c', "SELECT current_setting('a.c', true)",
-                "SELECT current_setting('a.c')", "SELECT current_setting('a.b', true)", 'BEGIN', 'SET x.y = 2', 'ROLLBACK', 'SHOW x.y',
-                "SELECT set_config('application_name', 'z', false), set_config('work_mem', '4096', true)", 'SHOW work_mem',
-                "SELECT set_config('nothing', 'z', false)", 'SET default_transaction_read_only = on', INS % (1, 'a'),
+                Q('PREPARE t (int, text) AS INSERT INTO kv VALUES ($1, $2)', "EXECUTE t(1, 'a')",
+                "EXECUTE t('x', 'a')",
+                  "PREPARE u AS UPDATE kv SET v = v || $1 WHERE k = $2 RETURNING v", "EXECUTE u('x', 1)",
+                  'PREPARE v AS SELECT 1/0',
+                  'EXECUTE v', 'PREPARE w AS SELECT * FROM nothing', 'PREPARE w AS SELEC', 'PREPARE w AS BEGIN',
+                  'PREPARE w AS SELECT $2') +
+                S(X("EXECUTE u('y', 1)"), X("EXECUTE t(2, 'z')"), X('EXECUTE nothing'), sync()) +
+                S(parse('EXECUTE s'), describe('S'), sync()) +
+                Q('BEGIN', 'PREPARE x AS SELECT 1', 'ROLLBACK', 'EXECUTE x', 'DEALLOCATE PREPARE x',
+                'DEALLOCATE ALL', 'EXECUTE s') +
+                S(parse('SELECT 1'), sync()) + S(bind(), execute(), sync()) + Q('SELECT 2') + S(bind(), execute(),
+                sync()) +
+                S(parse('SELECT 1'), sync()) + S(parse('SELEC'), sync()) + S(bind(), sync()) +
+                S(parse('SELECT 1'), sync()) + S(close('S', ''), bind(), sync()),
+    'settings': Q("SET application_name = 'a'", 'SHOW application_name', 'BEGIN', "SET application_name TO 'b'",
+                 'ROLLBACK',
+                'BEGIN', "SET application_name TO 'b'", 'SELECT 1/0', 'ROLLBACK', 'BEGIN',
+                'SET application_name = c',
+                'SAVEPOINT s', 'SET application_name = d', 'SAVEPOINT t', 'SET LOCAL application_name = e',
+                'ROLLBACK TO t',
+                'RELEASE s', 'SET LOCAL application_name = f', 'COMMIT', 'SHOW application_name',
+                'RESET application_name',
+                'SET LOCAL timezone = utc', "SET TIME ZONE 'europe/berlin'", 'SHOW TIME ZONE', 'SHOW timezone',
+                'RESET TimeZone',
+                'SET TIME ZONE 3', 'SET TIME ZONE -5', 'SET TIME ZONE DEFAULT', 'SET timezone = nonsense',
+                'SET DateStyle = german', 'SET datestyle = iso, dmy',
+                "SET datestyle TO 'SQL'", 'RESET datestyle', 'SET datestyle = nonsense',
+                'SET intervalstyle = ISO_8601',
+                'SET IntervalStyle = x', 'SET client_encoding = latin1', "SET NAMES 'utf-8'",
+                "SET client_encoding TO 'nonsense'",
+                'SET statement_timeout = 1000', 'SHOW statement_timeout', "SET statement_timeout = '90s'",
+                'SHOW statement_timeout',
+                "SET statement_timeout = '1.5min'", 'SHOW statement_timeout', 'SET statement_timeout = -1',
+                'SET statement_timeout = abc',
+                "SET lock_timeout = '2 h'", 'SHOW lock_timeout', 'SET work_mem = 2048', 'SHOW work_mem',
+                'SET work_mem = 1',
+                "SET work_mem = '100kB'", 'SHOW work_mem', 'SET extra_float_digits = 3',
+                'SET extra_float_digits = 4',
+                'SHOW extra_float_digits', 'SET search_path = a, "B c", public', 'SHOW search_path',
+                "SET search_path = 'x y'", 'SHOW search_path',
+                'SET search_path = "$user", public', 'SET search_path TO DEFAULT', 'SHOW search_path',
+                'SET nothing = 1', 'SHOW nothing', 'RESET nothing',
+                'SET a.b = 1', 'SHOW a.b', 'SHOW a.c', 'RESET a.b', 'SHOW a.b', 'RESET a.c',
+                "SELECT current_setting('a.c', true)",
+                "SELECT current_setting('a.c')", "SELECT current_setting('a.b', true)", 'BEGIN', 'SET x.y = 2',
+                'ROLLBACK', 'SHOW x.y',
+                "SELECT set_config('application_name', 'z', false), set_config('work_mem', '4096', true)",
+                'SHOW work_mem',
+                "SELECT set_config('nothing', 'z', false)", 'SET default_transaction_read_only = on', INS % (1,
+                'a'),
                 'SET default_transaction_read_only = off', 'SET default_transaction_isolation = serializable',
-                'SHOW default_transaction_isolation', 'SHOW transaction_isolation', 'SET standard_conforming_strings = off', "SELECT 'a\\'b'",
-                'SET standard_conforming_strings = maybe', 'SET standard_conforming_strings TO 1', 'RESET ALL', 'SHOW application_name',
-                'SET server_version = 1', 'SET is_superuser = on', 'SET application_name = a, b', 'SHOW server_encoding', 'SHOW integer_datetimes',
-                'SET SESSION application_name = q', 'SET application_name TO DEFAULT', "SET application_name = 'ä'", 'SHOW in_hot_standby',
-                'SET synchronous_commit = 0', 'SHOW synchronous_commit', 'SET bytea_output = escape', 'RESET ALL', "SET application_name = ''",
-                'SET "application_name" = y', 'SET a."b-c" = 1', 'SET TRANSACTION READ ONLY', 'BEGIN', 'SET TRANSACTION READ ONLY', INS % (1, 'x'), 'ROLLBACK',
+                'SHOW default_transaction_isolation', 'SHOW transaction_isolation',
+                'SET standard_conforming_strings = off', "SELECT 'a\\'b'",
+                'SET standard_conforming_strings = maybe', 'SET standard_conforming_strings TO 1', 'RESET ALL',
+                'SHOW application_name',
+                'SET server_version = 1', 'SET is_superuser = on', 'SET application_name = a, b',
+                'SHOW server_encoding', 'SHOW integer_datetimes',
+                'SET SESSION application_name = q', 'SET application_name TO DEFAULT', "SET application_name = 'ä'",
+                'SHOW in_hot_standby',
+                'SET synchronous_commit = 0', 'SHOW synchronous_commit', 'SET bytea_output = escape', 'RESET ALL',
+                "SET application_name = ''",
+                'SET "application_name" = y', 'SET a."b-c" = 1', 'SET TRANSACTION READ ONLY', 'BEGIN',
+                'SET TRANSACTION READ ONLY', INS % (1, 'x'), 'ROLLBACK',
                 'SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY', INS % (1, 'x'), 'RESET ALL',
-                'DISCARD PLANS', 'DISCARD TEMP', 'DISCARD SEQUENCES', 'BEGIN', 'DISCARD ALL', 'ROLLBACK', 'DISCARD ALL'),
-    'settings in batches': S(X('SET application_name = a'), X('SELECT 1'), sync()) + S(X('SET application_name = b'), X('SELECT 1/0'), sync()) +
-                S(X('SHOW application_name'), sync()) + S(X('BEGIN'), X('SET application_name = c'), sync()) + S(X('ROLLBACK'), sync()) +
-                S(X('SET LOCAL application_name = d'), X('SHOW application_name'), sync()) + S(X('SET application_name = a'), sync(), X('SET application_name = e'), sync(), n=2) +
-                S(X("SELECT set_config($1, $2, $3)", ['timezone', 'utc', 'f']), sync()) + S(parse('SHOW nothing'), sync()) + S(X('DISCARD ALL'), sync()),
-    'who': Q('SET ROLE app', 'SHOW role', 'SHOW is_superuser', 'RESET ROLE', 'SET ROLE NONE', 'SHOW role', 'BEGIN', 'SET LOCAL ROLE other', 'SHOW role', 'COMMIT',
-             'SHOW role', 'SET SESSION AUTHORIZATION app', 'SHOW session_authorization', 'SHOW is_superuser', 'RESET SESSION AUTHORIZATION', 'SHOW is_superuser',
-             'SET ROLE app', 'SET SESSION AUTHORIZATION other', 'SHOW role', 'SET SESSION AUTHORIZATION DEFAULT', 'SHOW role', 'RESET ALL',
-             "SELECT set_config('session_authorization', 'app', false)", 'DISCARD ALL', 'SHOW session_authorization', "SET ROLE 'other'", 'DISCARD ALL', 'SHOW role',
-             "SET ROLE app", "SELECT pg_catalog.set_config('role','none',false)", 'SHOW role', 'RESET SESSION AUTHORIZATION;RESET ROLE;RESET ALL'),
-    'pgweir': Q('LISTEN c', 'PREPARE p AS SELECT 1', 'CREATE TEMP TABLE t (a int)', 'DECLARE c CURSOR WITH HOLD FOR SELECT g FROM generate_series(1, 3) g',
+                'DISCARD PLANS', 'DISCARD TEMP', 'DISCARD SEQUENCES', 'BEGIN', 'DISCARD ALL', 'ROLLBACK',
+                'DISCARD ALL'),
+    'settings in batches': S(X('SET application_name = a'), X('SELECT 1'), sync()) +
+                 S(X('SET application_name = b'), X('SELECT 1/0'), sync()) +
+                S(X('SHOW application_name'), sync()) + S(X('BEGIN'), X('SET application_name = c'), sync()) +
+                S(X('ROLLBACK'), sync()) +
+                S(X('SET LOCAL application_name = d'), X('SHOW application_name'), sync()) +
+                S(X('SET application_name = a'), sync(), X('SET application_name = e'), sync(), n=2) +
+                S(X("SELECT set_config($1, $2, $3)", ['timezone', 'utc', 'f']), sync()) + S(parse('SHOW nothing'),
+                sync()) + S(X('DISCARD ALL'), sync()),
+    'who': Q('SET ROLE app', 'SHOW role', 'SHOW is_superuser', 'RESET ROLE', 'SET ROLE NONE', 'SHOW role', 'BEGIN',
+                 'SET LOCAL ROLE other', 'SHOW role', 'COMMIT',
+             'SHOW role', 'SET SESSION AUTHORIZATION app', 'SHOW session_authorization', 'SHOW is_superuser',
+             'RESET SESSION AUTHORIZATION', 'SHOW is_superuser',
+             'SET ROLE app', 'SET SESSION AUTHORIZATION other', 'SHOW role', 'SET SESSION AUTHORIZATION DEFAULT',
+             'SHOW role', 'RESET ALL',
+             "SELECT set_config('session_authorization', 'app', false)", 'DISCARD ALL',
+             'SHOW session_authorization', "SET ROLE 'other'", 'DISCARD ALL', 'SHOW role',
+             "SET ROLE app", "SELECT pg_catalog.set_config('role','none',false)", 'SHOW role',
+             'RESET SESSION AUTHORIZATION;RESET ROLE;RESET ALL'),
+    'pgweir': Q('LISTEN c', 'PREPARE p AS SELECT 1', 'CREATE TEMP TABLE t (a int)',
+                 'DECLARE c CURSOR WITH HOLD FOR SELECT g FROM generate_series(1, 3) g',
                 'SELECT pg_advisory_lock(1)', "SET application_name = 'x'", "SET work_mem = '1MB'", 'SET a.b = 3',
                 "SELECT 0 OPERATOR(pg_catalog.+) CASE WHEN EXISTS(SELECT FROM pg_catalog.pg_listening_channels()) THEN 1 ELSE 0 END "
                 "OPERATOR(pg_catalog.+) CASE WHEN EXISTS(SELECT FROM pg_catalog.pg_depend WHERE refclassid OPERATOR(pg_catalog.=) 2615 AND "
@@ -388,88 +448,153 @@ SCRIPTS = {
                 "OPERATOR(pg_catalog.+) CASE WHEN EXISTS(SELECT FROM pg_catalog.pg_prepared_statements WHERE from_sql) THEN 16 ELSE 0 END"
                 ",pg_catalog.current_setting('a.b',true),pg_catalog.current_setting('no.such',true),pg_catalog.current_setting('role',true);"
                 "SELECT name,setting FROM pg_catalog.pg_settings WHERE source OPERATOR(pg_catalog.=) 'session'",
-                'BEGIN', 'RESET "application_name";SELECT pg_catalog.set_config(\'work_mem\',\'2MB\',false),pg_catalog.set_config(\'a.b\',\'7\',false);COMMIT',
-                "SELECT name,setting FROM pg_catalog.pg_settings WHERE source OPERATOR(pg_catalog.=) 'session'", 'RESET "a"."b"',
+                'BEGIN',
+                'RESET "application_name";SELECT pg_catalog.set_config(\'work_mem\',\'2MB\',false),pg_catalog.set_config(\'a.b\',\'7\',false);COMMIT',
+                "SELECT name,setting FROM pg_catalog.pg_settings WHERE source OPERATOR(pg_catalog.=) 'session'",
+                'RESET "a"."b"',
                 'SHOW a.b', 'ROLLBACK;SELECT pgweir_refuses_this', 'pgweir_refuses_this', 'DISCARD ALL',
                 "SELECT 0 OPERATOR(pg_catalog.+) CASE WHEN EXISTS(SELECT FROM pg_catalog.pg_listening_channels()) THEN 1 ELSE 0 END;"
                 "SELECT name,setting FROM pg_catalog.pg_settings WHERE source OPERATOR(pg_catalog.=) 'session'",
                 "SELECT pg_is_in_recovery(), current_setting('default_transaction_read_only')"),
-    'temp tables': Q('CREATE TEMP TABLE t (a int, b text)', 'SELECT count(*) FROM t', 'CREATE TEMP TABLE t (a int)', 'BEGIN', 'DROP TABLE t', 'SELECT count(*) FROM t',
-                'ROLLBACK', 'SELECT count(*) FROM t', 'DROP TABLE t', 'DROP TABLE t', 'DROP TABLE IF EXISTS t', 'BEGIN', 'CREATE TEMP TABLE t (a int) ON COMMIT DROP',
-                'SELECT count(*) FROM t', 'COMMIT', 'SELECT count(*) FROM t', 'BEGIN', 'CREATE TEMPORARY TABLE t (a int)', 'SAVEPOINT s', 'CREATE TEMP TABLE u (a int)',
-                'ROLLBACK TO s', 'SELECT count(*) FROM t', 'COMMIT') + S(parse('SELECT count(*) FROM t', 's'), describe('S', 's'), sync()) + Q('DISCARD TEMP') +
-                S(parse('SELECT count(*) FROM t'), sync()) + S(bind((), 's'), sync()) + S(X('CREATE TEMP TABLE t (a int)'), bind((), 's'), execute(), sync()),
-    'cursors': Q('DECLARE c CURSOR FOR SELECT g FROM generate_series(1, 9) g', 'BEGIN', 'DECLARE c CURSOR FOR SELECT g FROM generate_series(1, 9) g', 'FETCH c',
-                 'FETCH 2 FROM c', 'DECLARE c CURSOR FOR SELECT g FROM generate_series(1, 9) g', 'ROLLBACK', 'FETCH c', 'BEGIN',
-                 'DECLARE c CURSOR WITH HOLD FOR SELECT g FROM generate_series(1, 5) g', 'FETCH 2 FROM c', 'COMMIT', 'FETCH 2 FROM c', 'FETCH 2 FROM c', 'FETCH 2 FROM c',
-                 'CLOSE c', 'CLOSE c', 'CLOSE ALL', 'DECLARE d CURSOR WITH HOLD FOR SELECT g FROM generate_series(1, 5) g', 'BEGIN', 'FETCH 2 FROM d', 'ROLLBACK', 'FETCH 1 FROM d',
-                 'BEGIN', 'DECLARE e CURSOR WITH HOLD FOR SELECT g FROM generate_series(1, 5) g', 'ROLLBACK', 'FETCH e', 'BEGIN', 'SAVEPOINT s',
-                 'DECLARE f CURSOR FOR SELECT g FROM generate_series(1, 5) g', 'ROLLBACK TO s', 'FETCH f', 'ROLLBACK', 'BEGIN', 'SAVEPOINT s',
-                 'DECLARE f CURSOR FOR SELECT g FROM generate_series(1, 5) g', 'RELEASE s', 'FETCH 3 FROM f', 'FETCH ALL FROM f', 'COMMIT',
-                 'FETCH 9 FROM d', 'CLOSE ALL', 'SELECT 1; DECLARE c CURSOR FOR SELECT g FROM generate_series(1, 9) g; FETCH 2 FROM c', 'FETCH c', 'FETCH 0 FROM c') +
-               S(X('BEGIN'), X('DECLARE c CURSOR FOR SELECT g FROM generate_series(1, 9) g'), X('FETCH 4 FROM c', rows=2), execute('', 1), execute('', 1), execute('', 1), sync()) +
-               S(execute('c', 2), describe('P', 'c'), X('CLOSE c'), sync()) + S(execute('c'), sync()) + Q('ROLLBACK'),
-    'locks': Q('SELECT pg_advisory_lock(1)', 'SELECT pg_try_advisory_lock(1)', 'SELECT pg_advisory_unlock(1)', 'SELECT pg_advisory_unlock(1)', 'SELECT pg_advisory_unlock(1)',
-               'BEGIN', 'SELECT pg_advisory_lock(2)', 'ROLLBACK') + Q('SELECT pg_try_advisory_lock(2)', c='b') + Q('SELECT pg_advisory_unlock_all()') +
-             Q('SELECT pg_try_advisory_lock(2)', c='b') + [('a', query('SELECT pg_advisory_lock(2)'), 0)] + Q('SELECT pg_advisory_unlock(2)', c='b') + [('a', b'', 1)] +
+    'temp tables': Q('CREATE TEMP TABLE t (a int, b text)', 'SELECT count(*) FROM t', 'CREATE TEMP TABLE t (a int)',
+                 'BEGIN', 'DROP TABLE t', 'SELECT count(*) FROM t',
+                'ROLLBACK', 'SELECT count(*) FROM t', 'DROP TABLE t', 'DROP TABLE t', 'DROP TABLE IF EXISTS t',
+                'BEGIN', 'CREATE TEMP TABLE t (a int) ON COMMIT DROP',
+                'SELECT count(*) FROM t', 'COMMIT', 'SELECT count(*) FROM t', 'BEGIN',
+                'CREATE TEMPORARY TABLE t (a int)', 'SAVEPOINT s', 'CREATE TEMP TABLE u (a int)',
+                'ROLLBACK TO s', 'SELECT count(*) FROM t', 'COMMIT') + S(parse('SELECT count(*) FROM t', 's'),
+                describe('S', 's'), sync()) + Q('DISCARD TEMP') +
+                S(parse('SELECT count(*) FROM t'), sync()) + S(bind((), 's'), sync()) +
+                S(X('CREATE TEMP TABLE t (a int)'), bind((), 's'), execute(), sync()),
+    'cursors': Q('DECLARE c CURSOR FOR SELECT g FROM generate_series(1, 9) g', 'BEGIN',
+                 'DECLARE c CURSOR FOR SELECT g FROM generate_series(1, 9) g', 'FETCH c',
+                 'FETCH 2 FROM c', 'DECLARE c CURSOR FOR SELECT g FROM generate_series(1, 9) g', 'ROLLBACK',
+                 'FETCH c', 'BEGIN',
+                 'DECLARE c CURSOR WITH HOLD FOR SELECT g FROM generate_series(1, 5) g', 'FETCH 2 FROM c', 'COMMIT',
+                 'FETCH 2 FROM c', 'FETCH 2 FROM c', 'FETCH 2 FROM c',
+                 'CLOSE c', 'CLOSE c', 'CLOSE ALL',
+                 'DECLARE d CURSOR WITH HOLD FOR SELECT g FROM generate_series(1, 5) g', 'BEGIN', 'FETCH 2 FROM d',
+                 'ROLLBACK', 'FETCH 1 FROM d',
+                 'BEGIN', 'DECLARE e CURSOR WITH HOLD FOR SELECT g FROM generate_series(1, 5) g', 'ROLLBACK',
+                 'FETCH e', 'BEGIN', 'SAVEPOINT s',
+                 'DECLARE f CURSOR FOR SELECT g FROM generate_series(1, 5) g', 'ROLLBACK TO s', 'FETCH f',
+                 'ROLLBACK', 'BEGIN', 'SAVEPOINT s',
+                 'DECLARE f CURSOR FOR SELECT g FROM generate_series(1, 5) g', 'RELEASE s', 'FETCH 3 FROM f',
+                 'FETCH ALL FROM f', 'COMMIT',
+                 'FETCH 9 FROM d', 'CLOSE ALL',
+                 'SELECT 1; DECLARE c CURSOR FOR SELECT g FROM generate_series(1, 9) g; FETCH 2 FROM c', 'FETCH c',
+                 'FETCH 0 FROM c') +
+               S(X('BEGIN'), X('DECLARE c CURSOR FOR SELECT g FROM generate_series(1, 9) g'), X('FETCH 4 FROM c',
+               rows=2), execute('', 1), execute('', 1), execute('', 1), sync()) +
+               S(execute('c', 2), describe('P', 'c'), X('CLOSE c'), sync()) + S(execute('c'), sync()) +
+               Q('ROLLBACK'),
+    'locks': Q('SELECT pg_advisory_lock(1)', 'SELECT pg_try_advisory_lock(1)', 'SELECT pg_advisory_unlock(1)',
+                 'SELECT pg_advisory_unlock(1)', 'SELECT pg_advisory_unlock(1)',
+               'BEGIN', 'SELECT pg_advisory_lock(2)', 'ROLLBACK') + Q('SELECT pg_try_advisory_lock(2)', c='b') +
+               Q('SELECT pg_advisory_unlock_all()') +
+             Q('SELECT pg_try_advisory_lock(2)', c='b') + [('a', query('SELECT pg_advisory_lock(2)'), 0)] +
+             Q('SELECT pg_advisory_unlock(2)', c='b') + [('a', b'', 1)] +
              S(X('SELECT pg_advisory_unlock($1)', [2]), sync()),
-    'notify': Q('LISTEN c') + Q('NOTIFY c', "NOTIFY c, 'x'", "NOTIFY d, 'x'", 'BEGIN', "NOTIFY c, 'y'", "NOTIFY c, 'y'", "NOTIFY c, 'z'", 'SAVEPOINT s', "NOTIFY c, 'w'", 'ROLLBACK TO s',
-              'UNLISTEN c', 'COMMIT', 'NOTIFY c', 'BEGIN', 'LISTEN c', 'ROLLBACK', 'NOTIFY c', 'LISTEN c; NOTIFY c', 'UNLISTEN *', 'NOTIFY c', 'LISTEN "A b"', 'NOTIFY "A b"', 'DISCARD ALL', 'NOTIFY "A b"') +
-              Q('LISTEN c') + Q('NOTIFY c', c='b') + [('a', b'', 'A')] + Q('BEGIN') + Q('NOTIFY c', c='b') + Q('SELECT 1', 'COMMIT') +
+    'notify': Q('LISTEN c') + Q('NOTIFY c', "NOTIFY c, 'x'", "NOTIFY d, 'x'", 'BEGIN', "NOTIFY c, 'y'",
+                 "NOTIFY c, 'y'", "NOTIFY c, 'z'", 'SAVEPOINT s', "NOTIFY c, 'w'", 'ROLLBACK TO s',
+              'UNLISTEN c', 'COMMIT', 'NOTIFY c', 'BEGIN', 'LISTEN c', 'ROLLBACK', 'NOTIFY c', 'LISTEN c; NOTIFY c',
+              'UNLISTEN *', 'NOTIFY c', 'LISTEN "A b"', 'NOTIFY "A b"', 'DISCARD ALL', 'NOTIFY "A b"') +
+              Q('LISTEN c') + Q('NOTIFY c', c='b') + [('a', b'', 'A')] + Q('BEGIN') + Q('NOTIFY c', c='b') +
+              Q('SELECT 1', 'COMMIT') +
               S(X('LISTEN q'), X('NOTIFY q'), sync()),
-    'copy': Q('BEGIN') + [('a', query('COPY kv FROM STDIN'), 'G'), ('a', copy_data('1\ta\n2\tb\n') + copy_done(), 1)] + Q('COMMIT', 'SELECT k, v FROM kv WHERE k IN (1, 2)') +
-            [('a', query('COPY kv FROM STDIN'), 'G'), ('a', copy_data('1\ta') + copy_data('\n2') + copy_data('\tb') + copy_done(), 1)] +
-            [('a', query('COPY kv FROM STDIN'), 'G'), ('a', copy_data('1\ta\n') + copy_fail('why'), 1)] + Q('SELECT v FROM kv WHERE k = 1') +
-            [('a', query('COPY kv FROM STDIN'), 'G'), ('a', copy_data('1\ta\nx\tb\n'), 1), ('a', copy_data('1\tc\n') + copy_done() + query('SELECT 1'), 1)] +
-            [('a', query('COPY kv FROM STDIN'), 'G'), ('a', copy_data('1\n'), 1)] + [('a', query('COPY kv FROM STDIN'), 'G'), ('a', copy_data('1\ta\tb\n'), 1)] +
+    'copy': Q('BEGIN') + [('a', query('COPY kv FROM STDIN'), 'G'), ('a', copy_data('1\ta\n2\tb\n') + copy_done(),
+                 1)] + Q('COMMIT', 'SELECT k, v FROM kv WHERE k IN (1, 2)') +
+            [('a', query('COPY kv FROM STDIN'), 'G'), ('a', copy_data('1\ta') + copy_data('\n2') +
+            copy_data('\tb') + copy_done(), 1)] +
+            [('a', query('COPY kv FROM STDIN'), 'G'), ('a', copy_data('1\ta\n') + copy_fail('why'), 1)] +
+            Q('SELECT v FROM kv WHERE k = 1') +
+            [('a', query('COPY kv FROM STDIN'), 'G'), ('a', copy_data('1\ta\nx\tb\n'), 1), ('a',
+            copy_data('1\tc\n') + copy_done() + query('SELECT 1'), 1)] +
+            [('a', query('COPY kv FROM STDIN'), 'G'), ('a', copy_data('1\n'), 1)] + [('a',
+            query('COPY kv FROM STDIN'), 'G'), ('a', copy_data('1\ta\tb\n'), 1)] +
             [('a', query('COPY kv FROM STDIN'), 'G'), ('a', copy_data('99\ta\n') + copy_done(), 1)] +
-            [('a', query('COPY kv FROM STDIN'), 'G'), ('a', copy_data('1\t\\N\n') + copy_done(), 1)] + [('a', query('COPY kv FROM STDIN'), 'G'), ('a', copy_data('\n') + copy_done(), 1)] +
-            [('a', query('COPY kv FROM STDIN'), 'G'), ('a', copy_data('1\ta\\tb\\\\\n\\.\nrubbish') + copy_done(), 1)] + Q('SELECT v FROM kv WHERE k = 1') +
+            [('a', query('COPY kv FROM STDIN'), 'G'), ('a', copy_data('1\t\\N\n') + copy_done(), 1)] + [('a',
+            query('COPY kv FROM STDIN'), 'G'), ('a', copy_data('\n') + copy_done(), 1)] +
+            [('a', query('COPY kv FROM STDIN'), 'G'), ('a', copy_data('1\ta\\tb\\\\\n\\.\nrubbish') + copy_done(),
+            1)] + Q('SELECT v FROM kv WHERE k = 1') +
             [('a', query('SELECT 1; COPY kv FROM STDIN; SELECT 2'), 'G'), ('a', copy_done(), 1)] +
-            [('a', query('BEGIN; COPY kv FROM STDIN'), 'G'), ('a', copy_fail(), 1)] + Q('COPY kv FROM STDIN', 'ROLLBACK') +
-            [('a', X('COPY kv FROM STDIN') + sync(), 'G'), ('a', copy_data('3\ta\n') + flush() + sync() + copy_done() + sync(), 1)] +
-            [('a', X('COPY kv FROM STDIN'), 'G'), ('a', copy_data('x\n') + copy_done() + X('SELECT 1') + sync(), 1)] +
+            [('a', query('BEGIN; COPY kv FROM STDIN'), 'G'), ('a', copy_fail(), 1)] + Q('COPY kv FROM STDIN',
+            'ROLLBACK') +
+            [('a', X('COPY kv FROM STDIN') + sync(), 'G'), ('a', copy_data('3\ta\n') + flush() + sync() +
+            copy_done() + sync(), 1)] +
+            [('a', X('COPY kv FROM STDIN'), 'G'), ('a', copy_data('x\n') + copy_done() + X('SELECT 1') + sync(),
+            1)] +
             [('a', X('COPY kv FROM STDIN'), 'G'), ('a', copy_fail('a') + copy_done() + sync(), 1)] +
-            S(copy_data('x'), copy_done(), copy_fail('x'), sync()) + S(X('COPY kv TO STDOUT'), sync()) + Q('COPY kv TO STDOUT', 'BEGIN READ ONLY', 'COPY kv FROM STDIN', 'ROLLBACK'),
+            S(copy_data('x'), copy_done(), copy_fail('x'), sync()) + S(X('COPY kv TO STDOUT'), sync()) +
+            Q('COPY kv TO STDOUT', 'BEGIN READ ONLY', 'COPY kv FROM STDIN', 'ROLLBACK'),
     'copy, Terminate': [('a', query('COPY kv FROM STDIN'), 'G'), ('a', terminate(), 'closed')],
     'copy, Query': [('a', query('COPY kv FROM STDIN'), 'G'), ('a', query('SELECT 1'), 'closed')],
     'copy, Parse': [('a', X('COPY kv FROM STDIN'), 'G'), ('a', parse('SELECT 1'), 'closed')],
-    'malformed': S(msg('Q', b'SELECT 1')) + S(msg('Q', b'SELECT 1\0x')) + S(msg('P', b'a'), sync()) + S(msg('P', b'a\0b'), sync()) +
-                 S(msg('P', b'a\0SELECT 1\0\0'), sync()) + S(msg('P', b'a\0SELECT 1\0\0\2\0\0'), sync()) + S(msg('P', b'\0SELECT 1\0\0\0x'), sync()) +
-                 S(msg('B', b''), sync()) + S(parse('SELECT $1'), msg('B', b'\0\0'), sync()) + S(parse('SELECT $1'), msg('B', b'\0\0\0\0\0\1'), sync()) +
-                 S(parse('SELECT $1'), msg('B', b'\0\0\0\0\0\1\0\0\0\5ab'), sync()) + S(parse('SELECT $1'), msg('B', b'\0\0\0\0\0\1\0\0\0\1a'), sync()) +
-                 S(parse('SELECT $1'), msg('B', b'\0\0\0\0\0\1\0\0\0\1a\0\0x'), sync()) + S(parse('SELECT $1'), msg('B', b'\0\0\0\2\0\0\0\0\0\1\0\0\0\1a\0\0'), sync()) +
-                 S(parse('SELECT $1'), msg('B', b'\0\0\0\1\0\7\0\1\0\0\0\1a\0\0'), sync()) + S(parse('SELECT $1'), bind(), sync()) + S(parse('SELECT 1', 'x'), bind(['a'], 'x'), sync()) +
-                 S(msg('D', b''), sync()) + S(msg('D', b'S'), sync()) + S(msg('D', b'X\0'), sync()) + S(msg('D', b'S\0x'), sync()) + S(msg('C', b'X\0'), sync()) +
-                 S(msg('C', b''), sync()) + S(msg('E', b'\0'), sync()) + S(msg('E', b'\0\0\0\0\0x'), sync()) + S(msg('S', b'x')) + S(msg('H', b'x'), sync()) +
-                 S(msg('F', b'\0\0'), n=1) + S(parse('SELECT g FROM generate_series(1, $1) g'), msg('B', b'\0\0\0\1\0\1\0\1\0\0\0\3abc\0\0'), sync()) +
-                 S(parse('SELECT g FROM generate_series(1, $1) g'), msg('B', b'\0\0\0\1\0\1\0\1\0\0\0\5abcde\0\0'), sync()) +
-                 S(parse('SELECT g FROM generate_series(1, $1) g'), msg('B', b'\0\0\0\1\0\1\0\1\0\0\0\4\0\0\0\2\0\1\0\1'), describe('P'), execute(), sync()) +
-                 S(parse("SELECT $1", oids=[20]), msg('B', b'\0\0\0\1\0\1\0\1\0\0\0\x08\0\0\0\0\0\0\0\2\0\1\0\1'), describe('P'), execute(), sync()) +
-                 S(parse("SELECT $1, $2"), msg('B', b'\0\0\0\2\0\1\0\0\0\2\0\0\0\1a\0\0\0\1b\0\2\0\0\0\1'), describe('P'), execute(), sync()) +
+    'malformed': S(msg('Q', b'SELECT 1')) + S(msg('Q', b'SELECT 1\0x')) + S(msg('P', b'a'), sync()) + S(msg('P',
+                 b'a\0b'), sync()) +
+                 S(msg('P', b'a\0SELECT 1\0\0'), sync()) + S(msg('P', b'a\0SELECT 1\0\0\2\0\0'), sync()) +
+                 S(msg('P', b'\0SELECT 1\0\0\0x'), sync()) +
+                 S(msg('B', b''), sync()) + S(parse('SELECT $1'), msg('B', b'\0\0'), sync()) + S(parse('SELECT $1'),
+                 msg('B', b'\0\0\0\0\0\1'), sync()) +
+                 S(parse('SELECT $1'), msg('B', b'\0\0\0\0\0\1\0\0\0\5ab'), sync()) + S(parse('SELECT $1'), msg('B',
+                 b'\0\0\0\0\0\1\0\0\0\1a'), sync()) +
+                 S(parse('SELECT $1'), msg('B', b'\0\0\0\0\0\1\0\0\0\1a\0\0x'), sync()) + S(parse('SELECT $1'),
+                 msg('B', b'\0\0\0\2\0\0\0\0\0\1\0\0\0\1a\0\0'), sync()) +
+                 S(parse('SELECT $1'), msg('B', b'\0\0\0\1\0\7\0\1\0\0\0\1a\0\0'), sync()) + S(parse('SELECT $1'),
+                 bind(), sync()) + S(parse('SELECT 1', 'x'), bind(['a'], 'x'), sync()) +
+                 S(msg('D', b''), sync()) + S(msg('D', b'S'), sync()) + S(msg('D', b'X\0'), sync()) + S(msg('D',
+                 b'S\0x'), sync()) + S(msg('C', b'X\0'), sync()) +
+                 S(msg('C', b''), sync()) + S(msg('E', b'\0'), sync()) + S(msg('E', b'\0\0\0\0\0x'), sync()) +
+                 S(msg('S', b'x')) + S(msg('H', b'x'), sync()) +
+                 S(msg('F', b'\0\0'), n=1) + S(parse('SELECT g FROM generate_series(1, $1) g'), msg('B',
+                 b'\0\0\0\1\0\1\0\1\0\0\0\3abc\0\0'), sync()) +
+                 S(parse('SELECT g FROM generate_series(1, $1) g'), msg('B', b'\0\0\0\1\0\1\0\1\0\0\0\5abcde\0\0'),
+                 sync()) +
+                 S(parse('SELECT g FROM generate_series(1, $1) g'), msg('B',
+                 b'\0\0\0\1\0\1\0\1\0\0\0\4\0\0\0\2\0\1\0\1'), describe('P'), execute(), sync()) +
+                 S(parse("SELECT $1", oids=[20]), msg('B', b'\0\0\0\1\0\1\0\1\0\0\0\x08\0\0\0\0\0\0\0\2\0\1\0\1'),
+                 describe('P'), execute(), sync()) +
+                 S(parse("SELECT $1, $2"), msg('B', b'\0\0\0\2\0\1\0\0\0\2\0\0\0\1a\0\0\0\1b\0\2\0\0\0\1'),
+                 describe('P'), execute(), sync()) +
                  S(X('SELECT 1', rows=-1), sync()),
-    'type 0': [('a', b'\0', 'closed')], 'type !': [('a', b'!\0\0', 'closed')], 'type p': [('a', msg('p', b'x\0'), 'closed')],
-    'type in skip': [('a', parse('SELEC') + b'y', 'closed')], 'type in batch': [('a', X(INS % (1, 'a')) + b'y', 'closed')],
-    'length': [('a', b'Q\0\0\0\3', 'closed')], 'length big': [('a', b'S\0\0\x30\0', 'closed')], 'length huge': [('a', b'Q\x7f\0\0\0', 'closed')],
+    'not UTF-8': S(msg('Q', b"SELECT '\xff'\0")) + S(msg('Q', b"SELECT '\xc3\xa4\xe2\x82\xac'\0")) + S(msg('Q',
+                 b"SELECT '\xe2\x82'\0")) + S(msg('Q', b"\xed\xa0\x80\0")) + S(msg('P', b"\xc3\0SELECT 1\0\0\0"),
+                 sync()) +
+                 S(parse('SELECT $1'), bind([b'a\xf0\x9f\x98']), sync()) + S(parse('SELECT $1'), bind([b'\0']),
+                 sync()) + S(describe('S', b'\x80'), sync()) + S(parse('SELECT $1'), msg('B',
+                 b'\0\0\0\1\0\1\0\1\0\0\0\1\xff\0\0'), sync()),
+    'type 0': [('a', b'\0', 'closed')], 'type !': [('a', b'!\0\0', 'closed')], 'type p': [('a', msg('p', b'x\0'),
+                 'closed')],
+    'type in skip': [('a', parse('SELEC') + b'y', 'closed')], 'type in batch': [('a', X(INS % (1, 'a')) + b'y',
+                 'closed')],
+    'length': [('a', b'Q\0\0\0\3', 'closed')], 'length big': [('a', b'S\0\0\x30\0', 'closed')],
+                 'length huge': [('a', b'Q\x7f\0\0\0', 'closed')],
     'terminate': Q('BEGIN') + [('a', terminate() + query('SELECT 1'), 'closed')],
     'terminate in skip': [('a', parse('SELEC') + terminate(), 'closed')],
     'terminate in a batch': [('a', X('SELECT 1') + terminate(), 'closed')],
-    'flush': [('a', parse('SELECT 1') + flush(), '1'), ('a', bind() + flush(), '2'), ('a', describe() + flush(), 'T'), ('a', execute() + flush(), 'C'), ('a', sync(), 1),
+    'flush': [('a', parse('SELECT 1') + flush(), '1'), ('a', bind() + flush(), '2'), ('a', describe() + flush(),
+                 'T'), ('a', execute() + flush(), 'C'), ('a', sync(), 1),
               ('a', parse('SELEC') + flush(), 'E'), ('a', flush() + sync(), 1)],
-    'big rows': Q("SELECT repeat('x', 9000)", "SELECT repeat('x', 100000)") + S(X("SELECT repeat('x', $1)", [20000]), sync()),
+    'big rows': Q("SELECT repeat('x', 9000)", "SELECT repeat('x', 100000)") + S(X("SELECT repeat('x', $1)",
+                 [20000]), sync()),
 }
 
 LOGINS = {
-    'plain': {}, 'names': {'application_name': 'me', 'DateStyle': 'german', 'TimeZone': 'europe/berlin', 'client_encoding': 'latin1'},
+    'plain': {}, 'names': {'application_name': 'me', 'DateStyle': 'german', 'TimeZone': 'europe/berlin',
+                 'client_encoding': 'latin1'},
     'options': {'options': '-c work_mem=2MB -capplication_name=x --search-path=a,\\ b -c datestyle=dmy'},
     'both': {'options': '-c application_name=x', 'application_name': 'y'}, 'custom': {'my.var': '5'},
-    'path': {'search_path': 'a b'}, 'unknown': {'nothing': '1'}, 'wrong': {'DateStyle': 'nonsense'}, 'wrong option': {'options': '-c nothing=1'},
-    'fact': {'server_version': '1'}, 'bad option': {'options': 'x'}, 'bad option 2': {'options': '-c'}, 'bad option 3': {'options': '-c work_mem'},
-    'long': {'application_name': 'x' * 80}, 'bool': {'standard_conforming_strings': '0'}, 'iso': {'IntervalStyle': 'iso_8601', 'default_transaction_read_only': '1'},
+    'path': {'search_path': 'a b'}, 'unknown': {'nothing': '1'}, 'wrong': {'DateStyle': 'nonsense'},
+                 'wrong option': {'options': '-c nothing=1'},
+    'fact': {'server_version': '1'}, 'bad option': {'options': 'x'}, 'bad option 2': {'options': '-c'},
+                 'bad option 3': {'options': '-c work_mem'},
+    'long': {'application_name': 'x' * 80}, 'bool': {'standard_conforming_strings': '0'},
+                 'iso': {'IntervalStyle': 'iso_8601', 'default_transaction_read_only': '1'},
 }
 
 AFTER_LOGIN = Q("SELECT current_setting('work_mem'), current_setting('search_path'), current_setting('my.var', true)", 'SET application_name = z; SET datestyle = ymd; SET my.var = 3',
-                'RESET ALL', 'SHOW my.var', 'DISCARD ALL', "SELECT name,setting FROM pg_catalog.pg_settings WHERE source = 'session'")
+                'RESET ALL', 'SHOW my.var', 'DISCARD ALL',
+                "SELECT name,setting FROM pg_catalog.pg_settings WHERE source = 'session'")
 
 
 @pytest.mark.parametrize('name', SCRIPTS)
@@ -491,24 +616,36 @@ def test_startup_malformed(program, real):
 
 
 POOL = [
-    'SELECT 1', "SELECT 'a' AS x", 'SELECT 1/0', 'SELECT * FROM nothing', 'SELEC', '', 'SELECT $1', 'SELECT $1 || $2',
+    'SELECT 1', "SELECT 'a' AS x", 'SELECT 1/0', 'SELECT * FROM nothing', 'SELEC', '', 'SELECT $1',
+                 'SELECT $1 || $2',
     'SELECT g FROM generate_series(1, 4) g', 'SELECT g FROM generate_series(1, $1) g',
-    "INSERT INTO kv VALUES (1, 'a')", "INSERT INTO kv VALUES (1, 'b'), (2, 'c') RETURNING v", 'INSERT INTO kv VALUES ($1, $2)',
-    "UPDATE kv SET v = v || 'd' WHERE k = 1", 'SELECT v FROM kv WHERE k = 1', 'SELECT k, v FROM kv WHERE k IN (1, 2) ORDER BY k',
+    "INSERT INTO kv VALUES (1, 'a')", "INSERT INTO kv VALUES (1, 'b'), (2, 'c') RETURNING v",
+                 'INSERT INTO kv VALUES ($1, $2)',
+    "UPDATE kv SET v = v || 'd' WHERE k = 1", 'SELECT v FROM kv WHERE k = 1',
+                 'SELECT k, v FROM kv WHERE k IN (1, 2) ORDER BY k',
     "INSERT INTO kv VALUES (50, 'x')", 'COPY kv TO STDOUT',
-    'BEGIN', 'BEGIN', 'COMMIT', 'COMMIT', 'ROLLBACK', 'ROLLBACK', 'BEGIN READ ONLY', 'COMMIT AND CHAIN', 'ROLLBACK AND CHAIN',
+    'BEGIN', 'BEGIN', 'COMMIT', 'COMMIT', 'ROLLBACK', 'ROLLBACK', 'BEGIN READ ONLY', 'COMMIT AND CHAIN',
+                 'ROLLBACK AND CHAIN',
     'SAVEPOINT s', 'SAVEPOINT t', 'RELEASE s', 'ROLLBACK TO s', 'ROLLBACK TO t', 'RELEASE t',
-    "SET application_name = 'a'", 'SET application_name = b', 'SET LOCAL application_name = c', 'RESET application_name',
-    'SET timezone = gmt', "SET LOCAL TimeZone = 'Asia/Tokyo'", 'SET datestyle = dmy', 'RESET ALL', 'SHOW application_name',
-    'SET statement_timeout = 90000', 'SHOW statement_timeout', 'SET my.x = 1', 'SET LOCAL my.x = 2', 'RESET my.x', 'SHOW my.x', 'SET nothing = 1',
-    "SELECT set_config('application_name', 'e', true)", "SELECT set_config('my.y', 'f', false), current_setting('my.y', true)",
+    "SET application_name = 'a'", 'SET application_name = b', 'SET LOCAL application_name = c',
+                 'RESET application_name',
+    'SET timezone = gmt', "SET LOCAL TimeZone = 'Asia/Tokyo'", 'SET datestyle = dmy', 'RESET ALL',
+                 'SHOW application_name',
+    'SET statement_timeout = 90000', 'SHOW statement_timeout', 'SET my.x = 1', 'SET LOCAL my.x = 2', 'RESET my.x',
+                 'SHOW my.x', 'SET nothing = 1',
+    "SELECT set_config('application_name', 'e', true)",
+                 "SELECT set_config('my.y', 'f', false), current_setting('my.y', true)",
     "SELECT current_setting('my.x', true)", 'DISCARD ALL', 'DISCARD PLANS', 'DISCARD TEMP',
     "SELECT name,setting FROM pg_catalog.pg_settings WHERE source = 'session'",
-    'PREPARE p1 AS SELECT 3', 'PREPARE s1 AS SELECT g FROM generate_series(1, 3) g', 'EXECUTE p1', 'DEALLOCATE s1', 'DEALLOCATE ALL',
-    'CREATE TEMP TABLE tt (a int)', 'CREATE TEMP TABLE tt (a int) ON COMMIT DROP', 'DROP TABLE tt', 'DROP TABLE IF EXISTS tt', 'SELECT count(*) FROM tt',
-    'DECLARE c1 CURSOR FOR SELECT g FROM generate_series(1, 6) g', 'DECLARE p2 CURSOR WITH HOLD FOR SELECT g FROM generate_series(1, 6) g',
+    'PREPARE p1 AS SELECT 3', 'PREPARE s1 AS SELECT g FROM generate_series(1, 3) g', 'EXECUTE p1', 'DEALLOCATE s1',
+                 'DEALLOCATE ALL',
+    'CREATE TEMP TABLE tt (a int)', 'CREATE TEMP TABLE tt (a int) ON COMMIT DROP', 'DROP TABLE tt',
+                 'DROP TABLE IF EXISTS tt', 'SELECT count(*) FROM tt',
+    'DECLARE c1 CURSOR FOR SELECT g FROM generate_series(1, 6) g',
+                 'DECLARE p2 CURSOR WITH HOLD FOR SELECT g FROM generate_series(1, 6) g',
     'FETCH 2 FROM c1', 'FETCH p2', 'CLOSE c1', 'CLOSE p2', 'CLOSE ALL',
-    'LISTEN ch', 'UNLISTEN *', "NOTIFY ch, 'x'", 'NOTIFY ch', 'SELECT pg_advisory_lock(4)', 'SELECT pg_advisory_unlock(4)', 'SELECT pg_advisory_unlock_all()',
+    'LISTEN ch', 'UNLISTEN *', "NOTIFY ch, 'x'", 'NOTIFY ch', 'SELECT pg_advisory_lock(4)',
+                 'SELECT pg_advisory_unlock(4)', 'SELECT pg_advisory_unlock_all()',
     "SELECT 0 OPERATOR(pg_catalog.+) CASE WHEN EXISTS(SELECT FROM pg_catalog.pg_cursors WHERE is_holdable) THEN 1 ELSE 0 END",
     "SELECT 0 OPERATOR(pg_catalog.+) CASE WHEN EXISTS(SELECT FROM pg_catalog.pg_prepared_statements WHERE from_sql) THEN 1 ELSE 0 END",
     "SELECT 0 OPERATOR(pg_catalog.+) CASE WHEN EXISTS(SELECT FROM pg_catalog.pg_listening_channels()) THEN 1 ELSE 0 END",
@@ -523,7 +660,8 @@ def extended_part(r):
     args = [str(i + 1) for i in range(r.choice([0, 0, 0, 0, 1, 2]))]
     kind = r.randrange(13)
     if kind < 4:
-        return parse(r.choice(POOL), name) + bind(args, name, portal) + describe('P', portal) + execute(portal, r.choice([0, 0, 1, 2]))
+        return (parse(r.choice(POOL), name) + bind(args, name, portal) + describe('P', portal) +
+                execute(portal, r.choice([0, 0, 1, 2])))
     if kind < 5:
         return parse(r.choice(POOL), name)
     if kind < 6:
@@ -550,7 +688,9 @@ def random_script(seed, units):
         if r.random() < 0.5:
             data = query('; '.join(r.choice(POOL) for _ in range(r.choice([1, 1, 1, 2, 3, 4]))))
         elif r.random() < 0.1:
-            data = query('COPY kv FROM STDIN') + copy_data(r.choice(['1\tx\n', '1\tx\n2\ty\n', 'y', '1'])) + r.choice([copy_done(), copy_fail()])
+            data = query('COPY kv FROM STDIN')
+            data += copy_data(r.choice(['1\tx\n', '1\tx\n2\ty\n', 'y', '1']))
+            data += r.choice([copy_done(), copy_fail()])
         else:
             data = b''.join(extended_part(r) for _ in range(r.randrange(1, 6))) + sync()
         script.append(('a', data + END, '33Z'))

@@ -92,7 +92,7 @@ static void bad_type(struct engine *e, uint8_t type)
 /* A message while COPY wants data. */
 static void copy_message(struct engine *e, uint8_t type, const uint8_t *body, size_t n)
 {
-	struct get g = { e, body, body + n, false };
+	struct get g = { e, body, body + n, false, false };
 	const char *why;
 
 	if (type == 'd') {
@@ -101,10 +101,11 @@ static void copy_message(struct engine *e, uint8_t type, const uint8_t *body, si
 		e->copy.done = true;
 	} else if (type == 'f') {
 		why = get_str(&g);
-		(void)fail(e, g.bad ? "08P01" : e->crdb ? "XXUUU" : "57014",
-			   g.bad   ? "invalid string in message%.0s" :
-			   e->crdb ? "client canceled COPY%.0s" :
-				     "COPY from stdin failed: %s", why);
+		if (!g.told)
+			(void)fail(e, g.bad ? "08P01" : e->crdb ? "XXUUU" : "57014",
+				   g.bad   ? "invalid string in message%.0s" :
+				   e->crdb ? "client canceled COPY%.0s" :
+					     "COPY from stdin failed: %s", why);
 		(void)snprintf(e->context, sizeof(e->context), "COPY kv, line %llu",
 			       (unsigned long long)e->task.run->count + 1);
 		e->routine = "CopyGetData";
@@ -439,8 +440,8 @@ void engine_login(struct engine *e, const uint8_t *params, size_t n)
 	else
 		settings_report(e);
 	out_begin(e, 'K');
-	out_u32(e, e->crdb ? 0 : e->pid);
-	out_u32(e, e->crdb ? 0 : e->secret);
+	out_u32(e, e->pid);
+	out_u32(e, e->secret);
 	out_end(e);
 	out_ready(e);
 }

@@ -14,6 +14,7 @@ struct bind {
 	uint16_t *formats, *results;
 	unsigned n_formats, n_params, n_results;
 	struct prepared *p;
+	struct portal *made;       /* NULL: not yet */
 	struct val *args;
 	unsigned n_args;
 };
@@ -102,12 +103,16 @@ static enum got one_param(struct engine *e, struct bind *b, struct get *g, unsig
 	p = get_bytes(g, n);
 	if (g->bad)
 		return malformed(e, "insufficient data left in message");
+	if (format > 1)
+		return fail(e, "22023", "unsupported format code: %d", (int)(int16_t)format);
+	if (!format || oid == OID_TEXT) {
+		if (memchr(p, 0, n))
+			return fail(e, "22021", "invalid byte sequence for encoding \"UTF8\": 0x00");
+		if (!get_utf8(g, p, n))
+			return GOT_FAIL;
+	}
 	if (format == 1)
 		return from_binary(e, v, p, n, oid, i + 1);
-	if (format)
-		return fail(e, "22023", "unsupported format code: %d", (int)(int16_t)format);
-	if (memchr(p, 0, n))
-		return fail(e, "22021", "invalid byte sequence for encoding \"UTF8\": 0x00");
 	val_set_n(v, p, n);
 	return from_text(e, v->text, oid);
 }
@@ -124,6 +129,7 @@ static enum got make_portal(struct engine *e, struct bind *b)
 		return fail(e, "42P03", "cursor \"%s\" already exists", b->portal);
 	if (p)
 		portal_drop(e, p);
+	b->made = portal_new(e, b->portal);
 	return GOT_DONE;
 }
 
@@ -160,7 +166,7 @@ static enum got fill_portal(struct engine *e, struct bind *b)
 		return fail(e, "08P01", "bind message has %u result formats but query has %u columns",
 			    b->n_results, n);
 	}
-	p = portal_new(e, b->portal);
+	p = b->made;
 	p->run = run;
 	p->cols = cols;
 	p->formats = b->results;
@@ -203,7 +209,7 @@ static enum got bind(struct engine *e, struct bind *b, struct get *g)
 	b->portal = get_str(g);
 	b->name = g->bad ? "" : get_str(g);
 	if (g->bad)
-		return malformed(e, "invalid string in message");
+		return g->told ? GOT_FAIL : malformed(e, "invalid string in message");
 	if (find_statement(e, b) == GOT_FAIL)
 		return GOT_FAIL;
 	if (!e->crdb)
@@ -241,6 +247,9 @@ void proto_bind(struct engine *e, struct get *g)
 	free(b.args);
 	free(b.formats);
 	free(b.results);
+	/* PostgreSQL keeps one that has come to nothing until its transaction ends */
+	if (got == GOT_FAIL && b.made && e->crdb)
+		portal_drop(e, b.made);
 	if (got == GOT_FAIL)
 		engine_failed(e);
 	else

@@ -160,6 +160,20 @@ void crdb_login(struct engine *e)
 	}
 }
 
+/* Settings that have one value. */
+bool crdb_refuses(struct engine *e, const struct guc *g, const char *value)
+{
+	if (g->kind == GUC_ENCODING && strcmp(value, "UTF8") != 0)
+		(void)fail(e, "0A000", "unimplemented client encoding: \"%s\"", value);
+	else if (g->kind == GUC_DATESTYLE && strcmp(value, "ISO, MDY") != 0)
+		(void)fail(e, "22023", "invalid value for parameter \"DateStyle\": \"%s\"", value);
+	else if (strcmp(g->name, "standard_conforming_strings") == 0 && strcmp(value, "on") != 0)
+		(void)fail(e, "22023", "invalid value for parameter \"%s\": \"%s\"", g->name, value);
+	else
+		return false;
+	return true;
+}
+
 /* What is not known is not looked at. */
 enum got crdb_startup(struct engine *e, const char *name, const char *value)
 {

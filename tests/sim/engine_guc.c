@@ -348,8 +348,8 @@ static bool is_list(const char *p)
 	}
 }
 
-char *guc_value(struct engine *e, const struct guc *g, const char *as_typed, const char *value,
-		const char *old)
+static char *checked(struct engine *e, const struct guc *g, const char *as_typed,
+		     const char *value, const char *old)
 {
 	switch (g->kind) {
 	case GUC_BOOL:
@@ -378,4 +378,16 @@ char *guc_value(struct engine *e, const struct guc *g, const char *as_typed, con
 		(void)fail(e, "55P02", "parameter \"%s\" cannot be changed", as_typed);
 		return NULL;
 	}
+}
+
+char *guc_value(struct engine *e, const struct guc *g, const char *as_typed, const char *value,
+		const char *old)
+{
+	char *v = checked(e, g, as_typed, value, old);
+
+	if (v && e->crdb && crdb_refuses(e, g, v)) {
+		free(v);
+		return NULL;
+	}
+	return v;
 }

@@ -43,6 +43,44 @@ uint32_t get_u32(struct get *g)
 	return p ? (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3] : 0;
 }
 
+/* How long the character at p is; 0: it is none. */
+static size_t utf8_length(const uint8_t *p, size_t n)
+{
+	size_t len = *p < 0x80 ? 1 : *p < 0xc2 ? 0 : *p < 0xe0 ? 2 : *p < 0xf0 ? 3 : *p < 0xf5 ? 4 : 0, i;
+
+	if (!len || len > n)
+		return 0;
+	for (i = 1; i < len; i++)
+		if ((p[i] & 0xc0) != 0x80)
+			return 0;
+	if ((*p == 0xe0 && p[1] < 0xa0) || (*p == 0xed && p[1] > 0x9f) ||
+	    (*p == 0xf0 && p[1] < 0x90) || (*p == 0xf4 && p[1] > 0x8f))
+		return 0;
+	return len;
+}
+
+bool get_utf8(struct get *g, const uint8_t *p, size_t n)
+{
+	size_t len, want, i, at = 0;
+	char bytes[24];
+
+	if (strcmp(settings_get(g->e, "client_encoding"), "UTF8") != 0)
+		return true;
+	for (; n; p += len, n -= len) {
+		len = utf8_length(p, n);
+		if (len)
+			continue;
+		want = *p < 0xc0 ? 1 : *p < 0xe0 ? 2 : *p < 0xf0 ? 3 : *p < 0xf8 ? 4 : 1;
+		for (i = 0; i < want && i < n; i++)
+			at += (size_t)snprintf(bytes + at, sizeof(bytes) - at, "%s0x%02x",
+					       i ? " " : "", p[i]);
+		(void)fail(g->e, "22021", "invalid byte sequence for encoding \"UTF8\": %s", bytes);
+		g->bad = g->told = true;
+		return false;
+	}
+	return true;
+}
+
 const char *get_str(struct get *g)
 {
 	const uint8_t *p = g->p, *nul = memchr(p, 0, (size_t)(g->end - p));
@@ -52,7 +90,7 @@ const char *get_str(struct get *g)
 		return "";
 	}
 	g->p = nul + 1;
-	return (const char *)p;
+	return get_utf8(g, p, (size_t)(nul - p)) ? (const char *)p : "";
 }
 
 bool get_end(struct get *g)
@@ -112,6 +150,10 @@ static bool body_is_whole(struct engine *e, struct get *g, const char *short_tex
 {
 	if (get_end(g))
 		return true;
+	if (g->told) {
+		engine_failed(e);
+		return false;
+	}
 	protocol_failed(e, g->bad ? short_text : "invalid message format");
 	return false;
 }
@@ -430,7 +472,7 @@ static void message(struct engine *e, uint8_t type, struct get *g)
 
 void proto_message(struct engine *e, uint8_t type, const uint8_t *body, size_t n)
 {
-	struct get g = { e, body, body + n, false };
+	struct get g = { e, body, body + n, false, false };
 
 	if (type == 'S' || type == 'X')
 		e->skip = false;

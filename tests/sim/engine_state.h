@@ -94,6 +94,7 @@ struct portal {
 	bool suspended;            /* for CockroachDB: it stands in the way of others */
 	bool filled;               /* all is done that is not a plain SELECT */
 	bool cursor, hold;
+	bool late;                 /* made in a block that had failed */
 	bool held;                 /* outlived its transaction */
 };
 
@@ -279,7 +280,10 @@ struct get {
 	struct engine *e;
 	const uint8_t *p, *end;
 	bool bad;
+	bool told;                 /* e->err says what: no UTF-8 */
 };
+/* false: *g is bad, and e->err says why. */
+bool get_utf8(struct get *g, const uint8_t *p, size_t n);
 unsigned get_u8(struct get *g);
 unsigned get_u16(struct get *g);
 uint32_t get_u32(struct get *g);
@@ -372,6 +376,7 @@ void listens_drop(struct engine *e);
 
 /* ---- engine_crdb.c ---- */
 
+struct guc;
 /* May this statement be run now? Its own refusals. */
 enum got crdb_check(struct engine *e, const struct sql_stmt *st, bool alone);
 enum got crdb_end(struct engine *e, struct run *r);
@@ -382,11 +387,11 @@ enum got crdb_release(struct engine *e);
 void crdb_report(struct engine *e);
 void crdb_login(struct engine *e);
 enum got crdb_startup(struct engine *e, const char *name, const char *value);
+bool crdb_refuses(struct engine *e, const struct guc *g, const char *value);
 enum got crdb_words(struct engine *e, const struct sql_stmt *st);
 
 /* ---- engine_set.c: the values of settings; engine_guc.c: which there are ---- */
 
-struct guc;
 struct settings *settings_share(struct settings *s);
 void settings_unref(struct settings *s);
 void settings_init(struct engine *e);

@@ -187,15 +187,23 @@ static int find_mark(const struct engine *e, const char *name)
 
 /* ---- portals ---- */
 
-/* Those of the savepoints from level on. */
+/* Those of the savepoints from level on. One that was bound after the failure, and not
+ * executed, makes PostgreSQL wonder. */
 static void drop_portals(struct engine *e, unsigned level)
 {
 	struct portal *p = e->portals, *next;
+	char text[200];
 
 	for (; p; p = next) {
 		next = p->next;
-		if (!p->held && p->level >= level)
-			portal_drop(e, p);
+		if (p->held || p->level < level)
+			continue;
+		if (p->late && p->state == PORTAL_READY && !e->crdb && !e->ended) {
+			(void)snprintf(text, sizeof(text), "skipping cleanup for portal \"%.100s\"",
+				       p->name);
+			out_warning(e, "WARNING", "01000", text);
+		}
+		portal_drop(e, p);
 	}
 }
 
@@ -344,9 +352,9 @@ enum got xact_finish(struct engine *e)
 	case BLOCK_ABORT_END: {
 		bool read_only = e->read_only;
 
+		drop_portals(e, 0);
 		undo_all(e);
 		e->read_only = e->chain ? read_only : e->read_only;
-		drop_portals(e, 0);
 		end(e);
 		return GOT_DONE;
 	}

@@ -205,6 +205,7 @@ struct portal *portal_new(struct engine *e, const char *name)
 
 	*p = (struct portal){ .next = e->portals, .name = mem_copy(name) };
 	p->level = e->n_marks ? e->n_marks - 1 : 0;
+	p->late = xact_aborted(e);
 	e->portals = p;
 	return p;
 }
