@@ -77,6 +77,7 @@ void client_release(struct client *c, struct server *s)
 	residue_released(c, s);
 	client_step(c, CE_UNLINK);
 	pool_part(&s->ps);
+	stream_want(&s->s, true); /* it may not have been read while its client did not */
 	if (!server_clean(s, reset))
 		link_put(s);
 }

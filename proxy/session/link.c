@@ -532,6 +532,7 @@ void link_put(struct server *s)
 	struct hall *h = s->h;
 	unsigned worker;
 
+	stream_want(&s->s, true);
 	s->parked = s->cancels > 0;
 	if (s->parked) {
 		pool_clean(&s->ps); /* a cancel on its way would hit the next client */
