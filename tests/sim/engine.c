@@ -453,6 +453,14 @@ const char *engine_setting(const struct engine *e, const char *name)
 	return settings_get(e, name);
 }
 
+const char *engine_show(const struct engine *e, const char *name, char *out, size_t cap)
+{
+	int i = settings_find(e, name);
+
+	return i < 0 ? settings_get(e, name) :
+		       guc_show(guc_at((unsigned)i), settings_value(e, i), out, cap);
+}
+
 unsigned engine_left(const struct engine *e)
 {
 	const struct prepared *p;

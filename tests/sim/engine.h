@@ -121,5 +121,7 @@ enum engine_left {
 unsigned engine_left(const struct engine *e);
 /* The session's value of a setting; NULL: there is no such setting. */
 const char *engine_setting(const struct engine *e, const char *name);
+/* The same as SHOW has it, the engine's own or in out. */
+const char *engine_show(const struct engine *e, const char *name, char *out, size_t cap);
 
 #endif

@@ -81,8 +81,9 @@ static unsigned allows(enum fault kind)
 	case FAULT_CUT:
 	case FAULT_SILENCE:
 	case FAULT_DRAIN:
-	case FAULT_PROMOTE:
 		return MAY_LOSE | MAY_CLOSE | MAY_WAIT;
+	case FAULT_PROMOTE:
+		return MAY_LOSE | MAY_CLOSE | MAY_WAIT | MAY_READ_ONLY;
 	case FAULT_SCARCE:
 		return MAY_WAIT | MAY_CLOSE;
 	case FAULT_SHUTDOWN:

@@ -239,7 +239,7 @@ static uint32_t env_pid(void *arg, uint32_t *secret)
 	struct backend *b = arg;
 
 	*secret = b->secret;
-	return b->pid;
+	return b->node->cluster->dialect == DIALECT_CRDB ? 0 : b->pid;
 }
 
 /* ---- its connection ---- */

@@ -29,7 +29,8 @@ enum oracle_may {
 	MAY_WAIT = 8,         /* no server may be free or up for long: 53300, 57P03 */
 	MAY_CLOSE = 16,       /* its connection may end with a FATAL, or with nothing */
 	MAY_PIN = 32,         /* 53300 or 0A000 of max_pinned_servers, pin = error */
-	MAY_MEMORY = 64       /* 53200 */
+	MAY_MEMORY = 64,      /* 53200 */
+	MAY_READ_ONLY = 128   /* what was the primary may be a standby by now: 25006 */
 };
 
 /* Says what is wrong; called once, then the oracle checks no more. */

@@ -204,6 +204,7 @@ static const struct rule errors[] = {
 	{ MAY_SERIALIZE, "40001", "could not serialize access due to ", true, EX_SERIALIZE },
 	{ MAY_SERIALIZE, "40P01", "deadlock detected", false, EX_SERIALIZE },
 	{ MAY_SERIALIZE, "40001", "restart transaction: ", true, EX_SERIALIZE },
+	{ MAY_READ_ONLY, "25006", "cannot execute ", true, EX_SERIALIZE },
 	{ MAY_LOSE, "40001", "the connection to the server was lost inside a transaction", false,
 	  EX_LOST_BLOCK },
 	{ MAY_LOSE, "40003", "the connection to the server was lost while COMMIT was in flight", false,
