@@ -14,6 +14,7 @@
 #include "session/server.h"
 #include "session/startup.h"
 #include "session/step.h"
+#include "session/undo.h"
 #include "session/unit.h"
 
 #define LINGER_US 2000000u
@@ -87,6 +88,7 @@ static void forget(struct client *c)
 	struct hall *h = c->h;
 
 	residue_drop(c);
+	undo_free(c);
 	free(c->begun);
 	c->begun = NULL;
 	names_clear(c);

@@ -11,6 +11,7 @@
 #include "session/names.h"
 #include "session/server.h"
 #include "session/step.h"
+#include "session/undo.h"
 #include "session/unit.h"
 #include "wire/lexer.h"
 #include "wire/wire.h"
@@ -91,6 +92,8 @@ static bool answer_owed(struct client *c, struct server *s, const struct verdict
 
 		if (e->swallow || e->kind == OWED_COPY_END)
 			continue;
+		if (waits && e->kind != OWED_SYNC && !o->query_ends_skip)
+			continue; /* an error in the batch skips to its Sync */
 		waits = e->kind != OWED_SYNC && e->kind != OWED_QUERY && e->kind != OWED_FCALL;
 		if (waits)
 			continue;
@@ -140,6 +143,9 @@ bool lost_server(struct client *c, struct server *s, const struct down_why *w)
 	deadline_clear(&c->idle_dl);
 	in_flight = answer_owed(c, s, &v);
 	c->limbo = block && v.status == 'E';
+	if (c->limbo && undo_lost(c, s))
+		c->residue.evict = true;
+	undo_forget(c);
 	c->limbo_exit = false;
 	c->commit_sent = false;
 	c->at_start = true;
@@ -214,6 +220,16 @@ static void leave_limbo(struct client *c)
 	c->limbo_exit = false;
 }
 
+static void tell_undone(struct client *c)
+{
+	uint8_t b[2048];
+	struct wire_put w = wire_put_to(b, sizeof(b));
+
+	undo_put(c, &w);
+	if (!w.bad)
+		say(c, b, w.len);
+}
+
 /* true: the message is dealt with; false: what is left of it is a Query for a
  * server, at the head of the buffer. */
 static bool limbo_query(struct client *c, uint8_t *msg, uint32_t len)
@@ -239,6 +255,8 @@ static bool limbo_query(struct client *c, uint8_t *msg, uint32_t len)
 		return true;
 	}
 	leave_limbo(c);
+	if (k.statements > 1 && undo_untold(c))
+		tell_undone(c);
 	if (k.statements <= 1) {
 		say_ready(c, 'I');
 		stream_consume(&c->s, len);

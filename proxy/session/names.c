@@ -179,7 +179,8 @@ static bool unnamed_follows(const struct owed *o)
 	return false;
 }
 
-static void dropped_parse(struct server *s, struct client *c, const struct owed_entry *e)
+static void dropped_parse(struct server *s, struct client *c, const struct owed_entry *e,
+			  bool failed)
 {
 	uint64_t id = e->ref & ~REF_AGAIN;
 
@@ -188,6 +189,8 @@ static void dropped_parse(struct server *s, struct client *c, const struct owed_
 	if (e->ref == REF_UNNAMED) {
 		if (!unnamed_follows(&s->owed))
 			s->unnamed_serial = UNNAMED_UNKNOWN;
+	} else if ((e->ref & REF_AGAIN) && !failed) {
+		return; /* skipped, and with it the Close in front: it is there still */
 	} else if (e->ref) {
 		stmt_cache_del(&s->cache, id);
 		/* a second attempt whose Parse failed: the name of the first
@@ -247,7 +250,7 @@ void names_dropped(void *server, const struct owed_entry *e, bool failed)
 		c->unit.names_lost |= e->ref != REF_UNNAMED;
 	}
 	if (e->kind == OWED_PARSE)
-		dropped_parse(s, c, e);
+		dropped_parse(s, c, e, failed);
 	else if (e->kind == OWED_CLOSE && e->ref == REF_UNNAMED && !unnamed_follows(&s->owed))
 		s->unnamed_serial = UNNAMED_UNKNOWN;
 	else if (e->kind == OWED_CLOSE && e->swallow && e->ref && stmt_cache_add(&s->cache, e->ref))

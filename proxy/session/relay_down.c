@@ -17,6 +17,7 @@
 #include "session/server.h"
 #include "session/settings.h"
 #include "session/step.h"
+#include "session/undo.h"
 #include "session/unit.h"
 #include "wire/wire.h"
 
@@ -242,6 +243,8 @@ static void got_ready(struct down *d, bool mine, char status)
 
 	d->s->tx = status;
 	d->s->block = status != 'I';
+	if (c && status == 'I')
+		undo_forget(c);
 	if (!c || !mine)
 		return;
 	c->queries++;

@@ -117,10 +117,12 @@ const char *residue_reset(const struct client *c, bool *never);
 /* The server goes back to the pool, c stays. */
 void residue_released(struct client *c, struct server *s);
 
+/* What stays when the transaction that made it is rolled back. */
+#define RESIDUE_OUTLIVES (LEAVES_LOCK | LEAVES_PREPARE | LEAVES_LIBRARY | LEAVES_OBJECT)
 /* The session cannot go on without this server. */
 static inline bool residue_holds(const struct client *c)
 {
-	return c->residue.pinned || c->residue.asking ||
+	return c->residue.pinned || c->residue.asking || (c->residue.leaves & RESIDUE_OUTLIVES) ||
 	       (c->residue.leaves && c->residue.confirmed);
 }
 /* The server is lost, and with it what the transaction may have left. */

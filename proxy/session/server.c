@@ -12,6 +12,7 @@
 
 #include "session/ours.h"
 #include "session/step.h"
+#include "session/undo.h"
 
 /* For what runs on a server whose client has gone, to end after its cancel. */
 #define ABANDON_US 10000000u
@@ -268,6 +269,7 @@ void server_param(struct server *s, struct client *c, const char *name, const ch
 {
 	const char *base = params_get(&s->base, name);
 	bool same = base && strcmp(base, value) == 0, unknown = false;
+	const char *now;
 
 	if (is_fact(name) || s->state == SV_LOGIN) {
 		if (params_set(&s->base, name, value))
@@ -281,7 +283,10 @@ void server_param(struct server *s, struct client *c, const char *name, const ch
 	server_look_at_sql(s);
 	if (!c)
 		return;
-	if (same)
+	now = params_get(&c->params, name);
+	if ((same ? now != NULL : !now || strcmp(now, value) != 0) && undo_note(c))
+		unknown = true;
+	if (same && !unknown)
 		params_unset(&c->params, name);
 	else if (unknown || params_set(&c->params, name, value))
 		c->residue.evict = true; /* what it believes to have set would be gone */

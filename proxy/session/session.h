@@ -121,6 +121,13 @@ struct noted {
 	struct params seen;      /* what the server says was changed (asked_unsure only) */
 };
 
+/* Reported settings as they were before the transaction (session/undo.h). */
+struct undo {
+	struct params before;
+	struct params told;      /* what the client must still be told of */
+	bool noted;              /* before is that of this transaction */
+};
+
 /* Why a client's session ends. sqlstate and message are for the client when not
  * NULL; number, unless -1, ends the message. */
 struct up_why {
@@ -186,6 +193,7 @@ struct client {
 	struct pending_name *leaving; /* by DEALLOCATEs of the Query in flight */
 	unsigned undo_n;         /* of them: dropped by the error being handled */
 	struct residue residue;
+	struct undo *undo;       /* NULL until the first */
 	struct unit unit;
 	struct login *login;     /* until logged in */
 	char *user, *db;

@@ -4,6 +4,8 @@
  */
 #include "session/step.h"
 
+#include "session/undo.h"
+
 void client_step(struct client *c, enum client_event e)
 {
 	enum client_state next = client_next(c->state, e);
@@ -51,9 +53,13 @@ void say_error(struct client *c, const char *severity, const char *sqlstate, con
 
 void say_ready(struct client *c, char status)
 {
-	uint8_t b[8];
+	uint8_t b[2048];
 	struct wire_put w = wire_put_to(b, sizeof(b));
 
+	if (status == 'I' && undo_untold(c))
+		undo_put(c, &w);
+	if (w.bad)
+		w = wire_put_to(b, sizeof(b));
 	wire_put_ready(&w, status);
 	say(c, b, w.len);
 }
