@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "session/lost_words.h"
 #include "session/names.h"
 #include "session/server.h"
 #include "session/step.h"
@@ -15,14 +16,6 @@
 #include "session/unit.h"
 #include "wire/lexer.h"
 #include "wire/wire.h"
-
-/* Said when it is lost, or by the first answer after that. */
-static const char lost_message[] = "the connection to the server was lost inside a transaction";
-static const char lost_hint[] =
-	"Nothing of it was committed: roll back and run the transaction again.";
-static const char lost_unknown[] = "the connection to the server was lost while a statement was in flight";
-static const char unknown_hint[] =
-	"It is not known whether it took effect: look before you run it again.";
 
 struct verdict {
 	const char *sqlstate, *message, *detail, *hint;
@@ -50,26 +43,16 @@ static void judge(const struct client *c, const struct server *s, const struct d
 	}
 	if (block && !c->commit_sent) {
 		v->sqlstate = "40001";
-		v->message = lost_message;
-		v->hint = lost_hint;
+		v->message = lost_in_block;
+		v->hint = lost_in_block_hint;
 		v->status = 'E';
 		return;
 	}
 	v->sqlstate = "40003";
 	v->message = block ? "the connection to the server was lost while COMMIT was in flight" :
 			     lost_unknown;
-	v->hint = unknown_hint;
+	v->hint = lost_unknown_hint;
 	v->status = 'I';
-}
-
-void lost_batch(struct client *c)
-{
-	c->batch_lost = false;
-	c->limbo_told = true;
-	if (c->limbo)
-		say_error(c, "ERROR", "40001", lost_message, NULL, lost_hint);
-	else
-		say_error(c, "ERROR", "40003", lost_unknown, NULL, unknown_hint);
 }
 
 static void say_verdict(struct client *c, const struct verdict *v)
@@ -141,11 +124,11 @@ bool lost_server(struct client *c, struct server *s, const struct down_why *w)
 	c->dressing = c->dressed_only = c->beginning = c->begin_failed =
 		c->cancel_due = false;
 	deadline_clear(&c->idle_dl);
-	in_flight = answer_owed(c, s, &v);
 	c->limbo = block && v.status == 'E';
 	if (c->limbo && undo_lost(c, s))
 		c->residue.evict = true;
 	undo_forget(c);
+	in_flight = answer_owed(c, s, &v);
 	c->limbo_exit = false;
 	c->commit_sent = false;
 	c->at_start = true;
@@ -205,7 +188,7 @@ static void limbo_error(struct client *c)
 			  "transaction block",
 			  NULL, NULL);
 	else
-		say_error(c, "ERROR", "40001", lost_message, NULL, lost_hint);
+		say_error(c, "ERROR", "40001", lost_in_block, NULL, lost_in_block_hint);
 	c->limbo_told = true;
 }
 

@@ -21,9 +21,6 @@
  * and must be closed. */
 MUST_CHECK bool lost_server(struct client *c, struct server *s, const struct down_why *w);
 
-/* Tells c that its batch was lost, in answer to the message at hand. */
-void lost_batch(struct client *c);
-
 /* An error of ours in answer to the whole unit at the head of the client's
  * buffer; the connection stays usable. */
 void refuse_unit(struct client *c, const char *sqlstate, const char *message, const char *detail,

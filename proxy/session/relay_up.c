@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-#include "session/lost.h"
+#include "session/lost_words.h"
 #include "session/retry.h"
 #include "session/step.h"
 #include "session/unit.h"

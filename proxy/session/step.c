@@ -56,7 +56,7 @@ void say_ready(struct client *c, char status)
 	uint8_t b[2048];
 	struct wire_put w = wire_put_to(b, sizeof(b));
 
-	if (status == 'I' && undo_untold(c))
+	if (undo_untold(c))
 		undo_put(c, &w);
 	if (w.bad)
 		w = wire_put_to(b, sizeof(b));

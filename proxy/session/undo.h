@@ -21,8 +21,8 @@ void undo_forget(struct client *c);
 /* The transaction was rolled back with its server: c's settings are what they were
  * before it. -1: out of memory. */
 MUST_CHECK int undo_lost(struct client *c, const struct server *s);
-/* ParameterStatus messages that tell of that, once: in front of the ReadyForQuery that
- * ends the transaction. */
+/* ParameterStatus messages that tell of that, once: in front of the first ReadyForQuery
+ * after it. */
 void undo_put(struct client *c, struct wire_put *w);
 static inline bool undo_untold(const struct client *c)
 {

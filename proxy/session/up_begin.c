@@ -282,6 +282,10 @@ bool up_lazily(struct client *c, const char *sql, size_t n)
 	if (!c->begun)
 		return false;
 	STAT_INC(&c->h->stats, lazy_begins);
+	/* a simple Query ends the unnamed statement */
+	stmts_put(&c->h->stmts, c->unnamed);
+	c->unnamed = NULL;
+	c->unnamed_serial = 0;
 	answer(c, tag, 'T');
 	return true;
 }

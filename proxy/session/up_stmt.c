@@ -75,7 +75,8 @@ void up_classify(struct client *c, struct stmt *st)
 	lex_classify((const char *)st->body, n, &c->h->snap->lists, &k);
 	st->retryable = lex_retryable(&k) && k.statements == 1;
 	st->may_commit = stmt_may_commit(&k);
-	st->may_exit = lex_may_exit(&k);
+	/* what a failed transaction takes: an end, or an empty text */
+	st->may_exit = lex_may_exit(&k) || k.statements == 0;
 	st->leaves = k.leaves;
 	st->sure = k.sure;
 	st->nextval = lex_may_nextval(&k);

@@ -373,6 +373,9 @@ static void check_patience(struct world *w)
 {
 	unsigned i;
 
+	/* query_wait_timeout's default is not far */
+	if (w->s.now_us - SIM_EPOCH_US > 100000000u && !(w->may & MAY_WAIT))
+		world_may(w, MAY_WAIT | MAY_CLOSE);
 	for (i = 0; i < w->visitor_n; i++)
 		if (visitor_waits_us(w->visitors[i]) > WAIT_US_MAX)
 			sim_wrong(&w->s, "for ever: %s", visitor_says(w->visitors[i]));
