@@ -125,9 +125,9 @@ bool lost_server(struct client *c, struct server *s, const struct down_why *w)
 		c->cancel_due = false;
 	deadline_clear(&c->idle_dl);
 	c->limbo = block && v.status == 'E';
-	if (c->limbo && undo_lost(c, s))
+	/* also when the outcome is not known: the client is told what holds from now on */
+	if (undo_lost(c, s))
 		c->residue.evict = true;
-	undo_forget(c);
 	in_flight = answer_owed(c, s, &v);
 	c->limbo_exit = false;
 	c->commit_sent = false;
@@ -223,6 +223,7 @@ static bool limbo_query(struct client *c, uint8_t *msg, uint32_t len)
 	uint8_t *head;
 
 	lex_classify(sql, n, NULL, &k);
+	names_query(c);
 	if (!is_exit(&k)) {
 		limbo_error(c);
 		say_ready(c, 'E');

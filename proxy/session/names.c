@@ -73,6 +73,13 @@ int names_unnamed(struct client *c, struct stmt *st)
 	return 0;
 }
 
+void names_query(struct client *c)
+{
+	stmts_put(&c->h->stmts, c->unnamed);
+	c->unnamed = NULL;
+	c->unnamed_serial = 0;
+}
+
 /* The oldest awaited change is final. */
 static void settle_name(struct client *c)
 {

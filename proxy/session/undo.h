@@ -18,8 +18,8 @@
 MUST_CHECK int undo_note(struct client *c);
 /* A ReadyForQuery outside a transaction: it is final. */
 void undo_forget(struct client *c);
-/* The transaction was rolled back with its server: c's settings are what they were
- * before it. -1: out of memory. */
+/* The transaction was lost with its server: c's settings are what they were before it.
+ * -1: out of memory. */
 MUST_CHECK int undo_lost(struct client *c, const struct server *s);
 /* ParameterStatus messages that tell of that, once: in front of the first ReadyForQuery
  * after it. */

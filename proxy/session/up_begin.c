@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "session/link.h"
+#include "session/names.h"
 #include "session/ours.h"
 #include "session/settings.h"
 #include "session/step.h"
@@ -252,6 +253,7 @@ static void answer(struct client *c, const char *tag, char status)
 	wire_put_msg_str(&w, 'C', tag);
 	wire_put_ready(&w, status);
 	say(c, b, w.len);
+	names_query(c);
 	c->queries++;
 	STAT_INC(&c->h->stats, queries);
 	if (status == 'I')
@@ -282,10 +284,6 @@ bool up_lazily(struct client *c, const char *sql, size_t n)
 	if (!c->begun)
 		return false;
 	STAT_INC(&c->h->stats, lazy_begins);
-	/* a simple Query ends the unnamed statement */
-	stmts_put(&c->h->stmts, c->unnamed);
-	c->unnamed = NULL;
-	c->unnamed_serial = 0;
 	answer(c, tag, 'T');
 	return true;
 }

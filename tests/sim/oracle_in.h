@@ -151,6 +151,7 @@ struct oracle {
 	/* the unit */
 	char status;               /* at its beginning */
 	char sent_type;            /* of the message that is played */
+	bool lost_settings;            /* ... and ParameterStatus messages are not compared */
 	bool lost, lost_unknown;   /* an error for a lost server came in it */
 	bool exits;                /* ... for a COMMIT */
 	bool limbo;                /* a block was lost and has not been left */

@@ -161,11 +161,13 @@ static void error_taken(struct oracle *o, const struct msg *r)
 	o->unnamed_doubt |= x != NO_EXCUSE && x != EX_SERIALIZE && x != EX_UNKNOWN;
 	switch (x) {
 	case EX_LOST_BLOCK:
+		o->lost_settings = true;
 		o->lost = o->was_lost = true;
 		o->exits = m && (m->p[0] == 'Q' ? sql_commits(msg_sql(m)) :
 						  m->p[0] == 'E' && o->saw_commit);
 		break;
 	case EX_LOST_UNKNOWN:
+		o->lost_settings = true;
 		o->lost = o->was_lost = o->lost_unknown = true;
 		break;
 	case EX_REFUSED:
@@ -194,6 +196,7 @@ static void take(struct oracle *o, const struct msg *r)
 	switch (r->p[0]) {
 	case 'Z':
 		o->ready = true;
+		o->lost_settings &= r->len > 5 && r->p[5] != 'I';
 		commits_heard(o, r->at_us);
 		break;
 	case '1':
@@ -267,6 +270,13 @@ static bool settle_one(struct oracle *o, const struct msg *t)
 
 static void settle(struct oracle *o)
 {
+	/* of a transaction that is lost pgweir knows no savepoints, and tells of all that
+	 * it has taken back at once */
+	if (o->lost_settings) {
+		msgs_drop(&o->told, o->told.n);
+		while (o->got_at < o->got.n && o->got.v[o->got_at].p[0] == 'S')
+			take(o, &o->got.v[o->got_at]);
+	}
 	while (o->told.n && o->how == HOW_LIVE) {
 		const struct msg *r = o->got_at < o->got.n ? &o->got.v[o->got_at] : NULL;
 		const struct msg *t = &o->told.v[0];
