@@ -196,6 +196,24 @@ enum step up_need_stmt(struct up *u, const struct stmt *st)
 	return r;
 }
 
+/* A Parse of an earlier unit is on its way: if it is skipped, the server's unnamed
+ * statement is the one before, which may be another client's. */
+static bool unnamed_in_doubt(const struct owed *o)
+{
+	bool parse = false;
+	uint32_t i;
+
+	for (i = 0; i < o->n; i++) {
+		const struct owed_entry *e = &o->q[(o->head + i) & (o->cap - 1)];
+
+		if (e->kind == OWED_PARSE && e->ref == REF_UNNAMED)
+			parse = true;
+		else if (parse && (e->kind == OWED_SYNC || e->kind == OWED_QUERY))
+			return true;
+	}
+	return false;
+}
+
 /* The unnamed statement of this client, wherever it was parsed. */
 static enum step up_need_unnamed(struct up *u)
 {
@@ -205,6 +223,8 @@ static enum step up_need_unnamed(struct up *u)
 	enum step r;
 	bool live = false;
 
+	if (c->pending && unnamed_in_doubt(&s->owed))
+		return STEP_STOP_PAUSE;
 	if (s->unnamed_serial == c->unnamed_serial)
 		return STEP_ON;
 	if (c->unnamed) {

@@ -7,7 +7,7 @@
  *
  * Compared byte for byte: everything, but
  *  - errors and notices: severity, SQLSTATE and message only; not the name of a statement
- *    in 26000 and 42P05, nor the severity at login;
+ *    in them, nor the severity at login;
  *  - BackendKeyData and pg_backend_pid(): taken as they come;
  *  - NotificationResponse: handed on to who asked for it (oracle_on_notification);
  *  - several ParameterStatus in a row: in any order. At login the value of

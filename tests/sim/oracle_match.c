@@ -67,7 +67,8 @@ static bool same_error(const struct oracle *o, const uint8_t *p, size_t n, const
 
 	if (strcmp(a.c, b.c) != 0)
 		return false;
-	if (strcmp(a.c, "26000") == 0 || strcmp(a.c, "42P05") == 0)
+	if (strncmp(a.m, "prepared statement \"", 20) == 0 ||
+	    strstr(a.m, ", but prepared statement \""))
 		return same_but_name(a.m, b.m);
 	/* CockroachDB calls ERROR what ends a login */
 	return (!o->logged_in || (strcmp(a.s, b.s) == 0 && (!*a.v || !*b.v || strcmp(a.v, b.v) == 0))) &&
