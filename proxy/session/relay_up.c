@@ -69,7 +69,7 @@ static bool must_wait(const struct up *u, uint8_t type)
 
 	if (type == 'd' || type == 'c' || type == 'f')
 		return false; /* the unit itself waits for them */
-	if (u->s->owed.copy_in)
+	if (owed_in_copy(&u->s->owed))
 		return false; /* and they may stand behind this */
 	return c->barrier && !c->at_start && c->unit.closed && u->s->owed.ready_n > 0;
 }

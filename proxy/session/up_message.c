@@ -111,11 +111,11 @@ static enum step up_parse_named(struct up *u, const char *name, struct stmt *st)
 	/* A Parse that must fail is the server's to refuse: of a name that is taken (its
 	 * own 42P05: it has the statement, and is asked for it once more), in a failed
 	 * transaction, or in a COPY. */
-	if (stmt_names_get(&c->names, name) || u->s->owed.copy_in ||
+	if (stmt_names_get(&c->names, name) || owed_in_copy(&u->s->owed) ||
 	    (u->s->tx == 'E' && !st->may_exit)) {
 		const struct stmt *there = stmt_names_get(&c->names, name);
 
-		r = there && u->s->tx != 'E' && !u->s->owed.copy_in ? up_need_stmt(u, there) : STEP_ON;
+		r = there && u->s->tx != 'E' && !owed_in_copy(&u->s->owed) ? up_need_stmt(u, there) : STEP_ON;
 		stmt_name(there ? there->id : st->id, sname);
 		if (r == STEP_ON)
 			r = up_send_parse(u, st, sname, false, 0, &live);

@@ -343,6 +343,16 @@ bool owed_forwards(const struct owed *o)
 	return false;
 }
 
+bool owed_in_copy(const struct owed *o)
+{
+	uint32_t i;
+
+	for (i = 0; o->copy_in && i < o->n; i++)
+		if (at(o, i)->kind == OWED_COPY_END)
+			return false;
+	return o->copy_in;
+}
+
 bool owed_unit(const struct owed *o)
 {
 	uint32_t i;
