@@ -51,6 +51,27 @@ static void again(struct client *c, struct server *s)
 		client_lost(c, s, &w);
 }
 
+/* One wish of a login less. What the server has of the others is not known. */
+static void try_without(struct client *c, struct server *s)
+{
+	struct shard *sh = s->shard;
+
+	pool_part(&s->ps);
+	s->sync_failed = false;
+	if (server_abandon(s, "DISCARD ALL")) {
+		server_close(s, "client left in the middle", false);
+		link_dial(sh);
+	}
+	if (welcome_known(c)) {
+		deadline_clear(&c->dl);
+		client_step(c, CE_WELCOMED);
+		client_set_idle(c, 'I');
+		list_push_back(&sh->h->resume, &c->ready);
+	} else if (link_need(c)) {
+		list_push_back(&sh->h->ready, &c->ready);
+	}
+}
+
 static void settings_refused(struct client *c, struct server *s)
 {
 	char code[6], text[160];
@@ -60,6 +81,10 @@ static void settings_refused(struct client *c, struct server *s)
 	    c->at_start && c->dress_fails + 1 < DRESS_TRIES) {
 		s->tx = 'I'; /* it is not the client's transaction that has failed */
 		client_lost(c, s, &w); /* a timeout of the one before: another server */
+		return;
+	}
+	if (welcome_without(c, s)) {
+		try_without(c, s);
 		return;
 	}
 	s->close_needed = true;

@@ -180,6 +180,7 @@ struct client {
 	uint8_t negotiations;    /* bits: SSLRequest, GSSENCRequest: each once */
 	uint8_t pool_mode, retry, pin;
 	uint8_t replication;     /* enum replication (session/raw.h) */
+	bool crdb;               /* its servers are CockroachDB, by what it was told at its login */
 	uint64_t id;             /* never used again in this worker; the worker is in it */
 	int64_t wait_timeout_us, idle_timeout_us, idle_tx_timeout_us;
 	uint64_t wait_since;

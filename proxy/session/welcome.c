@@ -4,6 +4,7 @@
  */
 #include "session/welcome.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -117,19 +118,21 @@ static bool tell(struct client *c, const uint8_t *seen, size_t n, const uint8_t 
 	struct each e = { seen, n };
 	const char *name, *value;
 
+	c->crdb = value_in(usual, usual_n, "crdb_version") != NULL;
 	put_auth_ok(&w);
 	while (next_param(&e, &name, &value)) {
 		const char *own = params_get(&c->params, name), *base = value_in(usual, usual_n, name);
+		const char *asked = params_get(&c->startup, name);
 
 		if (own && is_plain(name, own))
 			value = own;
+		/* CockroachDB says at a login what it was told, as it was told */
+		put_param(&w, name, asked && c->crdb ? asked : value);
 		if (own && base && strcmp(base, value) == 0) {
 			params_unset(&c->params, name);
-			value = base;
 		} else if (own && params_set(&c->params, name, value)) {
 			return false;
 		}
-		put_param(&w, name, value);
 	}
 	if (params_copy(&c->startup, &c->params))
 		return false;
@@ -153,6 +156,27 @@ bool welcome_known(struct client *c)
 	usual_n = hub_welcome_copy(hs, hub, NULL, 0, usual, sizeof(usual));
 	n = hub_welcome_copy(hs, hub, k, key.len, seen, sizeof(seen));
 	return n > 0 && usual_n > 0 && tell(c, seen, (size_t)n, usual, (size_t)usual_n);
+}
+
+bool welcome_without(struct client *c, struct server *s)
+{
+	static const char begin[] = "unrecognized configuration parameter \"";
+	char name[sizeof(s->sync_message)];
+	size_t n;
+
+	if (c->state != CL_WELCOME || !s->crdb || strcmp(s->sync_error, "42704") != 0 ||
+	    strncmp(s->sync_message, begin, sizeof(begin) - 1) != 0)
+		return false;
+	(void)snprintf(name, sizeof(name), "%s", s->sync_message + sizeof(begin) - 1);
+	n = strcspn(name, "\"");
+	name[n] = 0;
+	if (!params_get(&c->startup, name))
+		return false;
+	params_unset(&c->startup, name);
+	if (params_copy(&c->params, &c->startup))
+		return false;
+	c->dressing = false;
+	return true;
 }
 
 bool welcome_raw(struct client *c)

@@ -22,6 +22,11 @@ bool welcome_known(struct client *c);
  * the next. false: the server reported nothing. */
 bool welcome_by(struct client *c, const struct server *s);
 
+/* CockroachDB takes no notice of names in a startup packet that it does not know, and
+ * refuses to set them afterwards: c forgets the one that s refused. false: s has refused
+ * something else. */
+bool welcome_without(struct client *c, struct server *s);
+
 /* The server is its own: tells c what the server told. */
 bool welcome_raw(struct client *c);
 /* It has shown who it is; what comes may be a refusal still. */
