@@ -283,6 +283,8 @@ bool up_lazily(struct client *c, const char *sql, size_t n)
 	c->begun = tag ? strndup(sql, n) : NULL;
 	if (!c->begun)
 		return false;
+	if (c->crdb)
+		tag = "BEGIN"; /* also of START TRANSACTION */
 	STAT_INC(&c->h->stats, lazy_begins);
 	answer(c, tag, 'T');
 	return true;
