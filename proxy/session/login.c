@@ -260,6 +260,10 @@ static void done(struct server *s)
 	if (hub_welcome_set(&h->sh->hubs, s->shard->pool.hub, NULL, 0, s->login->welcome,
 			    s->login->welcome_len))
 		LOG(&s->log, LOG_LEVEL_WARN, "out_of_memory", NULL);
+	/* v21.2 tells of this one at a login and not when it changes, and what else it tells
+	 * only then cannot change; newer ones do tell, which is believed */
+	if (s->crdb)
+		params_unset(&s->base, "IntervalStyle");
 	server_login_end(s);
 	deadline_clear(&s->dl);
 	server_step(s, SE_READY);

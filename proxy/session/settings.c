@@ -106,8 +106,8 @@ static bool is_reset(const struct client *c, const char *name)
 	const struct residue *r = &c->residue;
 	const char *how = r->noted ? params_get(&r->noted->names, name) : NULL;
 
-	if (r->undone && !r->reset_anew)
-		return false;
+	if (r->undone && !r->reset_anew && !c->crdb)
+		return false; /* CockroachDB undoes no setting */
 	return how ? *how != 's' : (r->leaves & LEAVES_RESET_ALL) != 0;
 }
 
@@ -121,7 +121,7 @@ const char *settings_reported(struct client *c, struct server *s, const char *na
 	if (ours && was && strcmp(was, value) == 0)
 		value = NULL;
 	else if (instead)
-		value = was && strcmp(was, start) == 0 ? NULL : start;
+		value = was && strcmp(was, start) == 0 && !s->crdb ? NULL : start;
 	if (instead && params_set(&c->params, name, start))
 		s->close_needed = true;
 	return value;
