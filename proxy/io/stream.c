@@ -14,13 +14,14 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	if (!s->wants && kernel_peek(s->fd) > 0) {
-		/* Bytes that nobody wants now: only now is it worth a call. */
+	if (!s->wants) {
+		/* What nobody wants now: only now is it worth a call. */
 		watch_off(&s->rd);
 		s->rd_armed = false;
-		return;
+		if (kernel_peek(s->fd) > 0)
+			return;
 	}
-	/* An end is told even to an owner who does not read: nobody should be
+	/* An end is told even to an owner who does not read, once: nobody should be
 	 * given a server who is gone already. */
 	worker_clock(s->w);
 	s->ops->readable(s);
@@ -292,6 +293,12 @@ bool stream_quiet(struct stream *s)
 	if (s->fd < 0 || s->failed)
 		return false;
 	return kernel_peek(s->fd) < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
+}
+
+bool stream_broken(struct stream *s)
+{
+	return s->failed || (s->fd >= 0 && kernel_peek(s->fd) < 0 && errno != EAGAIN &&
+			     errno != EWOULDBLOCK);
 }
 
 void stream_detach(struct stream *s)

@@ -25,7 +25,9 @@ struct stream;
 
 /* What the owner is told. It may close the stream in any of them. */
 struct stream_ops {
-	void (*readable)(struct stream *s);  /* bytes, EOF or an error wait: stream_fill() */
+	/* bytes, EOF or an error wait: stream_fill(). An owner who does not want it is
+	 * told of an end, once. */
+	void (*readable)(struct stream *s);
 	void (*drained)(struct stream *s);   /* all of `out` has gone */
 	void (*connected)(struct stream *s, int error);  /* after stream_connect(); errno or 0 */
 };
@@ -88,6 +90,10 @@ static inline bool stream_backed_up(const struct stream *s)
 void stream_want(struct stream *s, bool on);
 /* MSG_PEEK: true when there is neither EOF nor an error nor a byte waiting. */
 bool stream_quiet(struct stream *s);
+
+/* It was reset, and all that came before has been read: the other end is gone, not only
+ * silent. */
+bool stream_broken(struct stream *s);
 
 /* Takes the stream off its loop (no events, both buffers must be empty), and
  * puts it on another worker's. */

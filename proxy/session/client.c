@@ -486,7 +486,13 @@ void client_run(struct client *c, bool readable)
 
 static void on_readable(struct stream *st)
 {
-	client_run(LIST_ITEM(st, struct client, s), true);
+	struct client *c = LIST_ITEM(st, struct client, s);
+
+	/* nobody waits for the answers now, even if what it has sent has not been read */
+	if (st->failed || (!st->wants && stream_broken(st)))
+		client_close(c, "client connection lost");
+	else
+		client_run(c, true);
 }
 
 static void on_drained(struct stream *st)
