@@ -33,7 +33,7 @@ static void over(void *arg)
 	case FAULT_KILL:
 	case FAULT_DRAIN:
 	case FAULT_PROMOTE:
-		if (!n->host.up || n->draining)
+		if ((!n->host.up || n->draining) && m->w->s.now_us >= n->down_until_us)
 			node_start(n);
 		break;
 	case FAULT_SILENCE:
@@ -81,9 +81,8 @@ static unsigned allows(enum fault kind)
 	case FAULT_CUT:
 	case FAULT_SILENCE:
 	case FAULT_DRAIN:
-		return MAY_LOSE | MAY_CLOSE | MAY_WAIT;
 	case FAULT_PROMOTE:
-		return MAY_LOSE | MAY_CLOSE | MAY_WAIT | MAY_READ_ONLY;
+		return MAY_LOSE | MAY_CLOSE | MAY_WAIT;
 	case FAULT_SCARCE:
 		return MAY_WAIT | MAY_CLOSE;
 	case FAULT_SHUTDOWN:
@@ -106,6 +105,10 @@ static void strike(void *arg)
 	struct world *w = m->w;
 	struct node *n = &w->cluster.nodes[m->node];
 
+	/* what was a primary does not come back before it is known to be none (25006 after
+	 * a switchover is another matter) */
+	if (m->kind == FAULT_PROMOTE)
+		m->length_us += 1000000;
 	sim_trace(&w->s, "fault %s node%u for %.3f s", fault_name(m->kind), m->node,
 		  (double)m->length_us / 1e6);
 	world_may(w, allows(m->kind));
@@ -148,6 +151,10 @@ static void strike(void *arg)
 	default:
 		break;
 	}
+	n = &w->cluster.nodes[m->node]; /* a promotion is of whom it finds */
+	if (m->kind == FAULT_KILL || m->kind == FAULT_DRAIN || m->kind == FAULT_PROMOTE)
+		if (w->s.now_us + m->length_us > n->down_until_us)
+			n->down_until_us = w->s.now_us + m->length_us;
 	sim_at(&w->s, m->length_us, over, m);
 }
 

@@ -14,6 +14,8 @@
 
 #define HOSTS_MAX 16u
 #define FDS_MAX 4096u
+/* Deliveries in small pieces, of one connection. */
+#define PIECES_MAX 1500u
 
 struct bytes {
 	uint8_t *p;
@@ -49,7 +51,7 @@ struct conn {
 	bool opened;              /* the peer knows of it */
 	int error;                /* of connecting, or of the descriptor's next call */
 	int fd;                   /* -1: closed */
-	bool dying;               /* freed when nothing is due for it */
+	unsigned moves;
 };
 
 struct fd {
@@ -249,7 +251,9 @@ static void lane_move(void *arg)
 			lane_ended(l);
 		return;
 	}
-	/* a long answer in small pieces would take for ever */
+	/* a long answer, or a long life, in small pieces would take for ever */
+	if (++c->moves > PIECES_MAX)
+		c->m.piece = 0;
 	if (c->m.piece && n > c->m.piece && n < 40 * c->m.piece + 400)
 		n = rng_between(r, 1, c->m.piece);
 	else if (n > 1 && rng_chance(r, 10))

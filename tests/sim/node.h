@@ -20,6 +20,7 @@ struct node {
 	struct cluster *cluster;
 	unsigned id;
 	bool standby, draining;
+	uint64_t down_until_us;  /* nothing starts it before */
 	unsigned backends;       /* connections that are logged in */
 	char name[32];           /* address:port */
 };
