@@ -110,7 +110,7 @@ bool lost_server(struct client *c, struct server *s, const struct down_why *w)
 	block = s->block;
 	/* A text that might have committed, or a portal of COMMIT that waits in its
 	 * block: nothing of it is on its way now. */
-	if (!owed_forwards(&s->owed) && !s->owed.open)
+	if (!owed_forwards(&s->owed) && (!s->owed.open || s->owed.skipping))
 		c->commit_sent = false;
 	judge(c, s, w, &v);
 	(void)snprintf(detail, sizeof(detail), "Node %s: %s%s%s.", s->target->addr.name, w->why,

@@ -36,12 +36,14 @@ static bool prepare_again(struct client *c, struct server *s, const char *name)
 	uint64_t id = id_of(name);
 	uint8_t head[WIRE_HEADER + STMT_NAME_CAP];
 	struct wire_put w = wire_put_to(head, sizeof(head));
+	bool again;
 	const char *theirs;
 	const struct stmt *st = id ? stmt_names_find(&c->names, id, &theirs) : NULL;
 
 	if (!st || stmt_cache_use(&s->cache, id))
 		return true; /* nothing to prepare */
-	if (s->stale == id) {
+	again = s->stale == id;
+	if (again) {
 		s->stale = 0;
 		if (!close_first(s, name))
 			return false;
@@ -49,7 +51,7 @@ static bool prepare_again(struct client *c, struct server *s, const char *name)
 	wire_put_u8(&w, 'P');
 	wire_put_u32(&w, (uint32_t)(4 + strlen(name) + 1 + st->len));
 	wire_put_str(&w, name);
-	return !w.bad && !owed_sent(&s->owed, 'P', 0, true, id, NULL) &&
+	return !w.bad && !owed_sent(&s->owed, 'P', 0, true, id | (again ? REF_AGAIN : 0), NULL) &&
 	       !stmt_cache_add(&s->cache, id) && stream_send(&s->s, head, w.len) != IO_FAIL &&
 	       stream_send(&s->s, st->body, st->len) != IO_FAIL;
 }

@@ -174,44 +174,45 @@ static enum step close_stale(struct up *u)
 	return r;
 }
 
-/* Makes sure the server has the statement before it is used. */
-enum step up_need_stmt(struct up *u, const struct stmt *st)
-{
-	char name[STMT_NAME_CAP];
-	enum step r;
-	bool live = false;
-
-	if (stmt_cache_use(&u->s->cache, st->id))
-		return STEP_ON;
-	r = u->s->stale == st->id ? close_stale(u) : STEP_ON;
-	if (r == STEP_ON)
-		r = up_evict(u);
-	if (r != STEP_ON)
-		return r;
-	stmt_name(st->id, name);
-	r = up_send_parse(u, st, name, true, st->id, &live);
-	if (r == STEP_ON && live && stmt_cache_add(&u->s->cache, st->id))
-		return up_refuse(u, "out of memory", "53200", "out of memory");
-	u->s->parsed = st->id;
-	return r;
-}
-
-/* A Parse of an earlier unit is on its way: if it is skipped, the server's unnamed
- * statement is the one before, which may be another client's. */
-static bool unnamed_in_doubt(const struct owed *o)
+/* A Parse of an earlier unit is on its way. If it is skipped the server has not got
+ * this statement, or its unnamed one is the one before: another client's perhaps. */
+static bool in_doubt(const struct owed *o, uint64_t ref)
 {
 	bool parse = false;
 	uint32_t i;
 
-	for (i = 0; i < o->n; i++) {
+	for (i = 0; o->ready_n && i < o->n; i++) {
 		const struct owed_entry *e = &o->q[(o->head + i) & (o->cap - 1)];
 
-		if (e->kind == OWED_PARSE && e->ref == REF_UNNAMED)
+		if (e->kind == OWED_PARSE && (e->ref == ref || (e->ref & ~REF_AGAIN) == ref))
 			parse = true;
 		else if (parse && (e->kind == OWED_SYNC || e->kind == OWED_QUERY))
 			return true;
 	}
 	return false;
+}
+
+/* Makes sure the server has the statement before it is used. */
+enum step up_need_stmt(struct up *u, const struct stmt *st)
+{
+	char name[STMT_NAME_CAP];
+	enum step r;
+	bool live = false, again;
+
+	if (stmt_cache_use(&u->s->cache, st->id))
+		return in_doubt(&u->s->owed, st->id) ? STEP_STOP_PAUSE : STEP_ON;
+	again = u->s->stale == st->id; /* skipped with its Close, it is there still */
+	r = again ? close_stale(u) : STEP_ON;
+	if (r == STEP_ON)
+		r = up_evict(u);
+	if (r != STEP_ON)
+		return r;
+	stmt_name(st->id, name);
+	r = up_send_parse(u, st, name, true, st->id | (again ? REF_AGAIN : 0), &live);
+	if (r == STEP_ON && live && stmt_cache_add(&u->s->cache, st->id))
+		return up_refuse(u, "out of memory", "53200", "out of memory");
+	u->s->parsed = st->id;
+	return r;
 }
 
 /* The unnamed statement of this client, wherever it was parsed. */
@@ -223,7 +224,7 @@ static enum step up_need_unnamed(struct up *u)
 	enum step r;
 	bool live = false;
 
-	if (c->pending && unnamed_in_doubt(&s->owed))
+	if (c->pending && in_doubt(&s->owed, REF_UNNAMED))
 		return STEP_STOP_PAUSE;
 	if (s->unnamed_serial == c->unnamed_serial)
 		return STEP_ON;
