@@ -291,8 +291,12 @@ static void got_complete(struct down *d, bool mine, const struct front *f, const
 			stmt_names_clear(&c->names, &c->h->stmts);
 		if (!mine && !f->abandoned && strncmp(tag, "DISCARD", 7) == 0)
 			params_clear(&d->s->params);
-		else if (c && mine && strcmp(tag, "DISCARD ALL") == 0)
+		else if (c && mine && strcmp(tag, d->s->crdb ? "DISCARD" : "DISCARD ALL") == 0)
 			residue_was_reset(c);
+		return;
+	case 'S':
+		if (c && mine && d->s->crdb && strcmp(tag, "SET") == 0)
+			residue_was_reset(c); /* so is a RESET called there */
 		return;
 	case 'R':
 		if (!mine && !f->abandoned && f->ours == OURS_OTHER && strcmp(tag, "RESET") == 0)

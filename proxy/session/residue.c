@@ -143,8 +143,9 @@ static void note_reset_all(struct client *c)
 }
 
 /* The statements of a text that are RESET or DISCARD ALL; *procedural: others decide
- * what is run. */
-static unsigned count_resets(const char *sql, size_t len, bool *procedural, bool *discard)
+ * what is run. *sets: those that are SET. */
+static unsigned count_resets(const char *sql, size_t len, bool *procedural, bool *discard,
+			     unsigned *sets)
 {
 	struct lex_token t, next;
 	bool start = true;
@@ -152,6 +153,7 @@ static unsigned count_resets(const char *sql, size_t len, bool *procedural, bool
 	struct lex l;
 
 	*procedural = *discard = false;
+	*sets = 0;
 	lex_init(&l, sql, len);
 	for (t = lex_next(&l); t.kind != LEX_END && t.kind != LEX_BAD; t = lex_next(&l)) {
 		struct lex ahead = l;
@@ -161,6 +163,7 @@ static unsigned count_resets(const char *sql, size_t len, bool *procedural, bool
 		all = start && lex_is(&t, "discard") && lex_is(&next, "all");
 		*discard |= all;
 		n += all || (start && lex_is(&t, "reset"));
+		*sets += start && lex_is(&t, "set") && !lex_is(&next, "transaction");
 		*procedural |= start && (lex_is(&t, "do") || lex_is(&t, "call"));
 		start = t.kind == LEX_PUNCT && t.len == 1 && *t.text == ';';
 	}
@@ -220,7 +223,7 @@ enum refusal residue_note(struct client *c, struct server *s, unsigned leaves, b
 	enum refusal no = admit(c, s, leaves, sure);
 	struct noting t = { c, false };
 	bool procedural, discard;
-	unsigned resets;
+	unsigned resets, sets;
 
 	if (no != REFUSED_NOT)
 		return no;
@@ -235,9 +238,9 @@ enum refusal residue_note(struct client *c, struct server *s, unsigned leaves, b
 		r->undone = r->unsure = r->procedural = false;
 	r->unsure |= !sure;
 	r->leaves |= (uint16_t)leaves;
-	resets = count_resets(sql, n, &procedural, &discard);
+	resets = count_resets(sql, n, &procedural, &discard, &sets);
 	r->procedural |= procedural;
-	r->resets_noted += resets;
+	r->resets_noted += resets + (s->crdb ? sets : 0); /* its RESET has the tag SET */
 	/* what was undone was undone before it */
 	r->reset_anew = resets && !procedural && s->tx != 'E' && !owed_forwards(&s->owed);
 	t.as_set = procedural || !resets;
@@ -348,14 +351,15 @@ static bool is_unlisted(const char *name)
 static int known_reset(struct client *c, struct server *s, const char *name)
 {
 	const char *start = params_get(&c->startup, name);
+	bool custom = is_custom(name) && !s->crdb; /* which forgets it, or had none */
 
 	if (params_get(&s->base, name))
 		return 0; /* and has been told of */
-	if (is_custom(name) && params_set(&s->params, name, ""))
+	if (custom && params_set(&s->params, name, ""))
 		return -1;
-	if (!is_custom(name))
+	if (!custom)
 		params_unset(&s->params, name);
-	if (start || is_custom(name))
+	if (start || custom)
 		return params_set(&c->params, name, start ? start : "");
 	params_unset(&c->params, name);
 	return 0;
@@ -372,7 +376,7 @@ static int forget_all(struct params *p, const struct server *s)
 
 		if (params_get(&s->base, name) || params_is_identity(name))
 			continue;
-		if (is_custom(name))
+		if (is_custom(name) && !s->crdb)
 			rc |= params_set(p, name, "");
 		else
 			params_unset(p, name);
@@ -393,10 +397,14 @@ static int known_reset_all(struct client *c, struct server *s)
 	return rc ? -1 : 0;
 }
 
-/* Every RESET that was noted was run, and nothing was undone. */
-static bool trusted(const struct residue *r)
+/* Every RESET that was noted was run, and nothing was undone, as nothing ever is on
+ * CockroachDB. */
+static bool trusted(const struct client *c)
 {
-	return (!r->undone || r->reset_anew) && !r->procedural && r->resets_seen == r->resets_noted;
+	const struct residue *r = &c->residue;
+
+	return (!r->undone || r->reset_anew || c->crdb) && !r->procedural &&
+	       r->resets_seen == r->resets_noted;
 }
 
 /* Notes what must be asked for in noted->asked; what is known is done at once. */
@@ -413,9 +421,10 @@ static int sort_names(struct client *c, struct server *s, bool all, bool reset)
 		const char *name = n->names.v[i].name, *how = n->names.v[i].value;
 		bool was_reset = *how == 'r' || (*how == 'a' && r->resets_noted);
 
-		if (was_reset && trusted(r))
+		if (was_reset && trusted(c))
 			rc |= known_reset(c, s, name);
-		else if (!params_get(&s->base, name)) /* else the server has reported it */
+		else if (!params_get(&s->base, name) || (s->crdb && r->undone))
+			/* else the server has reported it, CockroachDB only if nothing failed */
 			rc |= params_set(&n->asked, name, how);
 	}
 	/* A RESET ALL that may have been undone: what was there is looked at anew. */
@@ -433,6 +442,8 @@ static bool all_undone(const struct client *c)
 {
 	const struct unit *u = &c->unit;
 
+	if (c->crdb && (c->residue.leaves & (LEAVES_SETTING | LEAVES_UNKNOWN | LEAVES_RESET_ALL)))
+		return false; /* settings stay there */
 	return c->residue.undone && !c->residue.procedural && !u->explicit_txn && !u->completes &&
 	       !u->complete_seen && !u->noted_before &&
 	       !(c->residue.leaves & ~(unsigned)UNDONE_BY_ABORT);
@@ -483,7 +494,7 @@ static enum residue_next give_in(struct client *c)
 static enum residue_next ask(struct client *c, struct server *s)
 {
 	struct residue *r = &c->residue;
-	bool reset = (r->leaves & LEAVES_RESET_ALL) && trusted(r);
+	bool reset = (r->leaves & LEAVES_RESET_ALL) && trusted(c);
 	bool all = r->unsure && !s->crdb;
 	unsigned kinds = all ? ASKABLE : (r->leaves | r->pinned) & ASKABLE;
 
@@ -566,7 +577,9 @@ static char *field(struct wire_get *g)
 
 static int is_now(struct client *c, struct server *s, const char *name, const char *value)
 {
-	if (value)
+	const char *base = params_get(&s->base, name);
+
+	if (value && !(base && strcmp(base, value) == 0))
 		return params_set(&s->params, name, value) | params_set(&c->params, name, value);
 	params_unset(&s->params, name);
 	params_unset(&c->params, name);
