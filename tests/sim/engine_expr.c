@@ -456,6 +456,8 @@ static enum got fn_set_config(struct engine *e, const struct val *a, struct val 
 
 	if (!a[0].text)
 		return fail(e, "22004", "SET requires parameter name");
+	if (local && e->crdb)
+		return fail(e, "0A000", "unimplemented: transaction-scoped settings are not supported");
 	if (settings_set(e, a[0].text, a[1].text, local ? SET_LOCAL : SET_SESSION) == GOT_FAIL)
 		return GOT_FAIL;
 	i = settings_find(e, a[0].text);

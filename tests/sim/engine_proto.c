@@ -126,6 +126,7 @@ void engine_failed(struct engine *e)
 		engine_close(e);
 		return;
 	}
+	e->due_name = e->due_zone = false; /* told in front of a CommandComplete, or not */
 	e->retry |= e->crdb && strcmp(e->err.sqlstate, "40001") == 0;
 	out_error(e, "ERROR", &e->err);
 	/* an abort that has been takes no portal's statement any more */

@@ -502,6 +502,8 @@ void cluster_promote(struct cluster *c, unsigned node)
 {
 	unsigned i;
 
+	if (c->dialect == DIALECT_CRDB)
+		return; /* all are equal */
 	sim_trace(c->s, "node%u promoted", node);
 	for (i = 0; i < c->n; i++)
 		c->nodes[i].standby = i != node;

@@ -379,6 +379,8 @@ static void play_message(struct oracle *o, enum how how)
 	o->now_us = m->at_us;
 	o->sent_type = m->p[0];
 	note_names(o, msg_sql(m));
+	/* whether a Query ends the unnamed statement on CockroachDB is not known: pgweir lets it */
+	o->unnamed_doubt |= m->p[0] == 'Q' && o->conf.dialect == DIALECT_CRDB;
 	o->saw_commit |= m->p[0] == 'P' && sql_commits(msg_sql(m));
 	o->how = how;
 	o->asked = false;
@@ -442,6 +444,7 @@ static void finish_end(struct oracle *o)
 	oracle_history_over(o, FATE_ABORTED, FATE_UNKNOWN);
 	o->got_at += fatal;
 	o->fatal = true;
+	o->refused |= fatal; /* and so the connection is closed */
 }
 
 /* A ReadyForQuery has been matched, and the engine has returned. */

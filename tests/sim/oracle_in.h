@@ -69,6 +69,8 @@ struct fields {
 struct fields msg_fields(const uint8_t *p, size_t n);
 enum excuse excuse_of(const struct oracle *o, const struct msg *m);
 struct engine_error error_of(const struct msg *m);
+/* There is no unnamed statement. */
+bool is_no_unnamed(const struct fields *f);
 /* Its first statement is COMMIT or END. */
 bool sql_commits(const char *sql);
 

@@ -264,9 +264,10 @@ static bool is_unset(const struct oracle *o, const struct fields *f)
 	return !value || !*value;
 }
 
-static bool is_no_unnamed(const struct fields *f)
+bool is_no_unnamed(const struct fields *f)
 {
-	return strcmp(f->c, "26000") == 0 && strcmp(f->m, "unnamed prepared statement does not exist") == 0;
+	return strcmp(f->c, "26000") == 0 && (strcmp(f->m, "unnamed prepared statement does not exist") == 0 ||
+					     strcmp(f->m, "unknown prepared statement \"\"") == 0);
 }
 
 /* A Parse that is longer than pgweir takes, or the beginning of one. */
@@ -293,7 +294,9 @@ static bool is_nonsense(const struct oracle *o, const struct fields *f)
 
 	if (strcmp(f->c, "54000") == 0 && strcmp(f->m, "Parse message is longer than 1 MiB") == 0)
 		return sends_too_much(o);
-	for (i = o->sent_at; i < o->sent.n && strcmp(f->c, "08P01") == 0; i++) {
+	/* CockroachDB skips it with an error: it has been played when it is answered */
+	i = o->sent_at - (o->conf.dialect == DIALECT_CRDB && o->sent_at > 0);
+	for (; i < o->sent.n && strcmp(f->c, "08P01") == 0; i++) {
 		uint8_t t = o->sent.v[i].p[0];
 
 		if (t && strchr("QPBDECSHFdcfX", t))

@@ -77,7 +77,7 @@ static const struct kind kinds[] = {
 	{ "terminates too early", make_terminate, { 0, 0, 0, 3 }, false, false },
 	{ "cancels at random", make_odd_cancel, { 0, 0, 0, 5 }, false, false },
 	{ "reconnects", make_reconnect, { 0, 0, 1, 3 }, false, false },
-	{ "no data in a copy", make_copy_wrong, { 0, 0, 0, 2 }, false, false },
+	{ "no data in a copy", make_copy_wrong, { 0, 0, 0, 2 }, false, true },
 };
 
 const struct kind *program_kind(unsigned i)
