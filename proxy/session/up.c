@@ -86,10 +86,12 @@ enum step up_owe_local(struct up *u, enum names_local what, bool *live)
 
 	if (owed_sent_local(&u->s->owed, ref, live))
 		return up_refuse(u, "out of memory", "53200", "out of memory");
-	if (*live) {
-		unit_record(u->c, UNIT_LOCAL);
-		unit_log(u->c, &ref, sizeof(ref));
+	if (!*live) {
+		unit_pass(u->c, RV_CLASS); /* when it is run again it would not be skipped */
+		return STEP_ON;
 	}
+	unit_record(u->c, UNIT_LOCAL);
+	unit_log(u->c, &ref, sizeof(ref));
 	return STEP_ON;
 }
 

@@ -149,7 +149,7 @@ static enum step up_parse_named(struct up *u, const char *name, struct stmt *st)
 static enum step up_parse(struct up *u, const uint8_t *msg, uint32_t len)
 {
 	struct client *c = u->c;
-	struct wire_get g = wire_body(msg, len);
+	struct wire_get g = wire_body(msg, len), types;
 	const char *name = wire_get_str(&g, NULL);
 	const uint8_t *body = g.p;
 	size_t sql_len, dealloc_len, body_len = wire_left(&g);
@@ -159,7 +159,8 @@ static enum step up_parse(struct up *u, const uint8_t *msg, uint32_t len)
 	enum step r = STEP_ON;
 
 	(void)wire_get_str(&g, &sql_len);
-	if (g.bad)
+	types = g;
+	if (g.bad || wire_left(&g) != 2u + 4u * wire_get_u16(&types))
 		return up_malformed(u, 'P', msg, len, len);
 	if (!*name)
 		r = up_deallocate(u, (const char *)body, sql_len, dealloc, &dealloc_len);

@@ -131,14 +131,20 @@ enum step up_send_parse(struct up *u, const struct stmt *st, const char *name, b
 
 	if (r == STEP_ON)
 		r = up_owe(u, 'P', 0, swallow, ref, live);
-	if (r != STEP_ON || !*live)
+	if (r != STEP_ON)
 		return r;
 	wire_put_u8(&w, 'P');
 	wire_put_u32(&w, (uint32_t)(4 + strlen(name) + 1 + st->len));
 	wire_put_str(&w, name);
+	/* What the server skips now it must not when the unit is run again: the unnamed
+	 * one is kept for that, of names too much would have to be. */
+	if (!*live && (swallow || *name))
+		unit_pass(u->c, RV_CLASS);
 	unit_record(u->c, swallow ? UNIT_SWALLOW : UNIT_FORWARD);
 	unit_log(u->c, head, w.len);
 	unit_log(u->c, st->body, st->len);
+	if (!*live)
+		return STEP_ON;
 	gather_copy(&u->g, head, w.len);
 	gather_range(&u->g, st->body, st->len);
 	STAT_INC(&u->c->h->stats, server_parses);
