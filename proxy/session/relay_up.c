@@ -33,6 +33,11 @@ static bool up_unlinked(struct client *c, uint8_t type, const uint8_t *msg, uint
 			say_ready(c, c->limbo ? 'E' : 'I');
 		return true;
 	}
+	if (type == 'Q' && c->skip_to_sync && c->crdb) {
+		c->skip_to_sync = false; /* not run, and told of (wire/owed.h) */
+		say_ready(c, c->limbo ? 'E' : c->begun ? 'T' : 'I');
+		return true;
+	}
 	if (type == 'Q' && have == len && len > WIRE_HEADER && !c->skip_to_sync && !msg[len - 1])
 		return up_lazily(c, (const char *)msg + WIRE_HEADER, len - WIRE_HEADER - 1);
 	if (type == 'S' && len == WIRE_HEADER) {

@@ -104,7 +104,8 @@ static enum step up_parse_named(struct up *u, const char *name, struct stmt *st)
 {
 	char sname[STMT_NAME_CAP];
 	struct client *c = u->c;
-	bool live = false;
+	/* CockroachDB prepares in a failed transaction as in any */
+	bool failed = u->s->tx == 'E' && !u->s->crdb, live = false;
 	enum step r;
 
 	stmt_name(st->id, sname);
@@ -112,10 +113,10 @@ static enum step up_parse_named(struct up *u, const char *name, struct stmt *st)
 	 * own 42P05: it has the statement, and is asked for it once more), in a failed
 	 * transaction, or in a COPY. */
 	if (stmt_names_get(&c->names, name) || owed_in_copy(&u->s->owed) ||
-	    (u->s->tx == 'E' && !st->may_exit)) {
+	    (failed && !st->may_exit)) {
 		const struct stmt *there = stmt_names_get(&c->names, name);
 
-		r = there && u->s->tx != 'E' && !owed_in_copy(&u->s->owed) ? up_need_stmt(u, there) : STEP_ON;
+		r = there && !failed && !owed_in_copy(&u->s->owed) ? up_need_stmt(u, there) : STEP_ON;
 		stmt_name(there ? there->id : st->id, sname);
 		if (r == STEP_ON)
 			r = up_send_parse(u, st, sname, false, 0, &live);
@@ -131,6 +132,8 @@ static enum step up_parse_named(struct up *u, const char *name, struct stmt *st)
 		r = up_parse_scratch(u, st, &live);
 	} else if (stmt_cache_use(&u->s->cache, st->id)) {
 		r = up_owe_local(u, LOCAL_PARSE_COMPLETE, &live);
+	} else if (up_in_doubt(&u->s->owed, st->id)) {
+		r = STEP_STOP_PAUSE;
 	} else {
 		r = up_evict(u);
 		if (r == STEP_ON)

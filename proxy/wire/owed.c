@@ -104,6 +104,8 @@ int owed_sent(struct owed *o, char type, char what, bool swallow, uint64_t ref, 
 		mark_syncs(o);
 	if (kind == OWED_KIND_N)
 		return 0;
+	if (kind == OWED_FCALL && o->query_ends_skip)
+		kind = OWED_BIND; /* CockroachDB has none: an error, and no ReadyForQuery */
 	if (kind == OWED_COPY_END && o->n == 0)
 		return 0; /* outside COPY the server ignores it */
 	return push(o, kind, swallow, ref, live);

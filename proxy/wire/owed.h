@@ -14,7 +14,8 @@
  *    other message;
  *  - after an error in the extended protocol the server skips everything up to
  *    the next Sync, simple Queries included (CockroachDB: a Query ends the
- *    skipping and is answered by a ReadyForQuery of its own);
+ *    skipping and is answered by a ReadyForQuery of its own; and a FunctionCall
+ *    is such an error);
  *  - so the error of an extended message that pgweir put in answers the client:
  *    what the client sent behind it is skipped;
  *  - Syncs that the server reads while it is in COPY IN are swallowed by it and
