@@ -180,19 +180,18 @@ static enum step close_stale(struct up *u)
 	return r;
 }
 
-/* A Parse of an earlier unit is on its way. If it is skipped the server has not got
- * this statement, or its unnamed one is the one before: another client's perhaps. */
-static bool in_doubt(const struct owed *o, uint64_t ref)
+bool up_in_doubt(const struct owed *o, uint64_t ref)
 {
-	bool parse = false;
+	bool found = false;
 	uint32_t i;
 
 	for (i = 0; o->ready_n && i < o->n; i++) {
 		const struct owed_entry *e = &o->q[(o->head + i) & (o->cap - 1)];
 
-		if (e->kind == OWED_PARSE && (e->ref == ref || (e->ref & ~REF_AGAIN) == ref))
-			parse = true;
-		else if (parse && (e->kind == OWED_SYNC || e->kind == OWED_QUERY))
+		if ((e->kind == OWED_PARSE || e->kind == OWED_CLOSE) &&
+		    (e->ref == ref || (e->ref & ~REF_AGAIN) == ref))
+			found = true;
+		else if (found && (e->kind == OWED_SYNC || e->kind == OWED_QUERY))
 			return true;
 	}
 	return false;
@@ -205,8 +204,10 @@ enum step up_need_stmt(struct up *u, const struct stmt *st)
 	enum step r;
 	bool live = false, again;
 
+	if (up_in_doubt(&u->s->owed, st->id))
+		return STEP_STOP_PAUSE;
 	if (stmt_cache_use(&u->s->cache, st->id))
-		return in_doubt(&u->s->owed, st->id) ? STEP_STOP_PAUSE : STEP_ON;
+		return STEP_ON;
 	again = u->s->stale == st->id; /* skipped with its Close, it is there still */
 	r = again ? close_stale(u) : STEP_ON;
 	if (r == STEP_ON)
@@ -230,7 +231,7 @@ static enum step up_need_unnamed(struct up *u)
 	enum step r;
 	bool live = false;
 
-	if (c->pending && in_doubt(&s->owed, REF_UNNAMED))
+	if (c->pending && up_in_doubt(&s->owed, REF_UNNAMED))
 		return STEP_STOP_PAUSE;
 	if (s->unnamed_serial == c->unnamed_serial)
 		return STEP_ON;

@@ -26,6 +26,10 @@ enum step up_send_parse(struct up *u, const struct stmt *st, const char *name, b
 			uint64_t ref, bool *live);
 /* A Parse of a statement that is there, for its answer: under a scratch name. */
 enum step up_parse_scratch(struct up *u, const struct stmt *st, bool *live);
+/* A Parse or Close of this ref, of an earlier unit, is on its way. If it is skipped the
+ * server has not got the statement, or has it still, or its unnamed one is the one
+ * before: another client's perhaps. */
+bool up_in_doubt(const struct owed *o, uint64_t ref);
 /* The server has the statement, or is given it in front. */
 enum step up_need_stmt(struct up *u, const struct stmt *st);
 /* The statement a client's message names, made ready on the server. *found:
