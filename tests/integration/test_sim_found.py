@@ -5,6 +5,9 @@ say what had happened.)
 SPDX-License-Identifier: ISC
 """
 import resource
+import socket
+import threading
+import time
 
 import pytest
 
@@ -33,6 +36,15 @@ def end_servers(pg, w):
 
 def active(pg, n=1):
     until(lambda: pg.backends("usename = 'app' AND state = 'active'") == n, why='it to run')
+
+
+def until_closed(c):
+    out = []
+    try:
+        while True:
+            out.append(c.read())
+    except Closed:
+        return out
 
 
 def rows(messages):
@@ -75,10 +87,10 @@ def table(pg):
 # ---- servers that change hands ------------------------------------------------------------
 
 def test_cancel_that_cannot_be_sent(tiny, pg):
-    """No descriptor for the cancel of a client that left: its server is still busy,
-    and the next client must not be given it, nor the answer that is to come."""
+    """No descriptor for the cancel of a client that left: its server was put back while
+    it was busy, and once more when it was not, and then had two clients at a time."""
     w = tiny(log_disconnections=1)
-    with w.connect(timeout=8) as b, pg.connect() as lock:
+    with w.connect(timeout=8) as b, w.connect(timeout=8) as c, pg.connect() as lock:
         lock.sql('BEGIN; UPDATE kv SET v = v WHERE k = 41')
         with w.connect() as a:
             a.send(query("SELECT 'of a' FROM kv WHERE k = 41 FOR UPDATE"))
@@ -94,7 +106,24 @@ def test_cancel_that_cannot_be_sent(tiny, pg):
             resource.prlimit(w.pid, resource.RLIMIT_NOFILE, (soft, hard))
         lock.sql('ROLLBACK')
         assert told(b.until()) == ('T D C:SELECT 1 Z:I', [['of b']])
-        assert b.one('SELECT 2') == '2'
+        b.hold()
+        c.send(query("SELECT 'of c'"))
+        until(lambda: w.pool_waiting() == 1, timeout=4, why='c to wait for the end of the transaction of b')
+        b.sql('COMMIT')
+        assert told(c.until()) == ('T D C:SELECT 1 Z:I', [['of c']])
+
+
+def ask_until_stuck(c, w):
+    """Asks for one answer after the other without reading any, until one does not go out
+    to its end. It has been read to its end: the transaction is over. Returns how many."""
+    def ended():
+        return int({r['name']: r['value'] for r in w.console('SHOW STATS')}['xacts'])
+    before, n = ended(), 0
+    while n == 0 or w.pool()['sv_active'] == '0':
+        c.send(query("SELECT repeat('x', 60000)"))
+        n += 1
+        until(lambda: ended() == before + n, why='the transaction to end')
+    return n
 
 
 def test_server_of_a_slow_reader(tiny):
@@ -103,20 +132,71 @@ def test_server_of_a_slow_reader(tiny):
     answers."""
     w = tiny(retry_hold_time=60)    # answers are kept to their end, and go out at once
 
-    def ended():
-        return int({r['name']: r['value'] for r in w.console('SHOW STATS')}['xacts'])
     with w.connect(rcvbuf=4096) as a, w.connect(timeout=5) as b:
-        before, n = ended(), 0
-        while n == 0 or w.pool()['sv_active'] == '0':
-            a.send(query("SELECT repeat('x', 60000)"))
-            n += 1
-            until(lambda n=n: ended() == before + n, why='the transaction to end')
+        n = ask_until_stuck(a, w)
         a.send(sync()[:1])
         assert b.one('SELECT 1') == '1'
         a.send(sync()[1:])
         assert shape([m for _ in range(n) for m in a.until()]) == ' '.join(['T D C:SELECT 1 Z:I'] * n)
         assert shape(a.until()) == 'Z:I'
         assert a.one('SELECT 2') == b.one('SELECT 2') == '2'
+
+
+def fill(c, w, part):
+    """Sends until neither c nor the daemon takes more."""
+    c.sock.settimeout(0)
+    rest, stuck = part, 0
+    while stuck < 3:
+        try:
+            rest = rest[c.sock.send(rest):] or part
+            stuck = 0
+        except BlockingIOError:
+            w.pool()    # a turn of the daemon
+            stuck += 1
+
+
+def test_client_reset_with_a_full_pipeline(tiny, pg):
+    """Nothing more is read from it, and its connection is reset: at the latest when it
+    cannot be answered it is closed. It stayed with its server for ever."""
+    w = tiny()
+    with w.connect() as a, w.connect(timeout=8) as b, pg.connect() as lock:
+        lock.sql('BEGIN; UPDATE kv SET v = v WHERE k = 42')
+        a.send(query('SELECT v FROM kv WHERE k = 42 FOR UPDATE'))
+        active(pg)
+        fill(a, w, query('SELECT 1') * 1000)
+        a.reset()
+        lock.sql('ROLLBACK')
+        assert b.one('SELECT 2') == '2'
+
+
+def test_server_that_ends_while_nobody_reads_it(weir):
+    """With a scripted server: a slow client's server is not read, and ends. That is told
+    once, not in every turn of the loop."""
+    slow = threading.Event()
+
+    def script(c):
+        while not slow.is_set():
+            try:
+                c.expect_query()
+                c.send(result('x' * 60000), ready())
+            except Closed:
+                return
+
+    def used():
+        with open('/proc/%d/stat' % w.pid) as f:
+            return sum(map(int, f.read().rsplit(')', 1)[1].split()[11:13]))
+    with FakeServer(script) as f:
+        w = weir(ini({'app': db(f)}, default_pool_size=1, health_check_interval=3600, retry_hold_time=60))
+        with w.connect(rcvbuf=4096) as a:
+            ask_until_stuck(a, w)
+            f.conns[-1].sock.shutdown(socket.SHUT_RDWR)
+            until(lambda: f.conns[-1].ended, why='the end of the server')
+            w.pool()
+            before, turns = used(), 0
+            while turns < 20:
+                turns += 1
+                time.sleep(0.01)
+            assert used() - before < 10
 
 
 # ---- statements -----------------------------------------------------------------------------
@@ -213,12 +293,27 @@ def test_unit_that_is_run_for_the_third_time(tiny, fails):
         assert told(m) == ('2 D C:SELECT 1 1 2 D C:SELECT 1 Z:I', [['42'], ['42', '2']])
 
 
-def test_begin_takes_the_unnamed_statement(tiny, pg):
+@pytest.mark.parametrize('then', ['', 'Parse', 'ROLLBACK', 'COMMIT'])
+def test_begin_takes_the_unnamed_statement(tiny, pg, then):
     """As every Query does, also one that is answered without a server."""
     def play(c):
-        m = c.ask(OLD, sync()) + c.ask(query('BEGIN')) + c.ask(bind(), execute(), sync())
-        return told(m + c.ask(query('ROLLBACK')))
-    assert as_told_directly(tiny(), pg, play)[0] == '1 Z:I C:BEGIN Z:T E:26000 Z:E C:ROLLBACK Z:I'
+        m = c.ask(OLD, sync()) + c.ask(query('BEGIN'))
+        if then == 'Parse':
+            m += c.ask(parse('SELECT 1', 's'), sync())
+        elif then:
+            m += c.ask(query(then))
+        return told(m + c.ask(bind(), execute(), sync()) + c.ask(query('ROLLBACK')))
+    assert 'E:26000' in as_told_directly(tiny(), pg, play)[0]
+
+
+def test_unnamed_statement_of_another_behind_a_skipped_parse(tiny, pg):
+    """A Parse is skipped, and a Bind of the unit behind it is on its way already: the
+    server still has the unnamed statement of another client."""
+    w = tiny()
+    with w.connect() as other, w.connect() as c:
+        other.ask(parse("SELECT 'of another'"), sync())
+        m = c.ask(bind((), 'nope') + NEW + sync() + bind() + describe() + execute() + sync(), readies=2)
+        assert told(m) == ('E:26000 Z:I E:26000 Z:I', [])
 
 
 @pytest.mark.parametrize('text', ['ROLLBACK', 'SELECT 1'])
@@ -335,6 +430,30 @@ def test_flush_and_sync_inside_a_copy(tiny, pg, table, front, when):
     assert as_told_directly(tiny(), pg, play) == (
         'T D C:SELECT 1 G C:COPY 2 T D C:SELECT 1 Z:I', [['1'], ['2']])
     assert table() == 4
+
+
+def test_parse_inside_a_copy(tiny, pg, table):
+    """Of a statement that the server has: it ends the COPY nevertheless."""
+    def play(c):
+        c.ask(parse('SELECT 7', 's'), sync())
+        c.send(parse('COPY sim_t FROM STDIN'), bind(), execute(), flush())
+        c.until('G')
+        c.send(copy_data('a\n'), parse('SELECT 7', 'z'), sync())
+        return [(m[0], m[1]['C']) for m in until_closed(c)]
+    assert as_told_directly(tiny(), pg, play)[0] == ('E', '08P01')
+    assert table() == 0
+
+
+def test_parse_behind_a_copy(tiny, pg, table):
+    """The end of the COPY has been sent: what comes behind it is not in it."""
+    def play(c):
+        c.ask(parse('SELECT 7', 's'), sync())
+        c.send(query('COPY sim_t FROM STDIN'))
+        c.until('G')
+        return told(c.ask(copy_data('a\n'), copy_done(), parse('SELECT 7', 'z'), bind((), 'z'), execute(), sync(),
+                          readies=2))
+    assert as_told_directly(tiny(), pg, play) == ('C:COPY 1 Z:I 1 2 D C:SELECT 1 Z:I', [['7']])
+    assert table() == 2
 
 
 # ---- servers that are lost -------------------------------------------------------------------
