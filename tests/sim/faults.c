@@ -155,7 +155,7 @@ static void strike(void *arg)
 	if (m->kind == FAULT_KILL || m->kind == FAULT_DRAIN || m->kind == FAULT_PROMOTE)
 		if (w->s.now_us + m->length_us > n->down_until_us)
 			n->down_until_us = w->s.now_us + m->length_us;
-	sim_at(&w->s, m->length_us, over, m);
+	sim_at_owned(&w->s, m->length_us, over, m);
 }
 
 void world_faults(struct world *w)
@@ -176,7 +176,7 @@ void world_faults(struct world *w)
 		m->node = rng_below(&w->fate, w->nodes);
 		m->length_us = 1 + rng_below(&w->fate, lengths[rng_below(&w->fate, 4)]);
 		w->t.moments++;
-		sim_at(&w->s, 1000 + rng_below(&w->fate, rng_chance(&w->fate, 70) ? 60000 : 600000),
+		sim_at_owned(&w->s, 1000 + rng_below(&w->fate, rng_chance(&w->fate, 70) ? 60000 : 600000),
 		       strike, m);
 	}
 }

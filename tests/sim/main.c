@@ -26,7 +26,7 @@
 struct report {
 	uint64_t seed, runs, failed;
 	struct tally t, sum;
-	uint64_t fault_runs[FAULT_N], quiet_runs;
+	uint64_t fault_runs[FAULT_N], quiet_runs, unclear;
 	struct cells cells;
 	bool ok;
 	char text[1300];
@@ -70,6 +70,7 @@ static void add(struct report *r)
 	r->sum.pins += r->t.pins;
 	r->sum.questions += r->t.questions;
 	r->quiet_runs += !r->t.faults;
+	r->unclear += r->t.unclear;
 	for (i = 0; i < FAULT_N; i++)
 		r->fault_runs[i] += r->t.faults >> i & 1;
 }
@@ -144,6 +145,7 @@ static void print_sum(const struct report *r, unsigned jobs, uint64_t from, doub
 		s.runs += r[i].runs;
 		s.failed += r[i].failed;
 		s.quiet_runs += r[i].quiet_runs;
+		s.unclear += r[i].unclear;
 		s.sum.steps += r[i].sum.steps;
 		s.sum.sim_us += r[i].sum.sim_us;
 		s.sum.clients += r[i].sum.clients;
@@ -159,8 +161,9 @@ static void print_sum(const struct report *r, unsigned jobs, uint64_t from, doub
 		for (k = 0; k < FAULT_N; k++)
 			s.fault_runs[k] += r[i].fault_runs[k];
 	}
-	printf("sim: %llu runs from seed %llu in %.0f s, %llu failed\n", (unsigned long long)s.runs,
-	       (unsigned long long)from, took, (unsigned long long)s.failed);
+	printf("sim: %llu runs from seed %llu in %.0f s, %llu failed, %llu unclear\n",
+	       (unsigned long long)s.runs, (unsigned long long)from, took,
+	       (unsigned long long)s.failed, (unsigned long long)s.unclear);
 	printf("sim: %llu steps, %.0f s simulated, %u clients, %u faults; %u transactions "
 	       "committed, %u aborted, %u unknown; %u cancels hit, %llu units retried, %llu servers "
 	       "handed over, %llu pins, %llu questions\n",

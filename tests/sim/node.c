@@ -231,7 +231,7 @@ static void env_notify(void *arg, const char *channel, const char *payload)
 	n->pid = b->pid;
 	(void)snprintf(n->channel, sizeof(n->channel), "%s", channel);
 	(void)snprintf(n->payload, sizeof(n->payload), "%s", payload);
-	sim_at(n->cluster->s, 1, spread, n);
+	sim_at_owned(n->cluster->s, 1, spread, n);
 }
 
 static uint32_t env_pid(void *arg, uint32_t *secret)

@@ -20,6 +20,11 @@ void sim_init(struct sim *s, uint64_t seed, FILE *trace)
 
 void sim_free(struct sim *s)
 {
+	size_t i;
+
+	for (i = 0; i < s->due_n; i++)
+		if (s->due[i].owned)
+			free(s->due[i].arg);
 	free(s->due);
 	s->due = NULL;
 	s->due_n = s->due_cap = 0;
@@ -60,14 +65,24 @@ static void sift_down(struct sim *s, size_t i)
 	}
 }
 
-void sim_at(struct sim *s, uint64_t in_us, void (*fn)(void *arg), void *arg)
+static void add(struct sim *s, uint64_t in_us, void (*fn)(void *arg), void *arg, bool owned)
 {
 	if (s->due_n == s->due_cap) {
 		s->due_cap = s->due_cap ? 2 * s->due_cap : 64;
 		s->due = sim_grow(s->due, s->due_cap * sizeof(*s->due));
 	}
-	s->due[s->due_n++] = (struct happening){ s->now_us + in_us, s->order++, fn, arg };
+	s->due[s->due_n++] = (struct happening){ s->now_us + in_us, s->order++, fn, arg, owned };
 	sift_up(s, s->due_n - 1);
+}
+
+void sim_at(struct sim *s, uint64_t in_us, void (*fn)(void *arg), void *arg)
+{
+	add(s, in_us, fn, arg, false);
+}
+
+void sim_at_owned(struct sim *s, uint64_t in_us, void (*fn)(void *arg), void *arg)
+{
+	add(s, in_us, fn, arg, true);
 }
 
 void sim_forget(struct sim *s, const void *arg)

@@ -20,6 +20,7 @@ struct happening {
 	uint64_t at_us, order;
 	void (*fn)(void *arg);
 	void *arg;
+	bool owned;                     /* arg is freed if it never happens */
 };
 
 struct sim {
@@ -29,6 +30,7 @@ struct sim {
 	struct rng rng;                 /* of the schedule */
 	FILE *trace;                    /* NULL: none */
 	uint64_t digest;                /* of all trace lines: the same for the same seed */
+	bool unclear;                   /* it ends here, and is neither right nor wrong */
 	char wrong[1200];               /* the first thing that was wrong; empty: nothing */
 };
 
@@ -43,6 +45,8 @@ void sim_init(struct sim *s, uint64_t seed, FILE *trace);
 void sim_free(struct sim *s);
 /* fn(arg) in_us from now; what is due at the same time happens in the order asked. */
 void sim_at(struct sim *s, uint64_t in_us, void (*fn)(void *arg), void *arg);
+/* The same; arg is from malloc, and fn's to free. */
+void sim_at_owned(struct sim *s, uint64_t in_us, void (*fn)(void *arg), void *arg);
 /* Nothing that was asked for with arg will happen. */
 void sim_forget(struct sim *s, const void *arg);
 /* The time of the first happening; UINT64_MAX: there is none. */

@@ -154,7 +154,7 @@ static void target_bad(struct shared *sh, struct target *t, bool hard)
 	if (!b)
 		return; /* the next probe finds out */
 	*b = (struct bad){ w, t, hard };
-	sim_at(&w->s, 1 + rng_below(&w->fate, 50), on_bad, b);
+	sim_at_owned(&w->s, 1 + rng_below(&w->fate, 50), on_bad, b);
 }
 
 static void hall_stopped(struct shared *sh, struct hall *h)
@@ -390,24 +390,26 @@ static void check_patience(struct world *w)
 
 static void live(struct world *w)
 {
-	while (!*w->s.wrong && !all_done(w)) {
+	while (!*w->s.wrong && !w->s.unclear && !all_done(w)) {
 		if (!step(w))
 			sim_wrong(&w->s, "nothing happens any more");
 		check_patience(w);
 	}
+	if (w->s.unclear)
+		return;
 	world_tell_end(w);
-	while (!*w->s.wrong && w->stopped < w->workers) {
+	while (!*w->s.wrong && !w->s.unclear && w->stopped < w->workers) {
 		if (!step(w))
 			sim_wrong(&w->s, "workers do not end");
 		check_patience(w);
 	}
 	/* what is on its way arrives */
-	while (!*w->s.wrong && w->s.due_n) {
+	while (!*w->s.wrong && !w->s.unclear && w->s.due_n) {
 		if (sim_next(&w->s) > w->s.now_us)
 			w->s.now_us = sim_next(&w->s);
 		(void)sim_happen(&w->s);
 	}
-	if (!*w->s.wrong)
+	if (!*w->s.wrong && !w->s.unclear)
 		world_check_end(w);
 }
 
@@ -418,6 +420,7 @@ static void count(struct world *w)
 	unsigned i;
 
 	w->t.steps = w->s.steps;
+	w->t.unclear = w->s.unclear;
 	w->t.sim_us = w->s.now_us - SIM_EPOCH_US;
 	w->t.digest = w->s.digest;
 	w->t.cancels = w->cluster.cancels;

@@ -55,6 +55,7 @@ struct tally {
 	uint64_t steps, sim_us, digest;
 	unsigned clients, workers, nodes, faults, moments;
 	unsigned committed, aborted, unknown, cancels;
+	bool unclear;
 	uint64_t retried, handovers, pins, questions;
 };
 
