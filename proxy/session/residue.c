@@ -462,7 +462,7 @@ static unsigned bind_unasked(const struct client *c, const struct server *s, boo
 		bits &= ~(unsigned)ASKABLE; /* DISCARD ALL */
 	else if (s->crdb)
 		bits |= r->leaves & (ASKABLE & ~(unsigned)LEAVES_LOCK); /* its locks do nothing */
-	if ((r->leaves & LEAVES_UNKNOWN) && !reset && (!r->unsure || s->crdb))
+	if (!reset && ((r->leaves & LEAVES_UNKNOWN) ? !r->unsure || s->crdb : r->unsure && s->crdb))
 		bits |= LEAVES_UNKNOWN;
 	return c->pin == PIN_OFF ? 0 : bits;
 }

@@ -173,8 +173,7 @@ bool welcome_without(struct client *c, struct server *s)
 	if (!params_get(&c->startup, name))
 		return false;
 	params_unset(&c->startup, name);
-	if (params_copy(&c->params, &c->startup))
-		return false;
+	params_unset(&c->params, name);
 	c->dressing = false;
 	return true;
 }
