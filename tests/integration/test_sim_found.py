@@ -13,7 +13,7 @@ import pytest
 
 from conftest import db, ini, until
 from wire import (Closed, Conn, FakeServer, bind, close, complete, copy_data, copy_done, describe, execute,
-                  extended, flush, parse, query, ready, result, shape, sync)
+                  extended, flush, msg, parse, query, ready, result, shape, sync)
 
 pytestmark = pytest.mark.weir_only
 
@@ -293,6 +293,56 @@ def test_unit_that_is_run_for_the_third_time(tiny, fails):
         assert told(m) == ('2 D C:SELECT 1 1 2 D C:SELECT 1 Z:I', [['42'], ['42', '2']])
 
 
+def test_unit_whose_error_came_before_its_end(tiny, fails):
+    """What a client sends behind the error of a first attempt, of which it knows nothing,
+    is skipped, and is of the unit in the second."""
+    w = tiny(retry_backoff_base='0.001')
+    with w.connect(timeout=6) as c:
+        fails(1)
+        before = w.retries()['retry_seen']
+        c.send(parse('SELECT may_fail()'), bind(), execute())
+        until(lambda: w.retries()['retry_seen'] == before + 1, why='the error')
+        assert told(c.ask(NEW, bind(), execute(), sync())) == \
+            ('1 2 D C:SELECT 1 1 2 D C:SELECT 1 Z:I', [['42'], ['new']])
+
+
+def test_malformed_parse_keeps_the_unnamed_statement(tiny, pg):
+    """It is refused before anything is done."""
+    def play(c):
+        m = c.ask(OLD, sync(), msg('P', NEW[5:] + b'x'), sync(), readies=2)
+        return told(m + c.ask(bind(), execute(), sync()))
+    assert as_told_directly(tiny(), pg, play) == ('1 Z:I E:08P01 Z:I 2 D C:SELECT 1 Z:I', [['old']])
+
+
+def test_statement_whose_preparation_was_skipped(tiny, pg):
+    """On another server the first of two pipelined units would prepare it, but has failed
+    already: the second does."""
+    w = tiny()
+
+    def play(c):
+        c.ask(parse('SELECT 7', 's'), sync())
+        if c.sock.getpeername()[1] == w.port:
+            end_servers(pg, w)
+        unit = bind((), 's') + execute() + sync()
+        return told(c.ask(bind((), 'nope') + unit + unit, readies=2))
+    assert as_told_directly(w, pg, play) == ('E:26000 Z:I 2 D C:SELECT 1 Z:I', [['7']])
+
+
+def test_statement_that_was_to_be_prepared_anew(tiny, pg, table):
+    """It is out of date on its server; what would prepare it anew is skipped, and with it
+    the Close of the old one, which is there still."""
+    def play(c):
+        c.ask(parse('SELECT * FROM sim_t', 's'), sync())
+        c.ask(bind((), 's'), execute(), sync())
+        c.sql('ALTER TABLE sim_t ADD b%d int' % c.sock.getpeername()[1])
+        c.hold()
+        m = c.ask(bind((), 's'), execute(), sync()) + c.ask(query('ROLLBACK'))
+        m += c.ask(bind((), 'nope'), bind((), 's'), execute(), sync())
+        return told(m + c.ask(bind((), 's'), execute(), sync()))
+    assert as_told_directly(tiny(), pg, play)[0] == 'E:0A000 Z:E C:ROLLBACK Z:I E:26000 Z:I E:0A000 Z:I'
+    assert table() == 0
+
+
 @pytest.mark.parametrize('then', ['', 'Parse', 'ROLLBACK', 'COMMIT'])
 def test_begin_takes_the_unnamed_statement(tiny, pg, then):
     """As every Query does, also one that is answered without a server."""
@@ -515,6 +565,22 @@ def test_transaction_that_is_lost_while_idle(tiny, pg, table, name, ext):
         assert shape(c.ask(insert)) == 'E:40001 Z:E'
         assert shape(c.ask(insert)) == 'E:25P02 Z:E'
         assert shape(c.ask(query('COMMIT'))) == 'C:ROLLBACK Z:I'
+        assert table() == 0
+
+
+def test_server_lost_while_it_skips_a_commit(tiny, pg, table):
+    """The COMMIT of a batch is skipped behind an error in front of it: none is on its way
+    when the server is lost."""
+    w = tiny()
+    with w.connect(timeout=6) as c:
+        c.ask(query('BEGIN'))
+        c.ask(query("INSERT INTO sim_t VALUES ('x')"))
+        c.send(bind((), 'nope'), extended('COMMIT'), flush())
+        assert shape(c.until('E')) == 'E:26000'
+        w.pool()
+        end_servers(pg, w)
+        assert shape(c.ask(sync())) == 'Z:E'
+        assert shape(c.ask(query('COMMIT'))) == 'E:40001 Z:I'
         assert table() == 0
 
 
