@@ -42,6 +42,13 @@ static inline void limit_give(struct limit *l)
 	atomic_fetch_sub(&l->used, 1);
 }
 
+static inline bool limit_full(struct limit *l)
+{
+	int max = atomic_load(&l->max);
+
+	return max && atomic_load(&l->used) >= max;
+}
+
 static inline bool limit_over(struct limit *l)
 {
 	int max = atomic_load(&l->max);

@@ -79,20 +79,24 @@ static struct pool_client *first_waiter(const struct pool *p)
 	return LIST_ITEM(p->waiting.next, struct pool_client, link);
 }
 
-/* Shows the longest waiter's ticket to the other workers. */
+static void hunger(struct hub *hub, int n)
+{
+	atomic_fetch_add(&hub->hungry, n);
+	atomic_fetch_add(&hub->in->hungry, n);
+}
+
+/* Shows the longest waiter's ticket to the other workers. It is counted before it is
+ * shown: who claims it in between must not take away the count of somebody else. */
 static void publish(struct pool *p)
 {
 	struct pool_client *first = first_waiter(p);
-	uint64_t now = first ? first->ticket : 0, old = atomic_exchange(&p->side->oldest, now);
+	uint64_t now = first ? first->ticket : 0;
 
 	atomic_store_explicit(&p->side->waiting, p->waiting_n, memory_order_relaxed);
-	if (!old && now) {
-		atomic_fetch_add(&p->hub->hungry, 1);
-		atomic_fetch_add(&p->hub->in->hungry, 1);
-	} else if (old && !now) {
-		atomic_fetch_sub(&p->hub->hungry, 1);
-		atomic_fetch_sub(&p->hub->in->hungry, 1);
-	}
+	if (now)
+		hunger(p->hub, 1);
+	if (atomic_exchange(&p->side->oldest, now))
+		hunger(p->hub, -1);
 }
 
 /* Takes the ticket of worker i as served: exactly one server is sent for it. */
@@ -100,8 +104,7 @@ static bool claim(struct hub *hub, unsigned i, uint64_t ticket)
 {
 	if (!atomic_compare_exchange_strong(&hub->side[i].oldest, &ticket, 0))
 		return false;
-	atomic_fetch_sub(&hub->hungry, 1);
-	atomic_fetch_sub(&hub->in->hungry, 1);
+	hunger(hub, -1);
 	return true;
 }
 
@@ -141,9 +144,14 @@ enum pool_grant pool_seat_new(struct pool *p, struct pool_server *ps)
 {
 	if (!limit_take(&p->hub->limit))
 		return POOL_FULL;
-	if (!limit_take(&p->hub->in->limit)) {
+	while (!limit_take(&p->hub->in->limit)) {
 		limit_give(&p->hub->limit);
-		return POOL_DB_FULL;
+		/* Another worker that was told of room in the database found this pool
+		 * full in between, and will not look again. */
+		if (limit_full(&p->hub->in->limit))
+			return POOL_DB_FULL;
+		if (!limit_take(&p->hub->limit))
+			return POOL_FULL;
 	}
 	list_init(&ps->link);
 	ps->client = NULL;

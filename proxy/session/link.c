@@ -552,6 +552,10 @@ void link_put(struct server *s)
 		linked(c);
 		if (!list_on(&c->ready))
 			list_push_back(&h->ready, &c->ready);
+		/* its ticket hid those of the others (docs/models.md) */
+		sh->asked_spare &= !sh->pool.waiting_n;
+		if (sh->pool.waiting_n)
+			(void)ask_others(sh);
 		break;
 	}
 	case POOL_ELSEWHERE:
@@ -565,6 +569,9 @@ void link_put(struct server *s)
 	case POOL_IDLE:
 	default:
 		s->idle_us = h->w.now_us;
+		/* another pool of the database may wait for its place */
+		if (atomic_load(&sh->pool.hub->in->hungry) > 0 && limit_full(&sh->pool.hub->in->limit))
+			link_tokens(h);
 	}
 }
 
