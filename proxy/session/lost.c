@@ -167,7 +167,7 @@ void refuse_unit(struct client *c, const char *sqlstate, const char *message, co
 		c->begun = NULL;
 		c->limbo = c->limbo_told = true;
 	}
-	if (type == 'Q' || type == 'F')
+	if (type == 'Q' || (type == 'F' && !c->crdb))
 		say_ready(c, c->limbo ? 'E' : 'I');
 	else
 		c->skip_to_sync = true;
@@ -326,6 +326,8 @@ static bool limbo_extended(struct client *c, uint8_t type, struct wire_get g)
 	case 'C':
 		what = (char)wire_get_u8(&g);
 		name = wire_get_str(&g, NULL);
+		if (g.bad)
+			return false;
 		if (what == 'S' && *name)
 			stmts_put(&c->h->stmts, stmt_names_del(&c->names, name));
 		say(c, close_complete, sizeof(close_complete));
@@ -356,7 +358,7 @@ bool limbo_message(struct client *c)
 		return limbo_query(c, msg, len);
 	if (type == 'Q' || type == 'F' || have < len) {
 		limbo_error(c);
-		if (type == 'Q' || type == 'F')
+		if (type == 'Q' || (type == 'F' && !c->crdb))
 			say_ready(c, 'E');
 		else
 			c->skip_to_sync = true;

@@ -28,7 +28,7 @@ static bool up_unlinked(struct client *c, uint8_t type, const uint8_t *msg, uint
 		return true; /* the rest of a COPY that has failed: PostgreSQL ignores it too */
 	if (c->batch_lost && type != 'H') {
 		lost_batch(c);
-		c->skip_to_sync = type != 'S' && type != 'Q' && type != 'F';
+		c->skip_to_sync = type != 'S' && type != 'Q' && (type != 'F' || c->crdb);
 		if (!c->skip_to_sync)
 			say_ready(c, c->limbo ? 'E' : 'I');
 		return true;

@@ -70,8 +70,8 @@ static enum step up_query(struct up *u, const uint8_t *msg, uint32_t len, size_t
 	c->unit.statements = (uint16_t)(k.statements > 60000 ? 60000 : k.statements);
 	if (!whole || !lex_retryable(&k) || c->unit.bound_only)
 		unit_pass(c, RV_CLASS);
-	if (live)
-		u->s->unnamed_serial = 0;
+	if (live) /* CockroachDB may keep it: another client's */
+		u->s->unnamed_serial = u->s->crdb ? UNNAMED_UNKNOWN : 0;
 	c->unit.closed = true;
 	if (no != REFUSED_NOT) {
 		unit_pass(c, RV_CLASS);
