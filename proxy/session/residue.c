@@ -205,7 +205,8 @@ static enum refusal admit(struct client *c, const struct server *s, unsigned lea
 {
 	unsigned binding = leaves & BINDING;
 
-	if (sure && (leaves & LEAVES_UNKNOWN))
+	/* CockroachDB cannot be asked for all there may be */
+	if (s->crdb ? leaves & (LEAVES_UNKNOWN | LEAVES_EXECUTE) : sure && (leaves & LEAVES_UNKNOWN))
 		binding |= LEAVES_UNKNOWN;
 	if (c->pool_mode != POOL_TRANSACTION)
 		return REFUSED_NOT;
@@ -214,6 +215,26 @@ static enum refusal admit(struct client *c, const struct server *s, unsigned lea
 	if (binding && c->pin == PIN_ON && !take_token(c))
 		return REFUSED_PIN_LIMIT;
 	return leaves & LEAVES_SEQUENCE ? sequence(c, s) : REFUSED_NOT;
+}
+
+/* On CockroachDB, where the tag of a RESET is that of a SET: one of those before has
+ * failed, and nobody knows which. What they were about is asked for. */
+static void doubt_resets(struct client *c, const struct server *s)
+{
+	struct residue *r = &c->residue;
+	struct noted *n = noted(c);
+	uint32_t i;
+	int rc = n ? 0 : -1;
+
+	for (i = 0; n && i < n->names.n; i++)
+		if (*n->names.v[i].value == 'r')
+			rc |= params_set(&n->names, n->names.v[i].name, "set");
+	for (i = 0; n && (r->leaves & LEAVES_RESET_ALL) && i < c->params.n; i++)
+		if (!params_get(&s->base, c->params.v[i].name))
+			rc |= params_set(&n->names, c->params.v[i].name, "set");
+	r->leaves &= (uint16_t)~LEAVES_RESET_ALL;
+	r->resets_seen = r->resets_noted;
+	r->unsure |= rc != 0;
 }
 
 enum refusal residue_note(struct client *c, struct server *s, unsigned leaves, bool sure,
@@ -236,6 +257,8 @@ enum refusal residue_note(struct client *c, struct server *s, unsigned leaves, b
 		return REFUSED_NOT;
 	if (!r->leaves)
 		r->undone = r->unsure = r->procedural = false;
+	if (s->crdb && r->resets_seen != r->resets_noted && !owed_forwards(&s->owed))
+		doubt_resets(c, s);
 	r->unsure |= !sure;
 	r->leaves |= (uint16_t)leaves;
 	resets = count_resets(sql, n, &procedural, &discard, &sets);
