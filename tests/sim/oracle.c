@@ -237,23 +237,22 @@ static const char *const fixed[] = {
 	"default_transaction_read_only", "role", "session_authorization",
 };
 
-/* What the settings are after all that may have been done. */
-static void note_maybe(struct oracle *o)
+/* What the settings are now. */
+static unsigned note_settings(const struct oracle *o, struct doubt *to, unsigned max)
 {
-	unsigned i, n = sizeof(fixed) / sizeof(*fixed);
+	unsigned i, n = sizeof(fixed) / sizeof(*fixed), k = 0;
 
-	o->maybes = 0;
-	for (i = 0; i < n + o->names_n && o->maybes < 32; i++) {
+	for (i = 0; i < n + o->names_n && k < max; i++) {
 		const char *name = i < n ? fixed[i] : o->names[i - n];
 		const char *value = engine_setting(o->e, name);
-		struct doubt *d = &o->maybe[o->maybes];
 
 		if (!value)
 			continue;
-		(void)snprintf(d->name, sizeof(d->name), "%s", name);
-		(void)snprintf(d->may, sizeof(d->may), "%s", value);
-		o->maybes++;
+		(void)snprintf(to[k].name, sizeof(to[k].name), "%s", name);
+		(void)snprintf(to[k].may, sizeof(to[k].may), "%s", value);
+		k++;
 	}
+	return k;
 }
 
 void oracle_doubt(struct oracle *o, const char *name, const char *may)
@@ -415,7 +414,7 @@ static void finish_cut(struct oracle *o)
 {
 	if (o->how == HOW_GHOST) {
 		ghost_unit(o);
-		note_maybe(o);
+		o->maybes = note_settings(o, o->maybe, 32);
 		oracle_history_over(o, FATE_UNKNOWN, FATE_UNKNOWN);
 	}
 	o->due = DUE_NOTHING;
@@ -453,18 +452,24 @@ static void unit_over(struct oracle *o)
 	char status = (char)o->got.v[o->got_at - 1].p[5];
 	unsigned bound = LEFT_PREPARE | LEFT_LISTEN | LEFT_TEMP | LEFT_HOLD |
 			 (o->conf.dialect == DIALECT_PG ? LEFT_LOCK : 0u);
+	unsigned i;
 
 	o->ready = false;
 	if (o->repair)
 		repair(o);
 	o->limbo = status != 'I' && (o->limbo || (o->lost && !o->lost_unknown));
 	doubt_settings(o);
+	/* CockroachDB undoes no setting, but with its server pgweir loses them */
+	for (i = 0; status == 'I' && o->was_lost && i < o->calms; i++)
+		oracle_doubt(o, o->calm[i].name, o->calm[i].may);
 	if (status == 'I' && o->was_lost) {
 		o->doomed |= (engine_left(o->e) & bound) != 0;
 		o->was_lost = false;
 	}
 	o->status = status;
 	settle_doubts(o);
+	if (status == 'I' && o->conf.dialect == DIALECT_CRDB)
+		o->calms = note_settings(o, o->calm, 32);
 	o->lost = o->lost_unknown = o->exits = o->begun_here = false;
 	o->at_start = true;
 	o->rows_ahead = 0;
@@ -737,6 +742,17 @@ void oracle_got(struct oracle *o, const uint8_t *p, size_t n, uint64_t now_us)
 	play(o);
 }
 
+/* CockroachDB reads a message of up to 16 MiB, of whatever type; pgweir, as PostgreSQL,
+ * takes its length for nonsense. */
+static bool begins_too_long(const struct oracle *o)
+{
+	uint8_t type = 0;
+	uint32_t len = 0;
+
+	return o->conf.dialect == DIALECT_CRDB && wire_header(o->sent.part, o->sent.part_n, &type, &len) == WIRE_OK &&
+	       len > 1u << 14;
+}
+
 void oracle_over(struct oracle *o, bool by_client, uint64_t now_us)
 {
 	(void)now_us;
@@ -749,7 +765,7 @@ void oracle_over(struct oracle *o, bool by_client, uint64_t now_us)
 	if (!o->fatal)
 		finish_end(o);
 	if (!by_client && !(o->may & MAY_CLOSE) && !engine_over(o->e) && !o->sent.broken &&
-	    !o->refused)
+	    !o->refused && !begins_too_long(o))
 		oracle_fail(o, "the connection was closed without a reason");
 	o->dead = true;
 }

@@ -183,6 +183,8 @@ struct oracle {
 	bool refused;              /* its startup packet was not as it must be */
 	struct doubt maybe[32];    /* what settings were in a transaction of unknown fate */
 	unsigned maybes;
+	struct doubt calm[32];     /* CockroachDB: what they were outside of a block */
+	unsigned calms;
 };
 
 /* Says what is wrong, once. */
