@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from conftest import db, ini, until
+from conftest import SLOW, db, ini, until
 from wire import (PARAMS, Closed, Conn, FakeServer, bind, close, complete, copy_data, copy_done, describe, error,
                   execute, extended, flush, function_call, msg, parse, query, ready, result, row_description,
                   shape, sync)
@@ -197,6 +197,24 @@ def test_server_that_ends_while_nobody_reads_it(weir):
             before = used()
             time.sleep(0.2)     # to be slept through by the daemon too
             assert used() - before < 10
+
+
+@pytest.mark.parametrize('workers', [1, 2])
+def test_idle_server_of_another_pool_in_a_full_database(weir, pg, workers):
+    """Found by a model of the pool, not by the simulation: whoever waits for its place
+    has it at once, and not when the upkeep comes by, after a third of a second."""
+    w = weir(ini({'app': db(pg)}, max_db_connections=1, workers=workers, health_check_interval=3600))
+    with w.connect() as a, w.connect(user='other') as b:
+        spent = 0
+        for _ in range(6):
+            a.hold()
+            b.send(query('SELECT 1'))
+            until(lambda: w.pool_waiting() == 1, why='b to wait')
+            a.sql('COMMIT')
+            began = time.monotonic()
+            b.until()
+            spent += time.monotonic() - began
+        assert spent < 1 * SLOW
 
 
 # ---- statements -----------------------------------------------------------------------------
