@@ -409,6 +409,19 @@ def test_query_after_a_loss_takes_the_unnamed_statement(tiny, pg, text):
         assert shape(c.ask(bind(), execute(), sync())) == 'E:26000 Z:I'
 
 
+def test_malformed_close_in_a_lost_transaction(tiny, pg):
+    """It is no Close: the name is there still."""
+    w = tiny()
+    with w.connect(timeout=6) as c:
+        c.hold()
+        c.ask(parse('SELECT 7', 's'), sync())
+        end_servers(pg, w)
+        assert shape(c.ask(query('SELECT 1'))) == 'E:40001 Z:E'
+        assert shape(c.ask(msg('C', b'Ss'), sync())).startswith('E:')
+        assert shape(c.ask(query('ROLLBACK'))) == 'C:ROLLBACK Z:I'
+        assert rows(c.ask(bind((), 's'), execute(), sync())) == [['7']]
+
+
 def test_parse_of_an_empty_text_in_a_failed_transaction(tiny, pg):
     """The one thing that it takes besides its end: the name is there after it."""
     def play(c):
@@ -694,13 +707,13 @@ class Cockroach:
         self.seen = []      # settings at each SELECT of a client
 
     def __call__(self, c):
-        self.conf, self.tx, self.names, skip = {}, 'I', set(), False
+        self.conf, self.tx, self.names, self.last, skip = {}, 'I', set(), '', False
         try:
             while True:
                 letter, body = c.read_raw()
-                text = body[:-1].decode(errors='replace')
+                text = body.decode(errors='replace')
                 if letter == 'Q':
-                    c.send(b'' if skip else self.run(text), ready(self.tx))
+                    c.send(b'' if skip else self.run(text[:-1]), ready(self.tx))
                     skip = False
                 elif letter == 'S':
                     c.send(ready(self.tx))
@@ -708,21 +721,26 @@ class Cockroach:
                 elif letter == 'F':
                     skip = skip or not c.send(error('08P01', 'unrecognized client message type'))
                 elif letter == 'E' and not skip:
-                    if 'die' in self.names:
+                    if self.last == "SELECT 'die'":
                         return
                     c.send(result('7')[len(row_description('?column?')):])
+                elif letter == 'H' and self.last == "SELECT 'leave'":
+                    return
                 elif letter in 'PBCD' and not skip:
                     skip = not self.extended(c, letter, text)
         except Closed:
             pass
 
     def extended(self, c, letter, text):
-        name = text.split('\0')[0]
-        if letter == 'P' and name and name in self.names:
-            c.send(error('42P05', 'prepared statement already exists'))
+        name, second = text.split('\0')[:2]
+        bad = (('42P05', 'prepared statement already exists') if letter == 'P' and name and name in self.names else
+               ('26000', 'no such prepared statement') if letter == 'B' and second not in self.names else None)
+        if bad:
+            c.send(error(*bad))
             return False
         if letter == 'P':
-            self.names.add('die' if "'die'" in text else name)
+            self.names.add(name)
+            self.last = second
         if letter == 'C':
             self.names.discard(name[1:])
         c.send({'P': msg('1'), 'B': msg('2'), 'C': msg('3'), 'D': msg('n')}[letter])
@@ -735,7 +753,7 @@ class Cockroach:
             word = words[0].upper()
             if word in ('COMMIT', 'ROLLBACK'):
                 self.tx = 'I'
-            elif self.tx == 'E' or 'fail' in one or 'nope' in one:
+            elif self.tx == 'E' or 'fail' in one or 'nope' in one or 'refuses' in one:
                 self.tx = 'E' if self.tx != 'I' else 'I'
                 return out + error(*(('42704', 'unrecognized configuration parameter "nope"') if 'nope' in one
                                      else ('25P02', 'scripted')))
@@ -759,7 +777,8 @@ def roach(weir):
     """A daemon before a scripted CockroachDB, and that."""
     script = Cockroach()
     with FakeServer(script, params={**PARAMS, 'crdb_version': 'CockroachDB CCL v21.2.17'}) as f:
-        yield weir(ini({'app': db(f)}, default_pool_size=1, health_check_interval=3600, query_wait_timeout=5)), script
+        yield weir(ini({'app': db(f)}, default_pool_size=1, max_pinned_servers=1, health_check_interval=3600,
+                       query_wait_timeout=5)), script
 
 
 def test_crdb_start_transaction(roach):
@@ -818,3 +837,44 @@ def test_crdb_parse_in_a_failed_transaction(roach):
         assert shape(c.ask(parse('SELECT 7', 'z'), sync())) == '1 Z:E'
         assert shape(c.ask(query('ROLLBACK'))) == 'C:ROLLBACK Z:I'
         assert shape(c.ask(bind((), 'z'), execute(), sync())) == '2 D C:SELECT 1 Z:I'
+
+
+def test_crdb_function_call_behind_a_batch_that_is_lost(roach):
+    """It has no ReadyForQuery of its own when it is answered without a server either."""
+    w = roach[0]
+    with w.connect(timeout=6) as c:
+        c.send(parse("SELECT 'leave'"), bind(), execute(), flush())
+        c.until('C')
+        until(lambda: w.pool()['sv_total'] == '0', why='the server to be gone')
+        assert shape(c.ask(function_call(2880, '1'), sync())) == 'E:40003 Z:I'
+        assert c.one('SELECT 1') == '7'
+
+
+def test_crdb_unnamed_statement_of_another(roach):
+    """A Query may leave it there: whoever has none of his own does not meet it."""
+    with roach[0].connect(timeout=6) as other, roach[0].connect(timeout=6) as c:
+        other.ask(parse('SELECT 7'), sync())
+        other.sql('SELECT 1')
+        assert shape(c.ask(bind(), execute(), sync())) == 'E:26000 Z:I'
+
+
+def test_crdb_reset_behind_a_set_that_failed(roach):
+    """Of a client that is bound: the wish of its startup packet is set again all the same."""
+    w, script = roach
+    with w.connect(timeout=6, statement_timeout='5s') as c:
+        c.sql('PREPARE p AS SELECT 1')
+        assert shape(c.ask(query('SET work_mem = fail'))) == 'E:25P02 Z:I'
+        for text in ('RESET statement_timeout', 'SELECT 1'):
+            c.sql(text)
+        assert [x.get('statement_timeout') for x in script.seen] == ['5s']
+
+
+def test_crdb_execute_without_a_place(weir):
+    """What it may leave behind cannot be asked for: it is refused in front, when no place
+    among those that are bound is left."""
+    with FakeServer(Cockroach(), params={**PARAMS, 'crdb_version': 'CockroachDB CCL v21.2.17'}) as f:
+        w = weir(ini({'app': db(f)}, default_pool_size=3, max_pinned_servers=1, health_check_interval=3600))
+        with w.connect(timeout=6) as a, w.connect(timeout=6) as c:
+            a.sql('PREPARE p AS SELECT 1')
+            assert shape(c.ask(query('EXECUTE p'))) == 'E:53300 Z:I'
+            assert c.one('SELECT 1') == '7'
