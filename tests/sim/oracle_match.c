@@ -74,19 +74,20 @@ static bool same_error(const struct oracle *o, const uint8_t *p, size_t n, const
 	 * another order */
 	if (!o->logged_in && o->conf.dialect == DIALECT_CRDB && is_wish(a.c) && is_wish(b.c))
 		return true;
+	/* CockroachDB calls ERROR what ends a login */
+	if (o->logged_in && (strcmp(a.s, b.s) != 0 || (*a.v && *b.v && strcmp(a.v, b.v) != 0)))
+		return false;
 	if (is_no_unnamed(&b) && o->unnamed_doubt)
 		return true;
 	/* in a failed transaction what pgweir would have to prepare in front fails so */
-	if (o->status == 'E' && strcmp(b.c, "25P02") == 0)
+	if (o->status == 'E' && strcmp(a.c, b.c) != 0 && strcmp(b.c, "25P02") == 0)
 		return true;
 	if (strcmp(a.c, b.c) != 0)
 		return false;
 	if (strncmp(a.m, "prepared statement \"", 20) == 0 ||
 	    strstr(a.m, ", but prepared statement \""))
 		return same_but_name(a.m, b.m);
-	/* CockroachDB calls ERROR what ends a login */
-	return (!o->logged_in || (strcmp(a.s, b.s) == 0 && (!*a.v || !*b.v || strcmp(a.v, b.v) == 0))) &&
-	       (strlen(a.m) == cap ? strncmp(a.m, b.m, cap) == 0 : strcmp(a.m, b.m) == 0);
+	return strlen(a.m) == cap ? strncmp(a.m, b.m, cap) == 0 : strcmp(a.m, b.m) == 0;
 }
 
 /* Columns that the engine could not know are taken as they came. */
