@@ -257,7 +257,8 @@ enum refusal residue_note(struct client *c, struct server *s, unsigned leaves, b
 		return REFUSED_NOT;
 	if (!r->leaves)
 		r->undone = r->unsure = r->procedural = false;
-	if (s->crdb && r->resets_seen != r->resets_noted && !owed_forwards(&s->owed))
+	if (s->crdb && r->resets_seen != r->resets_noted &&
+	    !(owed_forwards(&s->owed) && owed_runs(&s->owed)))
 		doubt_resets(c, s);
 	r->unsure |= !sure;
 	r->leaves |= (uint16_t)leaves;
@@ -388,9 +389,14 @@ static int known_reset(struct client *c, struct server *s, const char *name)
 	return 0;
 }
 
+/* Custom settings that a RESET ALL leaves empty; of more there would soon be no room
+ * for those that are set. */
+#define EMPTY_KEPT 32u
+
 /* RESET ALL, of what p has and the server does not report. */
 static int forget_all(struct params *p, const struct server *s)
 {
+	bool keep = p->n <= EMPTY_KEPT && !s->crdb;
 	uint32_t i;
 	int rc = 0;
 
@@ -399,7 +405,7 @@ static int forget_all(struct params *p, const struct server *s)
 
 		if (params_get(&s->base, name) || params_is_identity(name))
 			continue;
-		if (is_custom(name) && !s->crdb)
+		if (is_custom(name) && keep)
 			rc |= params_set(p, name, "");
 		else
 			params_unset(p, name);
@@ -581,7 +587,7 @@ void residue_session(struct client *c)
 
 /* ---- the answer ---- */
 
-/* A field of a DataRow, copied with a zero behind it. NULL: NULL, or no memory. */
+/* A field of a DataRow, copied with a zero behind it. NULL: NULL, or it is bad. */
 static char *field(struct wire_get *g)
 {
 	uint32_t len = wire_get_u32(g);
@@ -595,6 +601,7 @@ static char *field(struct wire_get *g)
 	}
 	v = strndup((const char *)g->p, len);
 	g->p += len;
+	g->bad = !v; /* is not NULL */
 	return v;
 }
 
@@ -624,6 +631,8 @@ static void first_row(struct client *c, struct server *s, struct wire_get *g, un
 		const char *name = asked->v[i].name;
 
 		v = field(g);
+		if (g->bad)
+			break;
 		/* "none" is how a session without a role looks */
 		if (v && strcasecmp(name, "role") == 0 && strcmp(v, "none") == 0 &&
 		    !params_get(&s->params, name)) {
