@@ -32,6 +32,31 @@ static void add_hall(const struct world *w, const struct hall *h, const struct h
 	(void)w;
 }
 
+/* Those who are bound to their servers, of all workers. */
+static void check_pins(struct world *w, struct hub *hub)
+{
+	int used = atomic_load(&hub->pins.used), max = atomic_load(&hub->pins.max), n = 0;
+	const struct link *l;
+	unsigned i;
+
+	for (i = 0; i < w->workers; i++) {
+		const struct hall *h = &w->sh.halls[i];
+
+		for (l = h->clients.next; w->running[i] && l != &h->clients; l = l->next) {
+			const struct client *c = LIST_ITEM(l, struct client, all);
+
+			n += c->residue.token && c->shard->pool.hub == hub;
+		}
+	}
+	if (n != used)
+		sim_wrong(&w->s, "pool %s/%s: %d clients are bound, and %d tokens of "
+				 "max_pinned_servers taken",
+			  hub->db, hub->user, n, used);
+	if (max && used > max && !w->lowered)
+		sim_wrong(&w->s, "pool %s/%s: %d clients are bound, and at most %d may be", hub->db,
+			  hub->user, used, max);
+}
+
 static void check_hub(void *arg, struct hub *hub)
 {
 	struct world *w = arg;
@@ -51,6 +76,12 @@ static void check_hub(void *arg, struct hub *hub)
 	if (max && used > max && !w->lowered)
 		sim_wrong(&w->s, "pool %s/%s: %d servers, and at most %d are allowed", hub->db,
 			  hub->user, used, max);
+	used = atomic_load(&hub->in->limit.used);
+	max = atomic_load(&hub->in->limit.max);
+	if (max && used > max && !w->lowered)
+		sim_wrong(&w->s, "database %s: %d servers, and at most %d are allowed", hub->db, used,
+			  max);
+	check_pins(w, hub);
 	/* a letter that could not be written is made up for by the upkeep */
 	if (s.waiting && s.idle && !(w->may & MAY_MEMORY))
 		sim_wrong(&w->s, "pool %s/%s: %d wait beside %d idle servers", hub->db, hub->user,
@@ -98,6 +129,137 @@ static void check_client(struct world *w, const struct client *c)
 		sim_wrong(&w->s, "%s waits in no queue", c->log.who);
 }
 
+/* Deadlines are kept to the turn; a busy worker has its turns later than they are due. */
+#define LATE_US 50000u
+
+static void check_deadline(struct world *w, const char *who, const struct deadline *d)
+{
+	if (deadline_is_set(d) && w->s.now_us > d->at_us + LATE_US)
+		sim_wrong(&w->s, "%s: a deadline was %llu us ago", who,
+			  (unsigned long long)(w->s.now_us - d->at_us));
+}
+
+/* Nobody waits longer than it was said to. */
+static void check_time(struct world *w, const struct client *c)
+{
+	const struct conf_global *g = &c->h->snap->conf->g;
+	uint64_t since = w->s.now_us - c->wait_since, fail = c->unit.first_fail_us;
+
+	check_deadline(w, c->log.who, &c->dl);
+	check_deadline(w, c->log.who, &c->idle_dl);
+	if (c->state == CL_WAITING && c->wait_timeout_us > 0 &&
+	    since > (uint64_t)c->wait_timeout_us + LATE_US)
+		sim_wrong(&w->s, "%s has waited %llu us for a server, over query_wait_timeout",
+			  c->log.who, (unsigned long long)since);
+	/* a lost server is another matter */
+	if (c->state == CL_READY && c->idle_timeout_us > 0 && !c->begun && !(w->may & MAY_LOSE) &&
+	    !deadline_is_set(&c->idle_dl) && c->s.wants && !stream_have(&c->s))
+		sim_wrong(&w->s, "%s is idle and client_idle_timeout does not run", c->log.who);
+	if (c->unit.state != UNIT_NONE && c->unit.attempts > g->retry_max_attempts && !w->lowered)
+		sim_wrong(&w->s, "%s: a unit has been run %u times again, and may be %lld times",
+			  c->log.who, c->unit.attempts, (long long)g->retry_max_attempts);
+	if (c->state == CL_BACKOFF && fail && !w->lowered &&
+	    w->s.now_us - fail >
+		    (uint64_t)g->retry_max_time + (uint64_t)g->retry_backoff_max + LATE_US)
+		sim_wrong(&w->s, "%s is to be run again, over retry_max_time", c->log.who);
+}
+
+/* ---- first come, first served ---- */
+
+static struct queued *queued(struct world *w, uint64_t client)
+{
+	unsigned i;
+
+	for (i = 0; i < w->queue_n; i++)
+		if (w->queue[i].client == client)
+			return &w->queue[i];
+	return NULL;
+}
+
+static void look_at_queue(struct world *w)
+{
+	const struct link *l;
+	unsigned i;
+
+	for (i = 0; i < w->workers; i++) {
+		const struct hall *h = &w->sh.halls[i];
+
+		for (l = h->clients.next; w->running[i] && l != &h->clients; l = l->next) {
+			const struct client *c = LIST_ITEM(l, struct client, all);
+			struct queued *q = queued(w, c->id);
+
+			if (!q)
+				continue;
+			q->waits = c->pc.ticket == q->ticket;
+			q->served = !c->pc.ticket && c->pc.server && c->pc.pool == q->pool;
+		}
+	}
+}
+
+static void note_queue(struct world *w)
+{
+	const struct link *l;
+	unsigned i;
+
+	w->queue_n = 0;
+	for (i = 0; i < w->workers; i++) {
+		const struct hall *h = &w->sh.halls[i];
+
+		for (l = h->clients.next; w->running[i] && l != &h->clients; l = l->next) {
+			const struct client *c = LIST_ITEM(l, struct client, all);
+
+			if (c->pc.ticket && w->queue_n < QUEUE_MAX)
+				w->queue[w->queue_n++] = (struct queued){ c->id, c->pc.ticket,
+									  c->pc.pool, false, false };
+		}
+	}
+}
+
+/* Of those who waited in one worker for one pool, nobody was served before who had come
+ * before. */
+static void check_queue(struct world *w)
+{
+	unsigned i, k;
+
+	if (w->queue_n)
+		look_at_queue(w);
+	for (i = 0; i < w->queue_n; i++)
+		for (k = 0; k < w->queue_n; k++) {
+			const struct queued *a = &w->queue[i], *b = &w->queue[k];
+
+			if (a->waits && b->served && a->pool == b->pool && a->ticket < b->ticket)
+				sim_wrong(&w->s, "a client that had waited since %llu was overtaken "
+						 "by one since %llu",
+					  (unsigned long long)(a->ticket - SIM_EPOCH_US),
+					  (unsigned long long)(b->ticket - SIM_EPOCH_US));
+		}
+	note_queue(w);
+}
+
+/* ---- limits of memory ---- */
+
+static void check_held(struct world *w)
+{
+	int64_t held = 0, total = atomic_load(&w->sh.held_bytes);
+	const struct link *l;
+	unsigned i;
+
+	for (i = 0; i < w->workers; i++) {
+		const struct hall *h = &w->sh.halls[i];
+
+		for (l = h->clients.next; w->running[i] && l != &h->clients; l = l->next) {
+			const struct client *c = LIST_ITEM(l, struct client, all);
+
+			held += (int64_t)(c->unit.log.cap + c->unit.back.cap);
+		}
+	}
+	if (held != total)
+		sim_wrong(&w->s, "%lld bytes are held, and %lld are counted", (long long)held,
+			  (long long)total);
+	if (total > w->snap->conf->g.retry_mem_total && !w->lowered)
+		sim_wrong(&w->s, "%lld bytes are held, over retry_mem_total", (long long)total);
+}
+
 /* The longest answer that is held back and a few buffers (settings.c, program.c). */
 #define OUT_MAX 600000u
 
@@ -129,9 +291,11 @@ void world_check(struct world *w)
 			check_client(w, LIST_ITEM(l, struct client, all));
 		for (l = h->clients.next; l != &h->clients; l = l->next)
 			check_memory(w, LIST_ITEM(l, struct client, all));
+		for (l = h->clients.next; l != &h->clients; l = l->next)
+			check_time(w, LIST_ITEM(l, struct client, all));
 	}
-	if (atomic_load(&w->sh.held_bytes) < 0)
-		sim_wrong(&w->s, "fewer than no bytes are held");
+	check_queue(w);
+	check_held(w);
 }
 
 static const char *final(void *arg, unsigned key)

@@ -12,6 +12,15 @@
 #include "visitor.h"
 #include "world.h"
 
+/* Who waited for a server when pgweir was last at rest (checks.c). */
+#define QUEUE_MAX 64u
+
+struct queued {
+	uint64_t client, ticket;
+	const struct pool *pool;
+	bool waits, served;           /* now */
+};
+
 struct world {
 	struct sim s;
 	struct plan plan;
@@ -40,6 +49,8 @@ struct world {
 	unsigned may;                 /* enum oracle_may, so far */
 	bool lowered;                 /* a reload may have lowered a limit */
 	char ini[4096];
+	struct queued queue[QUEUE_MAX];
+	unsigned queue_n;
 	struct tally t;
 	struct cells *cells;
 };
