@@ -18,13 +18,6 @@
 /* Texts that one client's statements may keep in memory. */
 #define UP_NAMES_MAX (32u << 20)
 
-/* COMMIT or ROLLBACK and nothing else: leaves nothing, whatever else is in force. */
-static bool ends_only(const struct lex_class *k)
-{
-	return k->sure && k->statements == 1 && !k->leaves &&
-	       (k->first == VERB_COMMIT || k->first == VERB_ROLLBACK);
-}
-
 static enum step up_query(struct up *u, const uint8_t *msg, uint32_t len, size_t have)
 {
 	struct client *c = u->c;
@@ -49,7 +42,7 @@ static enum step up_query(struct up *u, const uint8_t *msg, uint32_t len, size_t
 		r = up_room(u, 1, UP_OWN_QUERY);
 	if (!whole || lex_may_nextval(&k))
 		residue_nextval(c);
-	if (r == STEP_ON && (k.leaves || u->s->odd_sql || c->temp_path) && !ends_only(&k))
+	if (r == STEP_ON && (k.leaves || u->s->odd_sql || c->temp_path) && !stmt_ends_only(&k))
 		no = up_note(u, k.leaves, k.sure, sql, whole ? len - WIRE_HEADER - 1 : 0);
 	/* A simple Query ends the unnamed statement on the server. */
 	takes = c->unnamed || c->pending;
@@ -235,7 +228,7 @@ static enum refusal note_bind(struct up *u, const struct stmt *st)
 		u->c->barrier = true;
 	if (st->nextval)
 		residue_nextval(u->c);
-	if (!st->leaves && !u->s->odd_sql && !u->c->temp_path)
+	if (st->ends_only || (!st->leaves && !u->s->odd_sql && !u->c->temp_path))
 		return REFUSED_NOT;
 	return up_note(u, st->leaves, st->sure, sql, strnlen(sql, st->len));
 }

@@ -24,6 +24,12 @@ bool stmt_may_commit(const struct lex_class *k)
 	return k->first == VERB_COMMIT || k->first == VERB_PREPARE_TRANSACTION || k->chain;
 }
 
+bool stmt_ends_only(const struct lex_class *k)
+{
+	return k->sure && k->statements == 1 && !k->leaves &&
+	       (k->first == VERB_COMMIT || k->first == VERB_ROLLBACK);
+}
+
 /* DEALLOCATE ALL and DISCARD ALL take effect when their answer comes: what is
  * behind them must wait to know which statements there are. */
 bool stmt_changes_names(const struct lex_class *k)
@@ -77,6 +83,7 @@ void up_classify(struct client *c, struct stmt *st)
 	st->may_commit = stmt_may_commit(&k);
 	/* what a failed transaction takes: an end, or an empty text */
 	st->may_exit = lex_may_exit(&k) || k.statements == 0;
+	st->ends_only = stmt_ends_only(&k);
 	st->leaves = k.leaves;
 	st->sure = k.sure;
 	st->nextval = lex_may_nextval(&k);
@@ -188,8 +195,10 @@ bool up_in_doubt(const struct owed *o, uint64_t ref)
 	for (i = 0; o->ready_n && i < o->n; i++) {
 		const struct owed_entry *e = &o->q[(o->head + i) & (o->cap - 1)];
 
-		if ((e->kind == OWED_PARSE || e->kind == OWED_CLOSE) &&
-		    (e->ref == ref || (e->ref & ~REF_AGAIN) == ref))
+		/* what we answer ourselves is skipped like the rest */
+		if ((e->kind == OWED_LOCAL && ref != REF_UNNAMED) ||
+		    ((e->kind == OWED_PARSE || e->kind == OWED_CLOSE) &&
+		     (e->ref == ref || (e->ref & ~(REF_AGAIN | REF_SCRATCH)) == ref)))
 			found = true;
 		else if (found && (e->kind == OWED_SYNC || e->kind == OWED_QUERY))
 			return true;

@@ -12,6 +12,8 @@
 #include "session/up.h"
 #include "wire/lexer.h"
 
+/* COMMIT or ROLLBACK and nothing else: leaves nothing, whatever else is in force. */
+bool stmt_ends_only(const struct lex_class *k);
 bool stmt_may_commit(const struct lex_class *k);
 bool stmt_changes_names(const struct lex_class *k);
 /* Notes what a text says, once, with the statement. */

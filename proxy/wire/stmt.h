@@ -29,6 +29,7 @@ struct stmt {
 	bool retryable;                /* by its text, see wire/lexer.h */
 	bool retired;                  /* not to be shared any more: its plan is stale */
 	bool may_commit;               /* a COMMIT, or not understood */
+	bool ends_only;              /* a COMMIT or ROLLBACK alone */
 	bool may_exit;                 /* ends a failed transaction, or not understood */
 	bool sure;                     /* understood */
 	bool nextval;                  /* may call nextval() */
