@@ -154,7 +154,7 @@ fuzz:
 # A build of its own (build-lint), so that it sees every file with -Werror
 # whatever build/ was made with.
 
-LINT_SRC = $(SRC) $(UNIT_SRC) $(wildcard tests/fuzz/*.c)
+LINT_SRC = $(SRC) $(UNIT_SRC) $(wildcard tests/fuzz/*.c) $(wildcard tests/sim/*.c)
 
 lint: lint-scripts lint-gcc lint-clang lint-cppcheck
 	@echo "lint: all passed"
@@ -173,7 +173,7 @@ CLANG_OK = $(LINT_SRC:%.c=build-lint/%.clang)
 build-lint/%.clang: %.c
 	@mkdir -p $(@D)
 	$(call say,CLANG,$<)
-	$(Q)clang $(CPPFLAGS) -std=c11 $(WARN) -Werror -pthread -fsyntax-only -MMD -MP -MF $@.d -MT $@ $<
+	$(Q)clang $(CPPFLAGS) -Itests/sim -std=c11 $(WARN) -Werror -pthread -fsyntax-only -MMD -MP -MF $@.d -MT $@ $<
 	@touch $@
 -include $(wildcard $(CLANG_OK:%=%.d))
 lint-clang: $(CLANG_OK)
@@ -196,17 +196,19 @@ integration-workers: $(BUILD)/pgweir
 
 check:
 	$(MAKE) deps
-	$(MAKE) WERROR=-Werror all unit-build replay-build
+	$(MAKE) WERROR=-Werror all unit-build replay-build sim-build
 	$(MAKE) lint
 	$(MAKE) unit
 	$(MAKE) fuzz-replay
+	$(MAKE) sim-check
 	$(MAKE) integration
 
 ASAN = BUILD=build-asan HARDEN=-fPIE OPT="-O1 -g -fno-omit-frame-pointer" \
        SAN="-fsanitize=address,undefined -fno-sanitize-recover=undefined"
 asan:
-	$(MAKE) $(ASAN) all unit-build replay-build
+	$(MAKE) $(ASAN) all unit-build replay-build sim-build
 	$(MAKE) $(ASAN) unit fuzz-replay
+	$(MAKE) $(ASAN) SIM_SEEDS=600 SIM_NEW=10 sim-check
 	PGWEIR_SAN=asan $(MAKE) $(ASAN) integration
 
 # setarch -R, where it is allowed: ThreadSanitizer of gcc 12 cannot map its
@@ -251,7 +253,7 @@ clean:
 help:
 	@echo 'make              build/pgweir'
 	@echo 'make deps         install the Debian packages that are missing'
-	@echo 'make check        everything: deps, -Werror build, lint, unit, fuzz corpus, integration'
+	@echo 'make check        everything: deps, -Werror build, lint, unit, fuzz corpus, simulation, integration'
 	@echo 'make unit         unit tests (cmocka)'
 	@echo 'make lint         layers, globals, function length, words, gcc and clang -Werror, cppcheck'
 	@echo 'make integration  tests against real PostgreSQL (pytest); PYTEST_ARGS="-k cancel -x"'

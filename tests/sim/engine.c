@@ -457,7 +457,7 @@ const char *engine_show(const struct engine *e, const char *name, char *out, siz
 {
 	int i = settings_find(e, name);
 
-	return i < 0 ? settings_get(e, name) :
+	return i < 0 || (unsigned)i >= guc_count() ? settings_get(e, name) :
 		       guc_show(guc_at((unsigned)i), settings_value(e, i), out, cap);
 }
 
