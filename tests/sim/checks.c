@@ -125,6 +125,8 @@ static void check_client(struct world *w, const struct client *c)
 	if ((c->state == CL_READY || c->state == CL_WAITING) && sv)
 		sim_wrong(&w->s, "%s has a server and is %s", c->log.who,
 			  client_state_name(c->state));
+	if ((c->state == CL_READY || c->state == CL_WAITING) && c->residue.token)
+		sim_wrong(&w->s, "%s has no server and counts as bound to one", c->log.who);
 	if (c->state == CL_WAITING && !c->pc.ticket)
 		sim_wrong(&w->s, "%s waits in no queue", c->log.who);
 }
@@ -270,11 +272,19 @@ static void check_memory(struct world *w, const struct client *c)
 			  c->s.out_len);
 }
 
+/* Between two rests: more than any of them has to do, but for a loop that is told of
+ * the same again and again. */
+#define STEPS_BUSY 20000u
+
 void world_check(struct world *w)
 {
 	const struct link *l;
 	unsigned i;
 
+	if (w->s.steps - w->rested > STEPS_BUSY)
+		sim_wrong(&w->s, "busy for %llu steps",
+			  (unsigned long long)(w->s.steps - w->rested));
+	w->rested = w->s.steps;
 	hubs_each(&w->sh.hubs, check_hub, w);
 	for (i = 0; i < w->workers; i++) {
 		const struct hall *h = &w->sh.halls[i];

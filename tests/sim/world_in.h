@@ -51,6 +51,7 @@ struct world {
 	char ini[4096];
 	struct queued queue[QUEUE_MAX];
 	unsigned queue_n;
+	uint64_t rested;              /* after how many steps it was at rest */
 	struct tally t;
 	struct cells *cells;
 };
