@@ -446,6 +446,15 @@ static void finish_end(struct oracle *o)
 	o->refused |= fatal; /* and so the connection is closed */
 }
 
+/* Has this unit ended a block whose server may have been lost? */
+static bool rolled_back(const struct oracle *o)
+{
+	const struct msg *m = o->got_at > 1 ? &o->got.v[o->got_at - 2] : NULL;
+
+	return (o->may & MAY_LOSE) && o->status != 'I' && m && m->p[0] == 'C' &&
+	       strcmp((const char *)m->p + WIRE_HEADER, "ROLLBACK") == 0;
+}
+
 /* A ReadyForQuery has been matched, and the engine has returned. */
 static void unit_over(struct oracle *o)
 {
@@ -459,8 +468,9 @@ static void unit_over(struct oracle *o)
 		repair(o);
 	o->limbo = status != 'I' && (o->limbo || (o->lost && !o->lost_unknown));
 	doubt_settings(o);
-	/* CockroachDB undoes no setting, but with its server pgweir loses them */
-	for (i = 0; status == 'I' && o->was_lost && i < o->calms; i++)
+	/* CockroachDB undoes no setting, but with its server pgweir loses them; who rolls
+	 * back is not told of that */
+	for (i = 0; status == 'I' && (o->was_lost || rolled_back(o)) && i < o->calms; i++)
 		oracle_doubt(o, o->calm[i].name, o->calm[i].may);
 	if (status == 'I' && o->was_lost) {
 		o->doomed |= (engine_left(o->e) & bound) != 0;

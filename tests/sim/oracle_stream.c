@@ -294,8 +294,9 @@ static bool is_nonsense(const struct oracle *o, const struct fields *f)
 
 	if (strcmp(f->c, "54000") == 0 && strcmp(f->m, "Parse message is longer than 1 MiB") == 0)
 		return sends_too_much(o);
-	/* CockroachDB skips it with an error: it has been played when it is answered */
-	i = o->sent_at - (o->conf.dialect == DIALECT_CRDB && o->sent_at > 0);
+	/* CockroachDB skips it with an error, or with what it skips already: it has been
+	 * played when it is answered */
+	i = o->conf.dialect == DIALECT_CRDB ? o->start_sent : o->sent_at;
 	for (; i < o->sent.n && strcmp(f->c, "08P01") == 0; i++) {
 		uint8_t t = o->sent.v[i].p[0];
 
