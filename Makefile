@@ -77,7 +77,7 @@ SIM_ALL = $(sort $(wildcard tests/sim/*.c))
 SIM_TEST_SRC = $(filter tests/sim/test_%,$(SIM_ALL))
 SIM_SRC = $(filter-out tests/sim/test_% tests/sim/engine_main.c tests/sim/main.c,$(SIM_ALL))
 SIM_OBJ = $(SIM_SRC:%.c=$(BUILD)/%.o)
-SIM_PARTS = $(filter-out $(addprefix $(BUILD)/tests/sim/,world.o checks.o faults.o settings.o memory.o \
+SIM_PARTS = $(filter-out $(addprefix $(BUILD)/tests/sim/,world.o checks.o faults.o settings.o memory.o inspector.o \
 	visitor.o node.o net.o kernel.o sim.o),$(SIM_OBJ))
 SIM_HOUSE = $(filter-out $(addprefix $(BUILD)/proxy/,main.o daemon.o notify.o io/kernel.o io/listen.o), \
 	$(filter-out $(BUILD)/health/probe.o,$(OBJ)))

@@ -53,6 +53,11 @@ void *sim_grow(void *p, size_t n)
 	return p;
 }
 
+void sim_release(void *p)
+{
+	free(p);
+}
+
 static bool fails(void)
 {
 	return memory.armed && rng_below(&memory.rng, 1000) < memory.permille;

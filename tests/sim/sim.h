@@ -40,6 +40,7 @@ struct sim {
 /* Memory of the simulation itself: never fails, zeroed. */
 void *sim_alloc(size_t n);
 void *sim_grow(void *p, size_t n);
+void sim_release(void *p);
 
 void sim_init(struct sim *s, uint64_t seed, FILE *trace);
 void sim_free(struct sim *s);

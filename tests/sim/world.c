@@ -281,6 +281,8 @@ static void invite(struct world *w)
 		visitor_start(w->visitors[w->visitor_n++]);
 	}
 	w->t.clients = w->visitor_n;
+	if (rng_chance(&w->rng, 40))
+		w->inspector = inspector_new(&w->vw, 0, rng_between(&w->rng, 0, 12));
 }
 
 static bool birth(struct world *w, const struct plan *p, FILE *trace)
@@ -442,6 +444,7 @@ static void death(struct world *w)
 
 	for (i = 0; i < w->visitor_n; i++)
 		visitor_free(w->visitors[i]);
+	inspector_free(w->inspector);
 	for (i = 0; i < w->sh.hall_n; i++)
 		hall_free(&w->sh.halls[i]);
 	if (w->sh.halls)

@@ -6,6 +6,7 @@
 #define PGWEIR_SIM_WORLD_IN_H
 
 #include "history.h"
+#include "inspector.h"
 #include "loops.h"
 #include "node.h"
 #include "session/session.h"
@@ -33,6 +34,7 @@ struct world {
 	struct visitor_world vw;
 	struct visitor *visitors[CLIENTS_MAX];
 	unsigned visitor_n;
+	struct inspector *inspector; /* NULL: nobody at the console */
 	/* the daemon's part */
 	struct shared sh;
 	struct targets targets;
