@@ -174,38 +174,53 @@ static void on_dial_again(struct deadline *d)
 	link_dial(LIST_ITEM(d, struct shard, dial_dl));
 }
 
-/* What a shard takes from its entries: names and the way to log in. user: NULL when
- * it is known. */
-static int shard_login(struct shard *sh, const char *db_name, const char *user)
+static void wipe(char *secret)
 {
-	const struct conf_db_keys *k = &sh->db->conf->k;
-	const char *pw = k->user && *k->user ? k->password : NULL;
+	if (secret)
+		explicit_bzero(secret, strlen(secret));
+	free(secret);
+}
 
-	sh->secret_kind = pw ? SECRET_PLAIN : SECRET_NONE;
-	if (!pw && sh->user_conf && !(k->user && *k->user)) {
-		pw = sh->user_conf->secret;
-		sh->secret_kind = sh->user_conf->secret_kind;
+/* What a shard takes from its entries: names and the way to log in. user: NULL when
+ * it is known. -1: out of memory, nothing has changed. */
+static int shard_login(struct shard *sh, const struct snapshot_db *from,
+		       const struct conf_user *user_conf, const char *db_name, const char *user)
+{
+	const struct conf_db_keys *k = &from->conf->k;
+	const char *pw = k->user && *k->user ? k->password : NULL;
+	enum secret_kind kind = pw ? SECRET_PLAIN : SECRET_NONE;
+	char *db, *who, *secret;
+
+	if (!pw && user_conf && !(k->user && *k->user)) {
+		pw = user_conf->secret;
+		kind = user_conf->secret_kind;
+	}
+	db = strdup(k->dbname && *k->dbname ? k->dbname : db_name);
+	who = strdup(user ? user : sh->server_user);
+	secret = pw ? strdup(pw) : NULL;
+	if (!db || !who || (pw && !secret)) {
+		free(db);
+		free(who);
+		wipe(secret);
+		return -1;
 	}
 	free(sh->server_db);
-	if (user)
-		free(sh->server_user);
-	free(sh->password);
+	free(sh->server_user);
+	wipe(sh->password);
 	explicit_bzero(&sh->salted, sizeof(sh->salted));
-	sh->server_db = strdup(k->dbname && *k->dbname ? k->dbname : db_name);
-	if (user)
-		sh->server_user = strdup(user);
-	sh->password = pw ? strdup(pw) : NULL;
-	return sh->server_db && sh->server_user && (!pw || sh->password) ? 0 : -1;
+	sh->server_db = db;
+	sh->server_user = who;
+	sh->password = secret;
+	sh->secret_kind = kind;
+	return 0;
 }
 
 static void shard_free(struct shard *sh)
 {
 	deadline_clear(&sh->dial_dl);
 	hubs_put(&sh->h->sh->hubs, sh->pool.hub);
-	if (sh->password)
-		explicit_bzero(sh->password, strlen(sh->password));
 	explicit_bzero(&sh->salted, sizeof(sh->salted));
-	free(sh->password);
+	wipe(sh->password);
 	free(sh->server_db);
 	free(sh->server_user);
 	params_clear(&sh->login_params);
@@ -231,7 +246,7 @@ static struct shard *shard_make(struct hall *h, const struct snapshot_db *db, co
 	hub = hubs_get(&h->sh->hubs, db_name, pool, size, db_max(h->snap, db));
 	if (hub)
 		atomic_store(&hub->pins.max, pins_max(h->snap, size));
-	if (!hub || shard_login(sh, db_name, user)) {
+	if (!hub || shard_login(sh, db, sh->user_conf, db_name, user)) {
 		sh->pool.hub = hub;
 		shard_free(sh);
 		return NULL;
@@ -325,6 +340,10 @@ void shard_reconf(struct shard *sh, struct snapshot *snap)
 		retire_servers(sh, sh->db, true);
 		return;
 	}
+	if (shard_login(sh, db, conf_find_user(snap->conf, sh->server_user), hub->db, NULL)) {
+		LOG(&sh->log, LOG_LEVEL_ERROR, "out_of_memory", "kept=\"the settings before the reload\"");
+		return;
+	}
 	retire_servers(sh, db, retargeted(sh->db, db));
 	snapshot_drop(sh->snap);
 	sh->snap = snapshot_hold(snap);
@@ -336,8 +355,6 @@ void shard_reconf(struct shard *sh, struct snapshot *snap)
 	atomic_store(&hub->pins.max, pins_max(snap, pool_size(snap, db, sh->user_conf)));
 	atomic_store(&hub->in->limit.max, db_max(snap, db));
 	sh->tried = sh->dial_after_us = 0;
-	if (shard_login(sh, hub->db, NULL))
-		sh->gone = true;
 }
 
 void shards_sweep(struct hall *h, bool all)
@@ -516,12 +533,21 @@ void link_look(struct hall *h)
 		}
 }
 
+/* One that has just been dialled is used once, however short lives are. */
+static bool too_old(const struct server *s)
+{
+	const struct shard *sh = s->shard;
+	bool wanted = sh->pool.waiting_n || atomic_load(&sh->pool.hub->hungry) > 0;
+
+	return s->h->w.now_us >= s->expires_us && (s->used || !wanted);
+}
+
 static bool outlived(const struct server *s)
 {
 	const struct shard *sh = s->shard;
 
 	return s->close_needed || s->owed.unsure || sh->gone || (s->once && s->used) ||
-	       s->h->w.now_us >= s->expires_us || limit_over(&sh->pool.hub->limit) ||
+	       too_old(s) || limit_over(&sh->pool.hub->limit) ||
 	       limit_over(&sh->pool.hub->in->limit) ||
 	       !target_role_suits(s->target, shard_attrs(sh));
 }

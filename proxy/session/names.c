@@ -73,6 +73,15 @@ int names_unnamed(struct client *c, struct stmt *st)
 	return 0;
 }
 
+bool names_awaits(const struct client *c, const char *name)
+{
+	const struct pending_name *p = c->pending;
+
+	while (p && strcmp(p->name, name) != 0)
+		p = p->next;
+	return p != NULL;
+}
+
 void names_query(struct client *c)
 {
 	stmts_put(&c->h->stmts, c->unnamed);
@@ -114,10 +123,33 @@ static void undo_unnamed(struct client *c, struct pending_name *p)
 	}
 }
 
+/* A later change of the same name has taken what this one gave, or takes what it took.
+ * false: there is none. */
+static bool hand_over(struct client *c, struct pending_name *p)
+{
+	struct pending_name *later = c->pending;
+
+	while (later && strcmp(later->name, p->name) != 0)
+		later = later->next;
+	if (!later)
+		return false;
+	if (p->is_close && later->is_close && !later->taken) {
+		later->taken = p->taken;
+	} else if (p->is_close) {
+		stmts_put(&c->h->stmts, p->taken); /* a later Parse has the name */
+	} else {
+		stmts_put(&c->h->stmts, later->taken);
+		later->taken = NULL;
+	}
+	return true;
+}
+
 static void undo_name(struct client *c, struct pending_name *p)
 {
 	if (!*p->name)
 		undo_unnamed(c, p);
+	else if (hand_over(c, p))
+		;
 	else if (!p->is_close)
 		stmts_put(&c->h->stmts, stmt_names_del(&c->names, p->name));
 	else if (p->taken && stmt_names_add(&c->names, p->name, p->taken))
@@ -229,18 +261,6 @@ static void lost_statement(struct server *s, const struct owed_entry *e)
 	s->stmt_trouble = STMT_FINE;
 }
 
-/* The next change to be undone is the one that failed. */
-static void pending_failed(struct client *c)
-{
-	struct pending_name *p = c->pending;
-	unsigned i;
-
-	for (i = 0; p && i < c->undo_n; i++)
-		p = p->next;
-	if (p)
-		p->failed = true;
-}
-
 void names_dropped(void *server, const struct owed_entry *e, bool failed)
 {
 	struct server *s = server;
@@ -250,8 +270,8 @@ void names_dropped(void *server, const struct owed_entry *e, bool failed)
 	    (e->kind == OWED_BIND || e->kind == OWED_DESCRIBE_S))
 		lost_statement(s, e);
 	if (c && changes_names(e)) {
-		if (failed && e->kind == OWED_PARSE)
-			pending_failed(c);
+		if (failed && e->kind == OWED_PARSE && c->pending)
+			c->pending->failed = true; /* the oldest is the one that failed */
 		c->undo_n++;
 		/* the unnamed one is given again with a unit that is run again */
 		c->unit.names_lost |= e->ref != REF_UNNAMED;

@@ -22,6 +22,8 @@ MUST_CHECK int names_give(struct client *c, const char *name, struct stmt *st);
 MUST_CHECK int names_take(struct client *c, const char *name);
 /* The same for the unnamed statement; st NULL: a Close or a Query takes it away. */
 MUST_CHECK int names_unnamed(struct client *c, struct stmt *st);
+/* A change of this name is awaited. */
+bool names_awaits(const struct client *c, const char *name);
 /* A Query that we answer ourselves takes it away; nothing is awaited. */
 void names_query(struct client *c);
 /* Their answers will not come: all is as it was. */

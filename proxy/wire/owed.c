@@ -195,13 +195,34 @@ static bool is_extended(uint8_t kind)
 	return kind <= OWED_EXECUTE;
 }
 
+/* The first n entries go unanswered: told of the latest first, as they are undone. */
+static void drop_all(struct owed *o, uint32_t n, owed_drop_fn *drop, void *arg)
+{
+	struct owed_entry few[32], *e = n <= 32 ? few : malloc(n * sizeof(*e));
+	uint32_t i;
+
+	for (i = 0; i < n; i++) {
+		struct owed_entry x = pop(o);
+
+		if (e)
+			e[i] = x;
+		else if (drop && x.kind != OWED_COPY_END)
+			drop(arg, &x, i == 0); /* out of memory: in the other order */
+	}
+	for (i = n; e && i-- > 0;)
+		if (drop && e[i].kind != OWED_COPY_END)
+			drop(arg, &e[i], i == 0);
+	if (e != few)
+		free(e);
+}
+
 /* An ErrorResponse. In the extended protocol everything up to the next Sync
  * goes unanswered. */
 static enum owed_verdict got_error(struct owed *o, struct owed_entry *settled, owed_drop_fn *drop,
 				   void *arg)
 {
 	struct owed_entry front;
-	bool first = true;
+	uint32_t n = 0;
 
 	if (!o->n)
 		return OWED_ASYNC;
@@ -212,14 +233,10 @@ static enum owed_verdict got_error(struct owed *o, struct owed_entry *settled, o
 		return front.swallow ? OWED_SWALLOW : OWED_FORWARD;
 	if (settled)
 		*settled = front;
-	while (o->n && at(o, 0)->kind != OWED_SYNC &&
-	       !(o->query_ends_skip && at(o, 0)->kind == OWED_QUERY)) {
-		struct owed_entry e = pop(o);
-
-		if (drop && e.kind != OWED_COPY_END)
-			drop(arg, &e, first);
-		first = false;
-	}
+	while (n < o->n && at(o, n)->kind != OWED_SYNC &&
+	       !(o->query_ends_skip && at(o, n)->kind == OWED_QUERY))
+		n++;
+	drop_all(o, n, drop, arg);
 	o->skipping = o->n == 0;
 	/* Also when what failed was put in: the client's message that needed it
 	 * will not be carried out, and this error is why. */
