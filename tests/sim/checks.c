@@ -5,6 +5,7 @@
  */
 #include <string.h>
 
+#include "session/link.h"
 #include "world_in.h"
 
 struct sums {
@@ -86,6 +87,32 @@ static void check_hub(void *arg, struct hub *hub)
 	if (s.waiting && s.idle && !(w->may & MAY_MEMORY))
 		sim_wrong(&w->s, "pool %s/%s: %d wait beside %d idle servers", hub->db, hub->user,
 			  s.waiting, s.idle);
+}
+
+static bool has_room(struct limit *l)
+{
+	int max = atomic_load(&l->max);
+
+	return !max || atomic_load(&l->used) < max;
+}
+
+/* Nobody waits while there is room for one more server and a node that would do. Where
+ * memory or descriptors are wanting the upkeep tries again. */
+static void check_dialled(struct world *w, const struct shard *sh)
+{
+	const struct pool *p = &sh->pool;
+	size_t i;
+
+	if (!p->waiting_n || sh->gone || p->n[SEAT_DIALLING] || p->n[SEAT_CLEANING] ||
+	    w->s.now_us < sh->dial_after_us || !has_room(&p->hub->limit) ||
+	    !has_room(&p->hub->in->limit) || (w->may & MAY_MEMORY) ||
+	    (w->faults >> FAULT_SCARCE & 1) || deadline_is_set(&sh->dial_dl))
+		return;
+	for (i = 0; i < sh->db->target_n && i < 64; i++)
+		if (!(sh->tried >> i & 1) && target_suits(sh->db->targets[i], shard_attrs(sh)))
+			sim_wrong(&w->s, "pool %s/%s: %d wait, and there is room to dial %s",
+				  p->hub->db, p->hub->user, p->waiting_n,
+				  sh->db->targets[i]->addr.name);
 }
 
 /* An idle server keeps nothing of the client before, and is set as pgweir believes. */
@@ -288,9 +315,12 @@ void world_check(struct world *w)
 	hubs_each(&w->sh.hubs, check_hub, w);
 	for (i = 0; i < w->workers; i++) {
 		const struct hall *h = &w->sh.halls[i];
+		const struct shard *sh;
 
 		if (!w->running[i])
 			continue;
+		for (sh = h->shards; sh; sh = sh->next)
+			check_dialled(w, sh);
 		for (l = h->servers.next; l != &h->servers; l = l->next) {
 			const struct server *sv = LIST_ITEM(l, struct server, all);
 
