@@ -94,6 +94,17 @@ static bool answer_owed(struct client *c, struct server *s, const struct verdict
 	return any || o->skipping || c->batch_lost;
 }
 
+/* Lost while a unit was being sent again: the client sent all of it long ago. */
+static bool answer_unit(struct client *c, const struct verdict *v)
+{
+	c->unit.resending = false;
+	say_verdict(c, v);
+	say_ready(c, v->status);
+	c->skip_to_sync = c->batch_lost = false;
+	c->limbo_told = true;
+	return true;
+}
+
 bool lost_server(struct client *c, struct server *s, const struct down_why *w)
 {
 	bool cut = s->body_left && !s->body_swallow, block, in_flight;
@@ -128,7 +139,7 @@ bool lost_server(struct client *c, struct server *s, const struct down_why *w)
 	/* also when the outcome is not known: the client is told what holds from now on */
 	if (undo_lost(c, s))
 		c->residue.evict = true;
-	in_flight = answer_owed(c, s, &v);
+	in_flight = c->unit.resending ? answer_unit(c, &v) : answer_owed(c, s, &v);
 	c->limbo_exit = false;
 	c->commit_sent = false;
 	c->at_start = true;

@@ -133,6 +133,7 @@ bool resend_unit(struct client *c, struct server *s)
 	c->unit.failed = c->unit.other_error = c->unit.reprepare = false;
 	c->unit.complete_seen = c->unit.commit_seen = false;
 	c->unit.completes = 0;
+	c->unit.resending = true;
 	while (at < log->len) {
 		uint8_t kind = log->p[at++], type = 0;
 		uint32_t len = 0;
@@ -151,5 +152,6 @@ bool resend_unit(struct client *c, struct server *s)
 			return false;
 		at += len;
 	}
+	c->unit.resending = false;
 	return true;
 }

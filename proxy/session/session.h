@@ -81,6 +81,7 @@ struct unit {
 	bool noted_before;       /* the transaction before had left something, not asked for yet */
 	bool names_lost;         /* the error undid a name that was given in the unit */
 	bool answered;           /* its ReadyForQuery is in `back`: a retry is due */
+	bool resending;          /* ... and not all of it has been sent again */
 	char status;             /* ... with this status */
 	uint8_t refused;         /* enum retry_verdict: why it is UNIT_PASS */
 	uint16_t attempts;
