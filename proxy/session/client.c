@@ -103,7 +103,7 @@ static void on_idle(struct deadline *d)
 
 	if (c->unit.state == UNIT_ARMED)
 		unit_pass(c, RV_STARTED);
-	else if (c->begun || (c->state == CL_LINKED && server_for(c)->tx != 'I'))
+	else if (c->begun || c->limbo || (c->state == CL_LINKED && server_for(c)->tx != 'I'))
 		client_end(c, "25P03", "terminating connection due to idle_transaction_timeout",
 			   NULL, NULL, "idle_transaction_timeout");
 	else
@@ -118,6 +118,8 @@ void client_set_idle(struct client *c, char tx)
 	if (t > 0)
 		deadline_set(&c->h->w, tx == 'I' ? DL_IDLE : DL_IDLE_TX, &c->idle_dl,
 			     c->h->w.now_us + (uint64_t)t);
+	else
+		deadline_clear(&c->idle_dl); /* that of another state may run */
 }
 
 /* It is logged in: the server has its settings, or it has none. */
@@ -391,8 +393,8 @@ static void relay(struct client *c, bool readable)
 			stream_want(&c->s, true);
 			if (overdue(c))
 				client_tx_done(c, server_for(c));
-			else if (c->begun && !server_for(c))
-				client_set_idle(c, 'T');
+			else if (!server_for(c))
+				client_set_idle(c, c->begun || c->limbo ? 'T' : 'I');
 			return;
 		}
 	}

@@ -417,6 +417,7 @@ bool link_need(struct client *c)
 	pool_wait(&sh->pool, &c->pc, h->w.now_us);
 	if (c->state != CL_WELCOME)
 		client_step(c, CE_WAIT);
+	deadline_clear(&c->idle_dl); /* it is we who let it wait */
 	if (limit && (c->state != CL_WELCOME || !deadline_is_set(&c->dl) ||
 		      c->dl.at_us > h->w.now_us + limit))
 		deadline_set(&h->w, DL_WAIT, &c->dl, h->w.now_us + limit);

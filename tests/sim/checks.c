@@ -180,8 +180,9 @@ static void check_time(struct world *w, const struct client *c)
 	    since > (uint64_t)c->wait_timeout_us + LATE_US)
 		sim_wrong(&w->s, "%s has waited %llu us for a server, over query_wait_timeout",
 			  c->log.who, (unsigned long long)since);
-	/* a lost server is another matter */
-	if (c->state == CL_READY && c->idle_timeout_us > 0 && !c->begun && !(w->may & MAY_LOSE) &&
+	if (c->state == CL_WAITING && deadline_is_set(&c->idle_dl))
+		sim_wrong(&w->s, "%s waits for a server, and counts as idle", c->log.who);
+	if (c->state == CL_READY && c->idle_timeout_us > 0 && !c->begun && !c->limbo &&
 	    !deadline_is_set(&c->idle_dl) && c->s.wants && !stream_have(&c->s))
 		sim_wrong(&w->s, "%s is idle and client_idle_timeout does not run", c->log.who);
 	if (c->unit.state != UNIT_NONE && c->unit.attempts > g->retry_max_attempts && !w->lowered)

@@ -470,12 +470,13 @@ void make_flush(struct program *p)
 void make_units(struct program *p)
 {
 	unsigned i, j, n = rng_between(&p->r, 2, 9), errors = rng_chance(&p->r, 40) ? 15 : 0;
-	bool in_block = rng_chance(&p->r, 40);
+	bool in_block = rng_chance(&p->r, 40), open = false;
 
 	for (i = 0; i < n; i++) {
 		if (in_block && i == 0) {
 			put_all(p, "BEGIN");
-			if (rng_chance(&p->r, 50))
+			open = !rng_chance(&p->r, 50);
+			if (!open)
 				put_sync(p);
 		}
 		if (rng_chance(&p->r, 12)) {
@@ -489,10 +490,13 @@ void make_units(struct program *p)
 		if (in_block && i + 1 == n)
 			put_all(p, rng_chance(&p->r, 80) ? "COMMIT" : "ROLLBACK");
 		put_sync(p);
+		open = false;
 		if (rng_chance(&p->r, 8))
 			put_sync(p);
 		if (rng_chance(&p->r, 10))
 			step_send(p, 0);
 	}
+	if (open)
+		put_sync(p); /* should BEGIN fail, all is skipped up to here */
 	step_ask(p, 0);
 }
