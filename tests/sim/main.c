@@ -244,7 +244,7 @@ static int run_many(const struct options *o)
 	pid_t pids[JOBS_MAX];
 	time_t began = time(NULL);
 	unsigned i, left = o->jobs;
-	uint64_t bad = 0;
+	bool bad = false, died = false;
 
 	for (i = 0; i < o->jobs; i++)
 		pids[i] = start(o, i, &r[i], 0);
@@ -261,7 +261,8 @@ static int run_many(const struct options *o)
 			continue;
 		}
 		failed(o, &r[i], status);
-		bad++;
+		bad = true;
+		died = died || !WIFEXITED(status) || WEXITSTATUS(status) > 1;
 		if (o->keep_on && (!o->seconds || time(NULL) < o->end))
 			pids[i] = start(o, i, &r[i], r[i].seed - o->from + 1);
 		else
@@ -270,7 +271,7 @@ static int run_many(const struct options *o)
 	print_sum(r, o->jobs, o->from, difftime(time(NULL), began));
 	if (o->cells)
 		print_cells(r, o->jobs);
-	return bad ? 1 : 0;
+	return died ? 2 : bad ? 1 : 0;
 }
 
 /* ---- one ---- */
