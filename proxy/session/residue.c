@@ -450,15 +450,20 @@ static int sort_names(struct client *c, struct server *s, bool all, bool reset)
 		const char *name = n->names.v[i].name, *how = n->names.v[i].value;
 		bool was_reset = *how == 'r' || (*how == 'a' && r->resets_noted);
 
-		if (was_reset && trusted(c))
+		if (was_reset && trusted(c)) {
 			rc |= known_reset(c, s, name);
-		else if (!params_get(&s->base, name) || (s->crdb && r->undone))
+			if (all && is_custom(name)) /* something may have set it again */
+				rc |= params_set(&n->asked, name, "known");
+		} else if (!params_get(&s->base, name) || (s->crdb && r->undone)) {
 			/* else the server has reported it, CockroachDB only if nothing failed */
 			rc |= params_set(&n->asked, name, how);
+		}
 	}
 	/* A RESET ALL that may have been undone: what was there is looked at anew. */
 	for (i = 0; (all || (r->leaves & LEAVES_RESET_ALL)) && !reset && i < c->params.n; i++)
-		if (all ? is_unlisted(c->params.v[i].name) : !params_get(&s->base, c->params.v[i].name))
+		if (!params_get(&n->asked, c->params.v[i].name) &&
+		    (all ? is_unlisted(c->params.v[i].name) :
+			   !params_get(&s->base, c->params.v[i].name)))
 			rc |= params_set(&n->asked, c->params.v[i].name, "");
 	if (all)
 		rc |= params_set(&n->asked, "role", "") |
@@ -622,6 +627,7 @@ static void first_row(struct client *c, struct server *s, struct wire_get *g, un
 	const struct params *asked = &r->noted->asked;
 	char *v = field(g);
 	const char *start;
+	bool empty;
 	uint32_t i;
 
 	r->failed |= !v || columns != asked->n + 1;
@@ -640,8 +646,11 @@ static void first_row(struct client *c, struct server *s, struct wire_get *g, un
 			v = NULL;
 		}
 		r->failed |= is_now(c, s, name, v) != 0;
+		empty = !v || !*v;
 		free(v);
 		start = params_get(&c->startup, name);
+		if (*asked->v[i].value == 'k' && start && empty)
+			r->failed |= params_set(&c->params, name, start) != 0;
 		if (*asked->v[i].value == 'a' && start && strcasecmp(name, "role") == 0)
 			r->failed |= params_set(&c->params, name, start) != 0;
 	}
