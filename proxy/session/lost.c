@@ -140,6 +140,10 @@ bool lost_server(struct client *c, struct server *s, const struct down_why *w)
 	if (undo_lost(c, s))
 		c->residue.evict = true;
 	in_flight = c->unit.resending ? answer_unit(c, &v) : answer_owed(c, s, &v);
+	if (c->limbo || in_flight) {
+		free(c->begun); /* of the transaction that is lost */
+		c->begun = NULL;
+	}
 	c->limbo_exit = false;
 	c->commit_sent = false;
 	c->at_start = true;
