@@ -60,8 +60,6 @@ bool names_deallocated(const char *sql, size_t n, char *out, size_t cap);
 #define REF_SCRATCH (1ULL << 58)
 /* ref of a Parse that is sent again for a retry: its name is settled already. */
 #define REF_AGAIN (1ULL << 62)
-/* What unnamed statement the server holds is not known. */
-#define UNNAMED_UNKNOWN UINT64_MAX
 
 /* A server has dropped or refused entries: what they had registered is undone.
  * An owed_drop_fn; arg is the server. names_undo() completes it. */

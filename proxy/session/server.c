@@ -172,6 +172,7 @@ static int send_query(struct server *s, const char *sql)
 	struct wire_put w = wire_put_to(b, sizeof(b));
 
 	wire_put_msg_str(&w, 'Q', sql);
+	s->unnamed_serial = UNNAMED_UNKNOWN; /* a simple Query ends it */
 	if (w.bad || owed_sent(&s->owed, 'Q', 0, true, 0, NULL))
 		return -1;
 	return stream_send(&s->s, b, w.len) == IO_FAIL ? -1 : 0;

@@ -259,7 +259,8 @@ struct server {
 	uint64_t refreshed;      /* prepared anew because its rows were not as told, 0: none */
 	uint64_t describing;     /* it was asked for the rows of this one, 0: none */
 	uint64_t bound;          /* statement of the last Bind */
-	uint64_t unnamed_serial; /* whose unnamed statement it holds, 0: none */
+	uint64_t unnamed_serial; /* whose unnamed statement it holds, 0: none, or: */
+#define UNNAMED_UNKNOWN UINT64_MAX
 	uint64_t born_us, expires_us, idle_us;
 	uint64_t sequence_client; /* id of the client that may have called nextval() on it last */
 	char sync_error[6];

@@ -101,6 +101,7 @@ static enum step begin(struct up *u)
 	if (r != STEP_ON)
 		return r;
 	up_own_query(u, c->begun);
+	u->s->unnamed_serial = UNNAMED_UNKNOWN;
 	c->beginning = true;
 	return STEP_STOP_PAUSE;
 }
