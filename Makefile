@@ -271,7 +271,6 @@ help:
 	@echo 'make install      DESTDIR= PREFIX=/usr'
 	@echo 'make clean'
 
-
-.PHONY: sim sim-build sim-check mutants model all objects deps unit unit-build fuzz fuzz-build fuzz-replay replay-build lint lint-scripts \
-	lint-gcc lint-clang lint-cppcheck integration integration-workers check asan tsan demo bench drivers \
-	install clean help
+.PHONY: all objects deps unit unit-build sim sim-build sim-check mutants model fuzz fuzz-build \
+	fuzz-replay replay-build lint lint-scripts lint-gcc lint-clang lint-cppcheck integration \
+	integration-workers check asan tsan demo bench drivers install clean help
