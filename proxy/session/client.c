@@ -54,7 +54,6 @@ static bool send_again(struct client *c)
 
 	client_step(c, CE_AGAIN);
 	c->unit.attempts++;
-	c->unit.answered = false;
 	STAT_INC(&c->h->stats, retried);
 	return resend_unit(c, s);
 }
@@ -122,6 +121,13 @@ void client_set_idle(struct client *c, char tx)
 		deadline_clear(&c->idle_dl); /* that of another state may run */
 }
 
+void client_welcomed(struct client *c)
+{
+	deadline_clear(&c->dl);
+	client_step(c, CE_WELCOMED);
+	client_set_idle(c, 'I');
+}
+
 /* It is logged in: the server has its settings, or it has none. */
 static void welcome(struct client *c, struct server *s)
 {
@@ -136,9 +142,7 @@ static void welcome(struct client *c, struct server *s)
 			   NULL, NULL, "no welcome");
 		return;
 	}
-	deadline_clear(&c->dl);
-	client_step(c, CE_WELCOMED);
-	client_set_idle(c, 'I');
+	client_welcomed(c);
 	if (c->h->draining)
 		say_goodbye(c);
 	else
@@ -410,9 +414,7 @@ static void log_in(struct client *c)
 		deadline_clear(&c->dl);
 		welcome_console(c);
 	} else if (welcome_known(c)) {
-		deadline_clear(&c->dl);
-		client_step(c, CE_WELCOMED);
-		client_set_idle(c, 'I');
+		client_welcomed(c);
 	} else if (link_need(c)) {
 		run_linked(c);
 	}

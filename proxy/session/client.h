@@ -21,6 +21,8 @@ void client_run(struct client *c, bool readable);
 
 /* Idle from now, in a server status of `tx`: its timeouts begin. */
 void client_set_idle(struct client *c, char tx);
+/* It has been told that it is logged in. */
+void client_welcomed(struct client *c);
 /* Its server is lost: tells it, or goes on with another one. */
 void client_lost(struct client *c, struct server *s, const struct down_why *w);
 /* Its server is out of its transaction and owes nothing. */

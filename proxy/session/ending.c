@@ -89,8 +89,7 @@ static void forget(struct client *c)
 
 	residue_drop(c);
 	undo_free(c);
-	free(c->begun);
-	c->begun = NULL;
+	client_forget_begin(c);
 	names_clear(c);
 	stmt_names_clear(&c->names, &h->stmts);
 	stmts_put(&h->stmts, c->unnamed);

@@ -140,10 +140,8 @@ bool lost_server(struct client *c, struct server *s, const struct down_why *w)
 	if (undo_lost(c, s))
 		c->residue.evict = true;
 	in_flight = c->unit.resending ? answer_unit(c, &v) : answer_owed(c, s, &v);
-	if (c->limbo || in_flight) {
-		free(c->begun); /* of the transaction that is lost */
-		c->begun = NULL;
-	}
+	if (c->limbo || in_flight)
+		client_forget_begin(c); /* of the transaction that is lost */
 	c->limbo_exit = false;
 	c->commit_sent = false;
 	c->at_start = true;
@@ -178,8 +176,7 @@ void refuse_unit(struct client *c, const char *sqlstate, const char *message, co
 	c->body_drop = true;
 	if (c->begun) {
 		/* its transaction has failed before it began anywhere */
-		free(c->begun);
-		c->begun = NULL;
+		client_forget_begin(c);
 		c->limbo = c->limbo_told = true;
 	}
 	if (type == 'Q' || (type == 'F' && !c->crdb))

@@ -551,10 +551,8 @@ static void got_ours(struct down *d, enum ours ours)
 	case OURS_BEGIN:
 		c->beginning = false;
 		c->begin_failed = d->s->tx == 'I';
-		if (!c->begin_failed) {
-			free(c->begun);
-			c->begun = NULL;
-		}
+		if (!c->begin_failed)
+			client_forget_begin(c);
 		break;
 	case OURS_OTHER:
 	case OURS_SETTINGS_BEGIN:

@@ -130,7 +130,7 @@ bool resend_unit(struct client *c, struct server *s)
 	size_t at = 0;
 
 	hold_clear(&c->unit.back, &c->h->sh->held_bytes);
-	c->unit.failed = c->unit.other_error = c->unit.reprepare = false;
+	c->unit.answered = c->unit.failed = c->unit.other_error = c->unit.reprepare = false;
 	c->unit.complete_seen = c->unit.commit_seen = false;
 	c->unit.completes = 0;
 	c->unit.resending = true;

@@ -46,7 +46,6 @@ static void again(struct client *c, struct server *s)
 	STAT_INC(&c->h->stats, reprepared);
 	client_step(c, CE_FAIL40001);
 	client_step(c, CE_AGAIN);
-	c->unit.answered = false;
 	if (!resend_unit(c, s))
 		client_lost(c, s, &w);
 }
@@ -63,9 +62,7 @@ static void try_without(struct client *c, struct server *s)
 		link_dial(sh);
 	}
 	if (welcome_known(c)) {
-		deadline_clear(&c->dl);
-		client_step(c, CE_WELCOMED);
-		client_set_idle(c, 'I');
+		client_welcomed(c);
 		list_push_back(&sh->h->resume, &c->ready);
 	} else if (link_need(c)) {
 		list_push_back(&sh->h->ready, &c->ready);

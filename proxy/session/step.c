@@ -4,6 +4,8 @@
  */
 #include "session/step.h"
 
+#include <stdlib.h>
+
 #include "session/undo.h"
 
 void client_step(struct client *c, enum client_event e)
@@ -28,6 +30,12 @@ void server_step(struct server *s, enum server_event e)
 		return;
 	}
 	s->state = next;
+}
+
+void client_forget_begin(struct client *c)
+{
+	free(c->begun);
+	c->begun = NULL;
 }
 
 void say(struct client *c, const void *p, size_t n)

@@ -14,6 +14,9 @@
 void client_step(struct client *c, enum client_event e);
 void server_step(struct server *s, enum server_event e);
 
+/* A BEGIN that was answered and not sent is not to be sent any more. */
+void client_forget_begin(struct client *c);
+
 /* Bytes of our own for the client, behind what it has been sent. */
 void say(struct client *c, const void *p, size_t n);
 void say_error(struct client *c, const char *severity, const char *sqlstate, const char *message,

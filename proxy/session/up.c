@@ -108,6 +108,7 @@ void up_own_query(struct up *u, const char *text)
 	uint8_t b[UP_OWN_QUERY];
 	struct wire_put w = wire_put_to(b, sizeof(b));
 
+	u->s->unnamed_serial = UNNAMED_UNKNOWN; /* a simple Query ends it */
 	wire_put_msg_str(&w, 'Q', text);
 	gather_copy(&u->g, b, w.len);
 }

@@ -101,7 +101,6 @@ static enum step begin(struct up *u)
 	if (r != STEP_ON)
 		return r;
 	up_own_query(u, c->begun);
-	u->s->unnamed_serial = UNNAMED_UNKNOWN;
 	c->beginning = true;
 	return STEP_STOP_PAUSE;
 }
@@ -272,8 +271,7 @@ bool up_lazily(struct client *c, const char *sql, size_t n)
 		tag = is_over(sql, n);
 		if (!tag)
 			return false;
-		free(c->begun);
-		c->begun = NULL;
+		client_forget_begin(c);
 		answer(c, tag, 'I');
 		return true;
 	}
