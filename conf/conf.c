@@ -24,6 +24,7 @@
 #define WIPE_AUTH_TYPE(field)
 #define WIPE_RETRY(field)
 #define WIPE_PIN(field)
+#define WIPE_ON_MARKED_DOWN(field)
 
 #define KEY(scope, type, name, def, min, max, when, help) WIPE_IN_##scope(type, name)
 
@@ -44,6 +45,8 @@ void conf_db_clear(struct conf_db *d)
 {
 #include "conf/keys.def"
 	text_wipe(&d->name);
+	hosts_free(d->host_conf, d->host_n);
+	d->host_conf = NULL;
 	addr_list_free(d->hosts, d->host_n);
 	d->hosts = NULL;
 	d->host_n = 0;

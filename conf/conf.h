@@ -24,6 +24,7 @@
 
 #include "conf/addr.h"
 #include "conf/err.h"
+#include "conf/hosts.h"
 
 enum pool_mode { POOL_SESSION = 0, POOL_TRANSACTION };
 enum balance { BALANCE_LEASTCONN = 0, BALANCE_ROUND_ROBIN, BALANCE_RANDOM, BALANCE_DISABLE };
@@ -37,6 +38,7 @@ enum session_attrs {
 };
 enum auth_type { AUTH_TRUST = 0, AUTH_SCRAM };
 enum pin_mode { PIN_OFF = 0, PIN_ON, PIN_ERROR };
+enum marked_down { DOWN_NONE = 0, DOWN_SHUTDOWN };
 enum retry_mode { RETRY_OFF = 0, RETRY_OBSERVE, RETRY_IMPLICIT };
 
 /* The value of a DB or USER setting that was not given there. STR: NULL. */
@@ -56,6 +58,7 @@ enum retry_mode { RETRY_OFF = 0, RETRY_OBSERVE, RETRY_IMPLICIT };
 #define CONF_FIELD_AUTH_TYPE int64_t
 #define CONF_FIELD_RETRY int64_t
 #define CONF_FIELD_PIN int64_t
+#define CONF_FIELD_ON_MARKED_DOWN int64_t
 
 #define CONF_ROW_GLOBAL(type, name) CONF_FIELD_##type name;
 #define CONF_ROW_DB(type, name)
@@ -94,7 +97,8 @@ struct conf_db {
 	int line;                      /* where it was defined; 0 for a URI */
 	struct conf_db_keys k;
 	struct addr *hosts;            /* host x port, in the order written */
-	size_t host_n;
+	struct conf_host *host_conf;   /* one for each host */
+	size_t host_n;                 /* at most CONF_HOSTS_MAX */
 };
 
 enum secret_kind { SECRET_NONE = 0, SECRET_PLAIN, SECRET_MD5, SECRET_SCRAM };

@@ -418,9 +418,18 @@ int draft_resolve(struct draft *d, struct err *e)
 
 	for (i = 0; i < d->db_n; i++) {
 		struct conf_db *db = &d->dbs[i].d;
+		const struct conf_global *g = &d->conf->g;
+		const struct host_lists lists = {
+			.weight = db->k.weight,
+			.zones = db->k.zones,
+			.http = db->k.health_check_http ? db->k.health_check_http :
+							  g->health_check_http,
+			.zone = g->zone,
+		};
 
 		if (addr_list_as(d->names, db->k.host, db->k.port, 5432, &db->hosts, &db->host_n,
-				 &why) < 0)
+				 &why) < 0 ||
+		    hosts_make(&lists, db->host_n, &db->host_conf, &why) < 0)
 			return err_set(e, "%s: database \"%.64s\": %s",
 				       draft_db_where(&d->dbs[i], where, sizeof(where)), db->name,
 				       why.text);

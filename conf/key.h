@@ -34,6 +34,7 @@ enum key_type {
 	KEY_AUTH_TYPE,
 	KEY_RETRY,
 	KEY_PIN,
+	KEY_ON_MARKED_DOWN,
 	KEY_TYPE_N
 };
 

@@ -189,7 +189,11 @@ void login_judge_sqlstate(struct finding *f)
 {
 	f->verdict = V_ALIVE;
 	f->why = "error_response";
-	if (strcmp(f->sqlstate, "57P01") == 0 || strcmp(f->sqlstate, "57P02") == 0) {
+	if (strcmp(f->sqlstate, "57P01") == 0 && strstr(f->text, "server is ")) {
+		/* CockroachDB's words; PostgreSQL's are of one session */
+		f->verdict = V_DRAIN;
+		f->why = "draining";
+	} else if (strcmp(f->sqlstate, "57P01") == 0 || strcmp(f->sqlstate, "57P02") == 0) {
 		f->verdict = V_BAD;
 		f->why = "going_down";
 	} else if (strcmp(f->sqlstate, "57P03") == 0) {

@@ -20,6 +20,8 @@ enum verdict {
 	V_GOOD = 0, /* logged in and told us what it is */
 	V_ALIVE,    /* it answered, but not that; its role stays as it was */
 	V_BAD,      /* in doubt */
+	V_SILENT,   /* no answer in time */
+	V_DRAIN,    /* it says that it is leaving */
 	V_HARD,     /* proof that it takes no logins */
 	V_LOCAL     /* our own trouble: says nothing about the target */
 };
@@ -51,7 +53,7 @@ char *login_info(const struct addr *a, const char *user, const char *password, c
 /* Fills f from a failure of the login. */
 void login_judge(const struct login_fail *fail, struct finding *f);
 
-/* Sets verdict and why from f->sqlstate, the code of an ErrorResponse. */
+/* Sets verdict and why from f->sqlstate and f->text, those of an ErrorResponse. */
 void login_judge_sqlstate(struct finding *f);
 
 /* Keeps the first line of text in f, for the log. */

@@ -125,16 +125,25 @@ static bool apply(struct probe *p, const struct finding *f, uint64_t took_us)
 	struct target *t = p->target;
 	const struct target_rule *r = &p->conf.rule;
 
+	struct target_facts good = { f->role, f->read_only, false, 0, took_us, (uint64_t)now_us() };
+
 	switch (f->verdict) {
-	case V_GOOD:
-		return target_probe_good(t, r, f->role, f->read_only, took_us);
 	case V_ALIVE:
-		return target_probe_good(t, r, (enum target_role)atomic_load(&t->role),
-					 atomic_load(&t->read_only) != 0, took_us);
+		good.role = (enum target_role)atomic_load(&t->role);
+		good.read_only = atomic_load(&t->read_only) != 0;
+		good.lagging = atomic_load(&t->lagging) != 0;
+		good.lag_us = atomic_load(&t->lag_us);
+		return target_probe_good(t, r, &good);
+	case V_GOOD:
+		return target_probe_good(t, r, &good);
 	case V_BAD:
-		return target_probe_bad(t, r, false);
+		return target_probe_bad(t, r, BAD_LOST);
+	case V_SILENT:
+		return target_probe_bad(t, r, BAD_SILENT);
+	case V_DRAIN:
+		return target_probe_bad(t, r, BAD_DRAIN);
 	case V_HARD:
-		return target_probe_bad(t, r, true);
+		return target_probe_bad(t, r, BAD_HARD);
 	case V_LOCAL:
 		break;
 	}
@@ -207,12 +216,13 @@ static void read_answer(struct finding *f, const PGresult *res)
 
 /* The connection broke, or the time is up: that is the finding, unless there
  * is one already (a server that sends its error and goes). */
-static void conclude_early(struct probe *p, const char *why, const char *text)
+static void conclude_early(struct probe *p, enum verdict verdict, const char *why,
+			   const char *text)
 {
 	struct finding f = p->found;
 
 	if (!f.why) {
-		f.verdict = V_BAD;
+		f.verdict = verdict;
 		f.why = why;
 		login_keep_text(&f, text);
 	}
@@ -221,7 +231,7 @@ static void conclude_early(struct probe *p, const char *why, const char *text)
 
 static void conclude_lost(struct probe *p)
 {
-	conclude_early(p, "connection_lost", PQerrorMessage(p->conn));
+	conclude_early(p, V_BAD, "connection_lost", PQerrorMessage(p->conn));
 }
 
 static void query_step(struct probe *p, bool readable)
@@ -376,7 +386,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	if (p->phase == PHASE_IDLE)
 		begin(p);
 	else
-		conclude_early(p, "timeout", "");
+		conclude_early(p, V_SILENT, "timeout", "");
 }
 
 /*

@@ -33,6 +33,18 @@ static void count(unsigned *n)
 		(*n)++;
 }
 
+static void put_us(_Atomic uint64_t *at, uint64_t v)
+{
+	atomic_store_explicit(at, v, memory_order_relaxed);
+}
+
+static enum target_state state_of(const struct target *t)
+{
+	return (enum target_state)get(&t->state);
+}
+
+/* ---- results ---- */
+
 /* The state after a good result, t->good already counts it. */
 static enum target_state after_good(enum target_state s, unsigned good, unsigned rise)
 {
@@ -41,8 +53,9 @@ static enum target_state after_good(enum target_state s, unsigned good, unsigned
 	case TARGET_UP:
 	case TARGET_PROBATION:
 		return TARGET_UP;
+	case TARGET_DRAINING:
 	case TARGET_DOWN:
-		return good >= rise ? TARGET_UP : TARGET_DOWN;
+		return good >= rise ? TARGET_UP : s;
 	case TARGET_STATE_N:
 		break;
 	}
@@ -54,47 +67,101 @@ static enum target_state after_bad(enum target_state s, bool enough)
 {
 	if (s == TARGET_DOWN || enough)
 		return TARGET_DOWN;
-	return TARGET_PROBATION;
+	return s == TARGET_DRAINING ? s : TARGET_PROBATION;
 }
 
-bool target_probe_good(struct target *t, const struct target_rule *r, enum target_role role,
-		       bool read_only, uint64_t took_us)
+bool target_probe_good(struct target *t, const struct target_rule *r, const struct target_facts *f)
 {
+	enum target_state before = state_of(t), after;
 	bool news = false;
 
-	t->bad = 0;
+	t->bad = t->silent = 0;
 	count(&t->good);
-	atomic_store_explicit(&t->probe_us, took_us, memory_order_relaxed);
+	after = after_good(before, t->good, r->rise);
+	put_us(&t->probe_us, f->took_us);
+	put_us(&t->lag_us, f->lag_us);
+	if (after == TARGET_UP && (before == TARGET_DOWN || before == TARGET_DRAINING))
+		put_us(&t->up_since_us, f->now_us);
 	/* Role before state: whoever sees the target come up should find the
 	 * role it came up with. */
-	news |= put(&t->role, (int)role);
-	news |= put(&t->read_only, read_only || role == ROLE_STANDBY);
-	news |= put(&t->state,
-		    (int)after_good((enum target_state)get(&t->state), t->good, r->rise));
+	news |= put(&t->role, (int)f->role);
+	news |= put(&t->read_only, f->read_only || f->role == ROLE_STANDBY);
+	news |= put(&t->lagging, f->lagging);
+	news |= put(&t->hung, false);
+	news |= put(&t->state, (int)after);
+	if (after == TARGET_UP) { /* who waits for it to be dialled again need not */
+		(void)put(&t->dial_fails, 0);
+		put_us(&t->dial_after_us, 0);
+	}
 	return news;
 }
 
-static bool bad_result(struct target *t, bool enough)
+static bool bad_result(struct target *t, enum target_state next)
 {
 	t->good = 0;
 	atomic_fetch_add_explicit(&t->fails_total, 1, memory_order_relaxed);
-	return put(&t->state, (int)after_bad((enum target_state)get(&t->state), enough));
+	return put(&t->state, (int)next);
 }
 
-bool target_probe_bad(struct target *t, const struct target_rule *r, bool hard)
+bool target_probe_bad(struct target *t, const struct target_rule *r, enum target_bad how)
 {
-	count(&t->bad);
-	return bad_result(t, hard || t->bad >= r->fall);
+	bool news;
+
+	if (how == BAD_SILENT)
+		count(&t->silent);
+	else
+		t->silent = 0;
+	if (how == BAD_DRAIN) {
+		t->bad = 0; /* it answers */
+		news = bad_result(t, TARGET_DRAINING);
+	} else {
+		count(&t->bad);
+		news = bad_result(t, after_bad(state_of(t), how == BAD_HARD || t->bad >= r->fall));
+	}
+	news |= put(&t->hung, state_of(t) == TARGET_DOWN && t->silent >= r->fall);
+	return news;
 }
 
-bool target_seen_bad(struct target *t, const struct target_rule *r, bool hard)
+bool target_seen(struct target *t, const struct target_rule *r, enum target_seen what)
 {
-	/* A hundred clients that saw one hiccup are still one hiccup: they
-	 * bring the target to the brink, and a probe says whether it falls. */
+	enum target_state s = state_of(t);
+	bool news;
+
 	(void)r;
-	count(&t->bad);
-	return bad_result(t, hard);
+	switch (what) {
+	case SEEN_SLOW:
+		return (s == TARGET_UP || s == TARGET_UNKNOWN) && put(&t->state, TARGET_PROBATION);
+	case SEEN_BAD:
+	case SEEN_HARD:
+		/* A hundred clients that saw one hiccup are still one hiccup: they
+		 * bring the target to the brink, and a probe says whether it falls. */
+		count(&t->bad);
+		return bad_result(t, after_bad(s, what == SEEN_HARD));
+	case SEEN_DRAIN:
+		return s != TARGET_DOWN && bad_result(t, TARGET_DRAINING);
+	case SEEN_PRIMARY:
+	case SEEN_STANDBY:
+		news = put(&t->role, what == SEEN_PRIMARY ? ROLE_PRIMARY : ROLE_STANDBY);
+		/* a primary may be read-only all the same: the probe says so */
+		if (what == SEEN_STANDBY)
+			news |= put(&t->read_only, true);
+		return news;
+	case SEEN_WANTED:
+		break;
+	}
+	return false;
 }
+
+bool target_exclude(struct target *t, bool excluded, uint64_t now_us)
+{
+	bool news = put(&t->excluded, excluded);
+
+	if (news && !excluded)
+		put_us(&t->up_since_us, now_us);
+	return news;
+}
+
+/* ---- who suits ---- */
 
 /* 2: the very thing that was asked for; 1: will do; 0: no. */
 static int role_fit(const struct target *t, enum session_attrs attrs)
@@ -124,26 +191,48 @@ static int role_fit(const struct target *t, enum session_attrs attrs)
 	return 0;
 }
 
-int target_suits(const struct target *t, enum session_attrs attrs)
+enum target_suit target_suits(const struct target *t, enum session_attrs attrs)
 {
 	int fit = role_fit(t, attrs);
 
-	switch ((enum target_state)get(&t->state)) {
+	if (!fit || get(&t->excluded))
+		return SUIT_NO;
+	if (get(&t->lagging) && get(&t->role) == ROLE_STANDBY)
+		return SUIT_PANIC;
+	switch (state_of(t)) {
 	case TARGET_UNKNOWN:
 	case TARGET_UP:
-		return fit;
+		return fit == 2 ? SUIT_FULL : SUIT_DOUBT;
 	case TARGET_PROBATION:
-		return fit > 0 ? 1 : 0;
+		return SUIT_DOUBT;
+	case TARGET_DRAINING:
 	case TARGET_DOWN:
+		return SUIT_PANIC;
 	case TARGET_STATE_N:
 		break;
 	}
-	return 0;
+	return SUIT_NO;
 }
 
 bool target_role_suits(const struct target *t, enum session_attrs attrs)
 {
-	return role_fit(t, attrs) > 0;
+	return role_fit(t, attrs) > 0 && !get(&t->excluded);
+}
+
+unsigned target_share(const struct target *t, uint64_t now_us, uint64_t slow_us)
+{
+	uint64_t since = atomic_load_explicit(&t->up_since_us, memory_order_relaxed);
+	uint64_t share;
+
+	if (!since || !slow_us || now_us < since || now_us - since >= slow_us)
+		return 1000;
+	share = (now_us - since) * 1000 / slow_us;
+	return share < 100 ? 100 : (unsigned)share;
+}
+
+const char *target_shown(const struct target *t)
+{
+	return get(&t->excluded) ? "excluded" : target_state_name(state_of(t));
 }
 
 const char *target_state_name(enum target_state s)

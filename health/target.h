@@ -1,10 +1,11 @@
-/* health/target.h - one backend address: is it up, what role has it, and how
- * many connections go there.
+/* health/target.h - one backend address: is it up, what role has it, and who may
+ * use it.
  *
  * Owner:   struct targets, the daemon's registry; counted, so that a reload
  *          keeps what is known of an address that stays.
- * Threads: the rule (target_probe_*, target_seen_*) runs on the control loop
- *          only. state, role and conns are atomics that every worker reads.
+ * Threads: the rule (target_probe_*, target_seen) runs on the control loop only.
+ *          What it decides is kept in atomics that every worker reads; what
+ *          workers count there is in health/dials.h.
  *
  * The rule is pure: results go in, the next state comes out; no clock, no
  * sockets. Saturation of a pool is no result, and neither is a slow query.
@@ -27,6 +28,7 @@
 	X(TARGET_UNKNOWN, "unknown")     /* not probed yet: tried like up */    \
 	X(TARGET_UP, "up")                                                     \
 	X(TARGET_PROBATION, "probation") /* in doubt: used if nothing is up */  \
+	X(TARGET_DRAINING, "draining")   /* it said that it is leaving: no new work */ \
 	X(TARGET_DOWN, "down")           /* not used */
 
 enum target_state {
@@ -43,12 +45,23 @@ struct target {
 	_Atomic int state;              /* enum target_state */
 	_Atomic int role;               /* enum target_role */
 	_Atomic int read_only;          /* default_transaction_read_only, or a standby */
-	_Atomic int conns;              /* server connections of all workers, dialling ones too */
+	_Atomic int excluded;           /* by the operator: no work, whatever its state */
+	_Atomic int hung;               /* down because it does not answer: what runs there is lost */
+	_Atomic int lagging;            /* a standby too far behind */
+	_Atomic uint64_t lag_us;        /* how far, by the last check that asked */
+	_Atomic uint64_t up_since_us;   /* when it came back, 0: it was never away */
 	_Atomic uint64_t probe_us;      /* duration of the last good probe */
 	_Atomic uint64_t fails_total;   /* probes and dials that failed */
+	/* the workers' (health/dials.h) */
+	_Atomic int conns;              /* server connections of all workers, dialling ones too */
+	_Atomic int dialling;           /* ... those that have not logged in */
+	_Atomic int dial_fails;         /* dials that failed since one succeeded */
+	_Atomic uint64_t dial_after_us; /* ... and none before that */
+	_Atomic int dial_wanted;        /* somebody found no room to dial */
+	_Atomic uint64_t asked_us;      /* a worker last asked for a check */
 	/* control loop only */
 	unsigned refs;
-	unsigned good, bad;             /* results in a row */
+	unsigned good, bad, silent;     /* results in a row; silent: checks without any answer */
 	struct probe *probe;            /* health/probe.c's, NULL when none */
 	struct target *next;
 };
@@ -58,35 +71,76 @@ struct target_rule {
 	unsigned rise, fall;
 };
 
-/* Applies one probe result. Returns true when state, role or read_only changed
- * (workers must be told).
+/* What a good check found. */
+struct target_facts {
+	enum target_role role;
+	bool read_only;
+	bool lagging;
+	uint64_t lag_us;
+	uint64_t took_us;
+	uint64_t now_us;                /* monotonic */
+};
+
+/* How a check failed. */
+enum target_bad {
+	BAD_LOST = 0,   /* it broke off: doubt */
+	BAD_SILENT,     /* no answer in time: doubt, and after `fall` of them it hangs */
+	BAD_HARD,       /* proof that it takes no logins (refused, no such socket, 57P03) */
+	BAD_DRAIN       /* it says that it is leaving (57P01, 503) */
+};
+
+/* Applies one probe result. Returns true when something that workers look at has
+ * changed (they must be told).
  * UNKNOWN: good -> UP, `fall` bad in a row -> DOWN (first bad -> PROBATION).
  * UP: bad -> PROBATION; PROBATION: `fall` bad in a row -> DOWN, one good -> UP;
- * DOWN: `rise` good in a row -> UP. The first bad one counts, so with fall = 1
- * there is no probation. A refused connection is proof and not doubt: hard =
- * true goes to DOWN at once. A standby is stored as read_only whatever its
- * default_transaction_read_only. */
-bool target_probe_good(struct target *t, const struct target_rule *r, enum target_role role,
-		       bool read_only, uint64_t took_us);
-bool target_probe_bad(struct target *t, const struct target_rule *r, bool hard);
+ * DRAINING: `fall` bad in a row -> DOWN; DOWN and DRAINING: `rise` good in a row ->
+ * UP. The first bad one counts, so with fall = 1 there is no probation. BAD_HARD
+ * goes to DOWN at once, BAD_DRAIN to DRAINING. A standby is stored as read_only
+ * whatever its default_transaction_read_only. hung follows the row of BAD_SILENT
+ * while it is DOWN. */
+bool target_probe_good(struct target *t, const struct target_rule *r,
+		       const struct target_facts *f);
+bool target_probe_bad(struct target *t, const struct target_rule *r, enum target_bad how);
 
-/* What a worker saw on its own connections (posted to the control loop): a
- * dial that failed (hard: refused, reset or no route; else timeout), or a
- * server that says it is going (57P01...). Counts like a bad probe except that
- * it alone never goes beyond PROBATION unless hard: however many there are, one
- * bad probe must follow. Returns true on change; the caller also starts a probe
- * at once. */
-bool target_seen_bad(struct target *t, const struct target_rule *r, bool hard);
+/* What a worker saw on its own connections (posted to the control loop). */
+enum target_seen {
+	SEEN_WANTED = 0, /* clients wait and nothing suits them: only a probe is due */
+	SEEN_SLOW,       /* a dial takes long */
+	SEEN_BAD,        /* a dial that failed, a connection that broke */
+	SEEN_HARD,       /* ... refused, or no route */
+	SEEN_DRAIN,      /* it says that it is leaving */
+	SEEN_PRIMARY,    /* a login told so */
+	SEEN_STANDBY
+};
 
-/* May a server be dialled there for these attrs now? 2: yes; 1: only when no
- * other answers 2 (probation; or a primary under prefer-standby); 0: no.
- * A role that is not known yet suits only ATTRS_ANY. */
-int target_suits(const struct target *t, enum session_attrs attrs);
+/* Counts like a bad probe except that it alone never goes beyond PROBATION
+ * unless hard: however many there are, one bad probe must follow. SLOW only
+ * raises doubt. Returns true on change; the caller also starts a probe at once. */
+bool target_seen(struct target *t, const struct target_rule *r, enum target_seen what);
 
-/* Does a connection that exists there still suit (role changed)? State is not
- * looked at. */
+/* The operator's word. Returns true on change. now_us as in struct target_facts. */
+bool target_exclude(struct target *t, bool excluded, uint64_t now_us);
+
+/* May a server be dialled there for these attrs? A role that is not known yet suits
+ * only ATTRS_ANY. */
+enum target_suit {
+	SUIT_NO = 0,    /* excluded, or another role */
+	SUIT_PANIC,     /* down, draining or lagging: only when all that would suit are */
+	SUIT_DOUBT,     /* probation; or a primary under prefer-standby */
+	SUIT_FULL
+};
+enum target_suit target_suits(const struct target *t, enum session_attrs attrs);
+
+/* Does a connection that exists there still suit (role changed, excluded)? State is
+ * not looked at. */
 bool target_role_suits(const struct target *t, enum session_attrs attrs);
 
+/* A node that came back gets its share little by little: 1..1000 of a thousand,
+ * slow_us after its return all of it. slow_us 0: at once. */
+unsigned target_share(const struct target *t, uint64_t now_us, uint64_t slow_us);
+
+/* Of the state, or "excluded". */
+const char *target_shown(const struct target *t);
 const char *target_state_name(enum target_state s);
 const char *target_role_name(enum target_role r);
 

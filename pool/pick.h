@@ -1,4 +1,8 @@
-/* pool/pick.h - which target to dial. Pure.
+/* pool/pick.h - which node to dial. Pure but for what it reads of the nodes.
+ *
+ * First who suits best (health/target.h), among those who are near, among those by
+ * the balance rule. Weights hold for every rule but disable; a node that came back
+ * begins with a tenth of its own.
  *
  * SPDX-License-Identifier: ISC
  */
@@ -8,14 +12,40 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "health/dials.h"
 #include "health/target.h"
 
-#define PICK_NONE (-1)               /* nothing suits now: wait for health to say so */
+#define PICK_NONE (-1)          /* nothing to dial now */
+#define PICK_TRIED 64u          /* nodes that a bit mask can name */
 
-/* Chooses among n targets those that suit attrs and are not in `tried` (a bit
- * for each of the first 64), by the balance rule; among equals a random start.
- * rr: the round-robin position, moved on. Returns an index or PICK_NONE. */
-int pick_target(struct target *const *t, size_t n, enum session_attrs attrs, enum balance how,
-		uint64_t tried, uint64_t rnd, uint64_t *rr);
+/* A node as one database sees it. */
+struct pick_node {
+	struct target *t;
+	unsigned weight;        /* 1 and more */
+	bool near;              /* in the zone of this process, or no zone was told */
+};
+
+struct pick_rule {
+	enum session_attrs attrs;
+	enum balance how;
+	struct dial_limits limits;
+	uint64_t slow_us;       /* slowstart */
+};
+
+/* What round-robin remembers. start: any random number, so that not all begin
+ * with the same node. */
+struct pick_turn {
+	uint64_t start;
+	int64_t credit[PICK_TRIED];
+};
+
+/* Chooses among n nodes. tried: a bit for each of the first 64 that is left out.
+ * PICK_NONE: *when is the earliest end of a pause (monotonic us) that makes one
+ * possible, UINT64_MAX when time alone does not. */
+int pick_node(const struct pick_node *node, size_t n, const struct pick_rule *r, uint64_t tried,
+	      uint64_t now_us, uint64_t rnd, struct pick_turn *turn, uint64_t *when);
+
+/* The best that any of them could be: SUIT_PANIC when all that would suit are out. */
+enum target_suit pick_best(const struct pick_node *node, size_t n, enum session_attrs attrs);
 
 #endif

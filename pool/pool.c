@@ -33,6 +33,10 @@ static void show(struct pool *p)
 /* The one mover. */
 static void seat(struct pool *p, struct pool_server *ps, enum pool_seat to)
 {
+	if (ps->slow) {
+		ps->slow = false;
+		p->slow_n--;
+	}
 	if (ps->seat != SEAT_NONE) {
 		list_del(&ps->link);
 		p->n[ps->seat]--;
@@ -48,6 +52,14 @@ static void seat(struct pool *p, struct pool_server *ps, enum pool_seat to)
 		p->n[to]++;
 	}
 	show(p);
+}
+
+void pool_slow(struct pool_server *ps)
+{
+	if (ps->seat != SEAT_DIALLING || ps->slow)
+		return;
+	ps->slow = true;
+	ps->pool->slow_n++;
 }
 
 static void marry(struct pool *p, struct pool_server *ps, struct pool_client *pc)

@@ -51,6 +51,7 @@ struct pool_server {
 	struct pool_client *client;      /* while busy */
 	enum pool_seat seat;
 	bool tokens;                     /* holds one of the pool and one of the database */
+	bool slow;                       /* dialling, and not counted on */
 };
 
 /* Embedded in a client. */
@@ -70,6 +71,7 @@ struct pool {
 	struct link waiting;
 	int n[SEAT_N];
 	int waiting_n;
+	int slow_n;                      /* of those that dial: not counted on */
 };
 
 void pool_init(struct pool *p, struct hub *hub, unsigned worker, bool round_robin);
@@ -83,10 +85,17 @@ void pool_wait(struct pool *p, struct pool_client *pc, uint64_t ticket);
 void pool_unwait(struct pool_client *pc);
 
 /* Are there more waiters than servers on their way to them? */
+static inline int pool_dialling(const struct pool *p)
+{
+	return p->n[SEAT_DIALLING] - p->slow_n;
+}
 static inline bool pool_wants_dial(const struct pool *p)
 {
-	return p->waiting_n > p->n[SEAT_DIALLING] + p->n[SEAT_CLEANING];
+	return p->waiting_n > pool_dialling(p) + p->n[SEAT_CLEANING];
 }
+/* ps, dialling, takes so long that it is not counted on any more; it keeps its
+ * place. */
+void pool_slow(struct pool_server *ps);
 
 /* A seat for a server to be dialled. POOL_FULL / POOL_DB_FULL: no token; the
  * caller asks the other workers (pool_asks). */

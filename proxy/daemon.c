@@ -68,11 +68,11 @@ static void on_changed(void *arg, struct target *t)
 		hall_tell_targets(&d->sh.halls[i]);
 }
 
-struct bad_letter {
+struct seen_letter {
 	struct letter l;
 	struct daemon *d;
 	struct target *t;
-	bool hard;
+	enum target_seen what;
 };
 
 static struct target_rule rule_of(const struct conf_global *g)
@@ -80,32 +80,32 @@ static struct target_rule rule_of(const struct conf_global *g)
 	return (struct target_rule){ (unsigned)g->health_check_rise, (unsigned)g->health_check_fall };
 }
 
-static void on_target_bad(struct worker *w, struct letter *l)
+static void on_target_seen(struct worker *w, struct letter *l)
 {
-	struct bad_letter *b = (struct bad_letter *)(void *)l;
+	struct seen_letter *b = (struct seen_letter *)(void *)l;
 	struct target_rule r = rule_of(&b->d->snap->conf->g);
 
 	(void)w;
-	if (target_seen_bad(b->t, &r, b->hard)) {
-		LOG(&b->d->w.log_ctx, LOG_LEVEL_WARN, "target_in_doubt", "node=%s state=%s",
-		    b->t->addr.name,
-		    target_state_name((enum target_state)atomic_load(&b->t->state)));
+	if (target_seen(b->t, &r, b->what)) {
+		LOG(&b->d->w.log_ctx, LOG_LEVEL_WARN, "target_in_doubt", "node=%s state=%s role=%s",
+		    b->t->addr.name, target_shown(b->t),
+		    target_role_name((enum target_role)atomic_load(&b->t->role)));
 		on_changed(b->d, b->t);
 	}
 	probe_now(b->t);
 	free(b);
 }
 
-static void target_bad(struct shared *sh, struct target *t, bool hard)
+static void tell_seen(struct shared *sh, struct target *t, enum target_seen what)
 {
-	struct bad_letter *b = calloc(1, sizeof(*b));
+	struct seen_letter *b = calloc(1, sizeof(*b));
 
 	if (!b)
 		return; /* the next probe finds out */
-	b->l.deliver = on_target_bad;
+	b->l.deliver = on_target_seen;
 	b->d = daemon_of(sh);
 	b->t = t;
-	b->hard = hard;
+	b->what = what;
 	worker_post(&b->d->w, &b->l);
 }
 
@@ -113,8 +113,8 @@ static bool has_target(const struct snapshot_db *db, const struct target *t)
 {
 	size_t i;
 
-	for (i = 0; i < db->target_n; i++)
-		if (db->targets[i] == t)
+	for (i = 0; i < db->node_n; i++)
+		if (db->nodes[i].t == t)
 			return true;
 	return false;
 }
@@ -558,7 +558,7 @@ static int start(struct daemon *d, struct err *e)
 	if (random_secret(d->sh.mock_key, sizeof(d->sh.mock_key)))
 		return err_set(e, "the system has no randomness");
 	limit_init(&d->sh.clients, (int)g->max_client_conn);
-	d->sh.target_bad = target_bad;
+	d->sh.target_seen = tell_seen;
 	d->sh.hall_stopped = hall_stopped;
 	if (start_halls(d, e))
 		return -1;

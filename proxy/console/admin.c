@@ -125,8 +125,8 @@ static bool seen_before(const struct snapshot *s, size_t d, size_t i, const stru
 	for (k = 0; k <= d; k++) {
 		const struct snapshot_db *db = k < s->conf->db_n ? &s->dbs[k] : &s->fallback;
 
-		for (j = 0; j < db->target_n && (k < d || j < i); j++)
-			if (db->targets[j] == t)
+		for (j = 0; j < db->node_n && (k < d || j < i); j++)
+			if (db->nodes[j].t == t)
 				return true;
 	}
 	return false;
@@ -136,7 +136,7 @@ static void node_row(struct rows *r, const struct target *t)
 {
 	rows_row(r);
 	rows_text(r, t->addr.name);
-	rows_text(r, target_state_name((enum target_state)atomic_load(&t->state)));
+	rows_text(r, target_shown(t));
 	rows_text(r, target_role_name((enum target_role)atomic_load(&t->role)));
 	rows_text(r, atomic_load(&t->read_only) ? "yes" : "no");
 	rows_uint(r, (uint64_t)atomic_load(&t->conns));
@@ -158,9 +158,9 @@ static void show_nodes(struct client *c, struct rows *r)
 	for (d = 0; d <= s->conf->db_n; d++) {
 		const struct snapshot_db *db = d < s->conf->db_n ? &s->dbs[d] : &s->fallback;
 
-		for (i = 0; i < db->target_n; i++)
-			if (!seen_before(s, d, i, db->targets[i]))
-				node_row(r, db->targets[i]);
+		for (i = 0; i < db->node_n; i++)
+			if (!seen_before(s, d, i, db->nodes[i].t))
+				node_row(r, db->nodes[i].t);
 	}
 }
 

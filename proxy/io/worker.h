@@ -22,7 +22,7 @@
 
 #define BUF_SIZE 16384u              /* of a buffer with its header */
 #define BUF_SPARE_MAX 256u           /* kept per worker */
-#define DEADLINE_KINDS 12u
+#define DEADLINE_KINDS 16u
 
 /* Bytes on their way. data[start..end) is what is there. */
 struct buf {

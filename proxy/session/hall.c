@@ -12,6 +12,7 @@
 #include "session/serve.h"
 #include "session/ending.h"
 #include "session/link.h"
+#include "session/shard.h"
 #include "session/login.h"
 #include "session/server.h"
 
@@ -25,6 +26,7 @@ static const struct server_up server_up = {
 	.failed = serve_failed,
 	.tokens = link_tokens,
 	.late = serve_late,
+	.dial = link_dial,
 	.cancelled = serve_cancelled,
 };
 
@@ -179,7 +181,7 @@ void hall_tell_conf(struct hall *h, struct snapshot *snap)
 
 static void on_targets(struct worker *w, struct letter *l)
 {
-	link_targets_changed(hall_of(w));
+	serve_targets_changed(hall_of(w));
 	free(l);
 }
 

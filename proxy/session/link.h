@@ -1,5 +1,5 @@
-/* proxy/session/link.h - who gets which server: shards, waiting, dialling, and
- * the letters by which workers share servers.
+/* proxy/session/link.h - who gets which server: waiting, dialling, and the letters
+ * by which workers share servers.
  *
  * Threads: the worker's; letters cross.
  *
@@ -9,18 +9,6 @@
 #define PGWEIR_SESSION_LINK_H
 
 #include "session/session.h"
-
-/* The shard for a database entry, the name the client asked for and its user.
- * NULL: out of memory. It is kept while it has clients or servers. */
-struct shard *shard_get(struct hall *h, const struct snapshot_db *db, const char *db_name,
-			const char *user);
-/* A shard for this client's replication connection alone. */
-struct shard *shard_replication(struct client *c, const struct snapshot_db *db, const char *user);
-/* Takes a newer configuration. */
-void shard_reconf(struct shard *sh, struct snapshot *snap);
-/* Frees shards that have been empty for a while (all: now). */
-void shards_sweep(struct hall *h, bool all);
-enum session_attrs shard_attrs(const struct shard *sh);
 
 /* A server for c: true: linked. false: it waits, deadline set, dialling begun
  * as far as the limits allow. */
@@ -41,7 +29,8 @@ bool link_failed(struct shard *sh, struct target *t, const char *sqlstate, const
 		 bool hard);
 /* Some target's state or role has changed. */
 void link_targets_changed(struct hall *h);
-/* Upkeep: lifetimes, idle servers, min_pool_size, over-full pools. */
+/* Upkeep: lifetimes, idle servers, min_pool_size, over-full pools, nodes that have
+ * more than their share. */
 void link_tick(struct hall *h);
 /* Tells every worker that a token has come free. */
 void link_tokens(struct hall *h);

@@ -10,8 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "session/nodes.h"
 #include "session/raw.h"
 #include "session/server.h"
+#include "session/shard.h"
 #include "session/step.h"
 #include "wire/wire.h"
 
@@ -26,6 +28,7 @@ void login_failed(struct server *s, const char *sqlstate, const char *message, b
 	(void)snprintf(code, sizeof(code), "%s", sqlstate);
 	(void)snprintf(text, sizeof(text), "%s", message);
 	STAT_INC(&s->h->stats, server_connect_failures);
+	server_dialled(s, nodes_is_trouble(code) ? DIAL_FAILED : DIAL_OK);
 	server_close(s, "login failed", false);
 	up->failed(sh, t, code, text, hard);
 }
@@ -244,12 +247,44 @@ static void keep_param(struct server *s, const uint8_t *msg, uint32_t len)
 	}
 }
 
+/* What it says of its role (PostgreSQL 14 and later) is newer than what a check has
+ * found. Does it suit? */
+static bool tells_role(struct server *s)
+{
+	const char *standby = params_get(&s->base, "in_hot_standby");
+	enum target_role role;
+
+	if (!standby)
+		return true;
+	role = strcmp(standby, "on") == 0 ? ROLE_STANDBY : ROLE_PRIMARY;
+	if (atomic_load(&s->target->role) != (int)role)
+		nodes_seen(s->h, s->target, role == ROLE_STANDBY ? SEEN_STANDBY : SEEN_PRIMARY);
+	switch (shard_attrs(s->shard)) {
+	case ATTRS_READ_WRITE:
+	case ATTRS_PRIMARY:
+		return role == ROLE_PRIMARY;
+	case ATTRS_STANDBY:
+		return role == ROLE_STANDBY;
+	case ATTRS_READ_ONLY:
+	case ATTRS_PREFER_STANDBY:
+	case ATTRS_ANY:
+	default:
+		return true;
+	}
+}
+
 static void done(struct server *s)
 {
 	struct hall *h = s->h;
 	const struct snapshot *snap = s->shard->snap;
 	int64_t life = s->shard->db->conf->k.server_lifetime;
 
+	server_dialled(s, DIAL_OK);
+	if (!tells_role(s)) {
+		login_failed(s, "25006", "it has another role than target_session_attrs asks for",
+			     false);
+		return;
+	}
 	if (life == CONF_UNSET)
 		life = snap->conf->g.server_lifetime;
 	/* A random tenth less, so that a pool does not die all at once. */

@@ -13,6 +13,7 @@
 #include "session/link.h"
 #include "session/login.h"
 #include "session/lost.h"
+#include "session/nodes.h"
 #include "session/relay_down.h"
 #include "session/resend.h"
 #include "session/retry.h"
@@ -100,13 +101,38 @@ static void server_gone(struct server *s, const struct down_why *w)
 	struct client *c = client_for(s);
 	struct shard *sh = s->shard;
 
+	if (nodes_is_drain(w->sqlstate, w->message)) {
+		nodes_seen(sh->h, s->target, SEEN_DRAIN);
+		s->close_needed = true;
+		nodes_leaving(sh->h, s->target);
+		if (s->state == SV_CLOSED)
+			return; /* it was idle itself */
+	} else {
+		/* an idle one may have been ended by anybody */
+		nodes_seen(sh->h, s->target, c ? SEEN_BAD : SEEN_WANTED);
+	}
 	if (c) {
-		sh->h->sh->target_bad(sh->h->sh, s->target, false);
 		client_lost(c, s, w);
 		return;
 	}
 	server_close(s, w->why, false);
 	link_dial(sh);
+}
+
+void serve_targets_changed(struct hall *h)
+{
+	struct down_why w = { .why = "its node does not answer" };
+	struct server *s;
+
+	while ((s = nodes_hung(h))) {
+		struct client *c = client_for(s);
+
+		if (c && c->replication)
+			client_close(c, w.why);
+		else
+			server_gone(s, &w);
+	}
+	link_targets_changed(h);
 }
 
 static void server_free(struct server *s)
@@ -221,6 +247,12 @@ void serve_late(struct server *s)
 {
 	struct shard *sh = s->shard;
 
+	if ((s->state == SV_CONNECT || s->state == SV_LOGIN) && sh->h->w.now_us < s->connect_by_us) {
+		deadline_set(&sh->h->w, DL_CONNECT, &s->dl, s->connect_by_us);
+		nodes_slow(s);
+		link_dial(sh);
+		return;
+	}
 	if (s->state == SV_CONNECT || s->state == SV_LOGIN) {
 		login_failed(s, "08001", "server_connect_timeout", false);
 		return;

@@ -18,4 +18,8 @@ void serve_failed(struct shard *sh, struct target *t, const char *sqlstate, cons
 void serve_late(struct server *s);
 void serve_cancelled(struct client *c);
 
+/* Some target's state or role has changed: those who run where nothing answers are
+ * told, the rest moves (session/link.h). */
+void serve_targets_changed(struct hall *h);
+
 #endif

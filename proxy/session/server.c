@@ -16,6 +16,8 @@
 
 /* For what runs on a server whose client has gone, to end after its cancel. */
 #define ABANDON_US 10000000u
+/* A dial that takes longer than this, and twice the last check, is not waited for. */
+#define SLOW_US 250000u
 
 static void on_readable(struct stream *st)
 {
@@ -72,12 +74,51 @@ static void bury(struct corpse *corpse)
 	free(s);
 }
 
-enum pool_grant server_dial(struct shard *sh, struct target *t)
+void server_dialled(struct server *s, enum dial_end how)
+{
+	uint64_t retry = (uint64_t)s->shard->snap->conf->g.server_login_retry;
+
+	if (!s->dialling)
+		return;
+	s->dialling = false;
+	if (dials_end(s->target, how, s->h->w.now_us, retry, worker_random(&s->h->w)))
+		s->h->up->tokens(s->h);
+}
+
+/* Two deadlines: when another node is dialled beside it, and when it has failed. A
+ * node that is known to be slow has longer. */
+static void set_deadline(struct server *s)
+{
+	const struct shard *sh = s->shard;
+	int64_t limit = CONF_PICK(CONF_UNSET, sh->db->conf->k.connect_timeout,
+				  sh->snap->conf->g.server_connect_timeout);
+	uint64_t now = s->h->w.now_us;
+	uint64_t slow = 2 * atomic_load_explicit(&s->target->probe_us, memory_order_relaxed);
+
+	if (slow < SLOW_US)
+		slow = SLOW_US;
+	s->connect_by_us = now + (uint64_t)limit;
+	if (slow < (uint64_t)limit / 2)
+		deadline_set(&s->h->w, DL_SLOW, &s->dl, now + slow);
+	else
+		deadline_set(&s->h->w, DL_CONNECT, &s->dl, s->connect_by_us);
+}
+
+static int dial(struct server *s)
+{
+	struct target *t = s->target;
+
+	if (stream_connect(&s->s, &s->h->w, &t->addr.sock.sa, t->addr.sock_len, &server_stream) == 0)
+		return 0;
+	LOG(&s->log, LOG_LEVEL_ERROR, "dial_failed", "reason=\"%s\"", strerror(errno));
+	return -1;
+}
+
+enum pool_grant server_dial(struct shard *sh, struct target *t, const struct dial_limits *limits)
 {
 	struct hall *h = sh->h;
 	struct server *s = calloc(1, sizeof(*s));
 	enum pool_grant grant;
-	int64_t limit;
 
 	if (!s)
 		return POOL_FULL;
@@ -95,19 +136,20 @@ enum pool_grant server_dial(struct shard *sh, struct target *t)
 	deadline_init(&s->dl, on_deadline);
 	s->born_us = h->w.now_us;
 	name_server(s);
-	if (stream_connect(&s->s, &h->w, &t->addr.sock.sa, t->addr.sock_len, &server_stream)) {
-		LOG(&s->log, LOG_LEVEL_ERROR, "dial_failed", "reason=\"%s\"", strerror(errno));
+	s->dialling = dials_take(t, limits, h->w.now_us);
+	if (!s->dialling || dial(s)) {
+		if (s->dialling) {
+			server_dialled(s, DIAL_DROPPED);
+			(void)dials_gone(t);
+		}
 		(void)pool_drop(&s->ps);
 		free(s);
 		return POOL_FULL;
 	}
-	atomic_fetch_add(&t->conns, 1);
 	list_push_back(&h->servers, &s->all);
 	sh->servers++;
 	server_step(s, SE_DIAL);
-	limit = CONF_PICK(CONF_UNSET, sh->db->conf->k.connect_timeout,
-			  sh->snap->conf->g.server_connect_timeout);
-	deadline_set(&h->w, DL_CONNECT, &s->dl, h->w.now_us + (uint64_t)limit);
+	set_deadline(s);
 	return POOL_OK;
 }
 
@@ -141,9 +183,10 @@ void server_close(struct server *s, const char *why, bool polite)
 	list_del(&s->all);
 	stream_close(&s->s);
 	server_login_end(s);
-	atomic_fetch_sub(&s->target->conns, 1);
+	server_dialled(s, DIAL_DROPPED);
+	hungry = dials_gone(s->target);
 	s->shard->servers--;
-	hungry = pool_drop(&s->ps);
+	hungry |= pool_drop(&s->ps);
 	STAT_INC(&h->stats, server_closed);
 	if (!s->cancels)
 		worker_bury(&h->w, &s->corpse, bury);

@@ -13,9 +13,11 @@
 #include "session/session.h"
 
 /* Takes a seat and dials t. POOL_OK: on its way, up->live or up->failed will
- * tell, never from within this call. Otherwise nothing has happened. *oom: out
- * of memory or sockets (the grant is then POOL_FULL). */
-enum pool_grant server_dial(struct shard *sh, struct target *t);
+ * tell, never from within this call. Otherwise nothing has happened; POOL_FULL is
+ * also for no memory, no socket, and no place at that node. */
+enum pool_grant server_dial(struct shard *sh, struct target *t, const struct dial_limits *limits);
+/* How its dial ended (health/dials.h); once, else nothing. */
+void server_dialled(struct server *s, enum dial_end how);
 
 /* Closes for good; idempotent. The caller has dealt with a linked client. why:
  * a word for the log. polite: sends Terminate first. */

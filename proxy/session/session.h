@@ -40,6 +40,7 @@ enum {
 	DL_BACKOFF,      /* client: before a retry */
 	DL_HOLD,         /* client: retry_hold_time */
 	DL_CONNECT,      /* server: server_connect_timeout */
+	DL_SLOW,         /* server: before another node is dialled beside it */
 	DL_CLEAN,        /* server: rollback or reset under way */
 	DL_CANCEL,       /* cancel request */
 	DL_DIAL,         /* shard: server_login_retry */
@@ -236,6 +237,8 @@ struct server {
 	struct deadline dl;
 	enum server_state state;
 	struct target *target;
+	bool dialling;           /* counts among the logins under way there */
+	uint64_t connect_by_us;  /* ... which must be done by then */
 	char tx;                 /* status of the last ReadyForQuery */
 	bool block;              /* a transaction block is open by what was completed since */
 	bool close_needed;       /* not to be used again */
@@ -291,7 +294,7 @@ struct shard {
 	uint64_t tried;              /* targets that failed since the last success, a bit each */
 	uint64_t dial_after_us;
 	struct deadline dial_dl;
-	uint64_t rr;
+	struct pick_turn turn;
 	bool gone;                   /* its database left the configuration */
 	bool asked_spare;            /* the other workers have been asked for a spare server */
 	bool asked_evict;            /* ... to make room in the database */
@@ -313,6 +316,7 @@ struct server_up {
 		       const char *message, bool hard);
 	void (*tokens)(struct hall *h);          /* somebody somewhere waits for a token */
 	void (*late)(struct server *s);          /* has not logged in or come clean in time */
+	void (*dial)(struct shard *sh);          /* it is time to dial again */
 	void (*cancelled)(struct client *c);     /* in backoff or waiting: there is no query to cancel */
 };
 
@@ -340,6 +344,7 @@ struct hall {
 	struct stmts stmts;
 	uint64_t serial;             /* of unnamed statements; worker in the high bits */
 	struct deadline tick;
+	uint64_t rebalance_us;       /* when shares are looked at next */
 	bool draining, stopping;
 };
 
@@ -351,7 +356,7 @@ struct shared {
 	_Atomic int64_t held_bytes;
 	uint8_t mock_key[32];
 	/* Any thread: tells the control loop what a worker saw of a target. */
-	void (*target_bad)(struct shared *sh, struct target *t, bool hard);
+	void (*target_seen)(struct shared *sh, struct target *t, enum target_seen what);
 	/* Any thread: asks the control loop for something (console). */
 	void (*hall_stopped)(struct shared *sh, struct hall *h);
 };

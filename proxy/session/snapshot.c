@@ -15,13 +15,14 @@ static int map_db(struct snapshot_db *out, const struct conf_db *db, struct targ
 	size_t i;
 
 	out->conf = db;
-	out->target_n = db->host_n;
-	out->targets = calloc(db->host_n ? db->host_n : 1, sizeof(struct target *));
-	if (!out->targets)
+	out->node_n = db->host_n;
+	out->nodes = calloc(db->host_n ? db->host_n : 1, sizeof(*out->nodes));
+	if (!out->nodes)
 		return -1;
 	for (i = 0; i < db->host_n; i++) {
-		out->targets[i] = targets_get(ts, &db->hosts[i]);
-		if (!out->targets[i])
+		out->nodes[i] = (struct pick_node){ targets_get(ts, &db->hosts[i]),
+						    db->host_conf[i].weight, db->host_conf[i].near };
+		if (!out->nodes[i].t)
 			return -1;
 	}
 	return 0;
@@ -125,9 +126,9 @@ void snapshot_drop(struct snapshot *s)
 	if (!s || atomic_fetch_sub(&s->refs, 1) != 1)
 		return;
 	for (i = 0; s->dbs && i < s->conf->db_n; i++)
-		free(s->dbs[i].targets);
+		free(s->dbs[i].nodes);
 	free(s->dbs);
-	free(s->fallback.targets);
+	free(s->fallback.nodes);
 	free_list(s->deny);
 	free_list(s->leave);
 	for (i = 0; s->secrets && i < s->conf->user_n; i++) {

@@ -18,6 +18,7 @@
 #include "conf/conf.h"
 #include "health/target.h"
 #include "io/stream.h"
+#include "pool/pick.h"
 #include "wire/lexer.h"
 #include "wire/scram.h"
 
@@ -25,8 +26,8 @@
 
 struct snapshot_db {
 	const struct conf_db *conf;
-	struct target **targets;       /* one for each of conf->hosts */
-	size_t target_n;
+	struct pick_node *nodes;       /* one for each of conf->hosts */
+	size_t node_n;
 };
 
 struct snapshot {

@@ -10,7 +10,7 @@
 #include <strings.h>
 
 #include "session/cancel.h"
-#include "session/link.h"
+#include "session/shard.h"
 #include "session/raw.h"
 #include "session/step.h"
 #include "session/welcome.h"

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "session/link.h"
+#include "session/shard.h"
 #include "session/names.h"
 #include "session/ours.h"
 #include "session/settings.h"

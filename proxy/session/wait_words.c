@@ -4,16 +4,11 @@
  */
 #include "session/wait_words.h"
 
-#include "session/link.h"
+#include "session/shard.h"
 
 static bool node_up(const struct shard *sh)
 {
-	size_t i;
-
-	for (i = 0; i < sh->db->target_n; i++)
-		if (target_suits(sh->db->targets[i], shard_attrs(sh)))
-			return true;
-	return false;
+	return pick_best(sh->db->nodes, sh->db->node_n, shard_attrs(sh)) > SUIT_PANIC;
 }
 
 /* Is there a node that is up and only its role is not known? Then the checks
@@ -22,9 +17,9 @@ static bool role_unknown(const struct shard *sh)
 {
 	size_t i;
 
-	for (i = 0; i < sh->db->target_n; i++)
-		if (atomic_load(&sh->db->targets[i]->state) == TARGET_UP &&
-		    atomic_load(&sh->db->targets[i]->role) == ROLE_UNKNOWN)
+	for (i = 0; i < sh->db->node_n; i++)
+		if (atomic_load(&sh->db->nodes[i].t->state) == TARGET_UP &&
+		    atomic_load(&sh->db->nodes[i].t->role) == ROLE_UNKNOWN)
 			return true;
 	return false;
 }

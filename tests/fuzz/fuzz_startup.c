@@ -65,11 +65,11 @@ static void on_console(struct client *c, const char *sql, size_t len)
 	say_ready(c, 'I');
 }
 
-static void on_bad_target(struct shared *sh, struct target *t, bool hard)
+static void on_seen(struct shared *sh, struct target *t, enum target_seen what)
 {
 	(void)sh;
 	(void)t;
-	(void)hard;
+	(void)what;
 }
 
 static void on_stopped(struct shared *sh, struct hall *h)
@@ -123,7 +123,7 @@ static struct house *build(const char *auth)
 	limit_init(&b->sh.clients, (int)conf->g.max_client_conn);
 	b->sh.halls = &b->hall;
 	b->sh.hall_n = 1;
-	b->sh.target_bad = on_bad_target;
+	b->sh.target_seen = on_seen;
 	b->sh.hall_stopped = on_stopped;
 	MUST(hall_init(&b->hall, 0, &b->sh, &b->log, snap, &hall_ops, &e) == 0);
 	return b;

@@ -5,7 +5,7 @@
  */
 #include <string.h>
 
-#include "session/link.h"
+#include "session/shard.h"
 #include "world_in.h"
 
 struct sums {
@@ -100,7 +100,10 @@ static bool has_room(struct limit *l)
  * memory or descriptors are wanting the upkeep tries again. */
 static void check_dialled(struct world *w, const struct shard *sh)
 {
+	const struct conf_global *g = &sh->snap->conf->g;
+	const struct dial_limits limits = { (int)g->max_node_connections, (int)g->max_node_logins };
 	const struct pool *p = &sh->pool;
+	uint64_t when;
 	size_t i;
 
 	if (!p->waiting_n || sh->gone || p->n[SEAT_DIALLING] || p->n[SEAT_CLEANING] ||
@@ -108,11 +111,13 @@ static void check_dialled(struct world *w, const struct shard *sh)
 	    !has_room(&p->hub->in->limit) || (w->may & MAY_MEMORY) ||
 	    (w->faults >> FAULT_SCARCE & 1) || deadline_is_set(&sh->dial_dl))
 		return;
-	for (i = 0; i < sh->db->target_n && i < 64; i++)
-		if (!(sh->tried >> i & 1) && target_suits(sh->db->targets[i], shard_attrs(sh)))
+	for (i = 0; i < sh->db->node_n && i < PICK_TRIED; i++)
+		if (!(sh->tried >> i & 1) &&
+		    target_suits(sh->db->nodes[i].t, shard_attrs(sh)) > SUIT_PANIC &&
+		    (dials_open(sh->db->nodes[i].t, &limits, w->s.now_us, &when) || when != UINT64_MAX))
 			sim_wrong(&w->s, "pool %s/%s: %d wait, and there is room to dial %s",
 				  p->hub->db, p->hub->user, p->waiting_n,
-				  sh->db->targets[i]->addr.name);
+				  sh->db->nodes[i].t->addr.name);
 }
 
 /* An idle server keeps nothing of the client before, and is set as pgweir believes. */

@@ -92,17 +92,20 @@ static void probe(struct world *w, struct target *t)
 
 	for (i = 0; i < w->nodes; i++) {
 		const struct node *n = &w->cluster.nodes[i];
+		struct target_facts good = { .role = n->standby ? ROLE_STANDBY : ROLE_PRIMARY,
+					     .read_only = n->standby,
+					     .took_us = 100,
+					     .now_us = w->s.now_us };
 		bool news;
 
 		if (strncmp(t->addr.name, n->name, strlen(n->name)) != 0)
 			continue;
 		if (n->host.silent)
-			news = target_probe_bad(t, &r, false);
+			news = target_probe_bad(t, &r, BAD_SILENT);
 		else if (!n->host.up || n->draining)
-			news = target_probe_bad(t, &r, true);
+			news = target_probe_bad(t, &r, BAD_HARD);
 		else
-			news = target_probe_good(t, &r, n->standby ? ROLE_STANDBY : ROLE_PRIMARY,
-						 n->standby, 100);
+			news = target_probe_good(t, &r, &good);
 		if (news)
 			sim_trace(&w->s, "probe node%u is %s", i,
 				  target_state_name((enum target_state)atomic_load(&t->state)));
@@ -129,32 +132,32 @@ static void on_probe(void *arg)
 	sim_at(&w->s, PROBE_US / 2 + rng_below(&w->fate, PROBE_US), on_probe, w);
 }
 
-struct bad {
+struct seen {
 	struct world *w;
 	struct target *t;
-	bool hard;
+	enum target_seen what;
 };
 
-static void on_bad(void *arg)
+static void on_seen(void *arg)
 {
-	struct bad *b = arg;
+	struct seen *b = arg;
 	struct target_rule r = rule_of(b->w);
 
-	if (target_seen_bad(b->t, &r, b->hard))
+	if (target_seen(b->t, &r, b->what))
 		targets_changed(b->w);
 	probe(b->w, b->t);
 	free(b);
 }
 
-static void target_bad(struct shared *sh, struct target *t, bool hard)
+static void tell_seen(struct shared *sh, struct target *t, enum target_seen what)
 {
 	struct world *w = world_of(sh);
-	struct bad *b = calloc(1, sizeof(*b));
+	struct seen *b = calloc(1, sizeof(*b));
 
 	if (!b)
 		return; /* the next probe finds out */
-	*b = (struct bad){ w, t, hard };
-	sim_at_owned(&w->s, 1 + rng_below(&w->fate, 50), on_bad, b);
+	*b = (struct seen){ w, t, what };
+	sim_at_owned(&w->s, 1 + rng_below(&w->fate, 50), on_seen, b);
 }
 
 static void hall_stopped(struct shared *sh, struct hall *h)
@@ -303,7 +306,7 @@ static bool birth(struct world *w, const struct plan *p, FILE *trace)
 	if (!w->snap)
 		return false;
 	limit_init(&w->sh.clients, (int)w->snap->conf->g.max_client_conn);
-	w->sh.target_bad = target_bad;
+	w->sh.target_seen = tell_seen;
 	w->sh.hall_stopped = hall_stopped;
 	start_halls(w);
 	probe_all(w);
