@@ -38,6 +38,7 @@
 	X(questions, "times a server was asked what a transaction left behind") \
 	X(pins, "times a client was bound to its server")                      \
 	X(pin_refusals, "statements refused because of pin or max_pinned_servers") \
+	X(moved, "units that began anew elsewhere because their server was leaving") \
 	X(recovered, "servers kept although their client left in the middle")  \
 	X(reprepared, "units sent again with statements prepared anew")        \
 	X(retry_seen, "retryable errors seen")                                 \

@@ -58,14 +58,17 @@ static size_t distance(const struct choice *c, size_t i)
 	return (i + c->n - start) % c->n;
 }
 
-/* Fewer connections for its weight, counting the one to come. */
+/* Fewer connections for its weight. One that has none is tried at once, even if it has
+ * just come back. */
 static bool less_loaded(const struct choice *c, size_t a, size_t b)
 {
 	uint64_t ca = (uint64_t)atomic_load_explicit(&c->node[a].t->conns, memory_order_relaxed);
 	uint64_t cb = (uint64_t)atomic_load_explicit(&c->node[b].t->conns, memory_order_relaxed);
-	uint64_t la = (ca + 1) * weight_of(c, b), lb = (cb + 1) * weight_of(c, a);
+	uint64_t wa = weight_of(c, a), wb = weight_of(c, b);
 
-	return la != lb ? la < lb : distance(c, a) < distance(c, b);
+	if (ca * wb != cb * wa)
+		return ca * wb < cb * wa;
+	return wa != wb ? wa > wb : distance(c, a) < distance(c, b);
 }
 
 /* Is node a, of the best class, to be preferred to b? */

@@ -194,6 +194,27 @@ enum io stream_fill(struct stream *s, size_t want)
 	return s->error == EAGAIN || s->error == EWOULDBLOCK ? IO_AGAIN : IO_FAIL;
 }
 
+int stream_unread(struct stream *s, const void *p, size_t n)
+{
+	size_t have = stream_have(s);
+	struct buf *b;
+
+	if (!n)
+		return 0;
+	b = buf_take(s->w, have + n);
+	if (!b)
+		return -1;
+	memcpy(b->data, p, n);
+	if (have)
+		memcpy(b->data + n, stream_data(s), have);
+	b->start = 0;
+	b->end = (uint32_t)(have + n);
+	if (s->in)
+		buf_give(s->w, s->in);
+	s->in = b;
+	return 0;
+}
+
 void stream_consume(struct stream *s, size_t n)
 {
 	struct buf *b = s->in;

@@ -75,6 +75,9 @@ static inline bool stream_had_it_all(const struct stream *s, size_t had)
 /* n bytes of `in` are done with; an empty buffer goes back. */
 void stream_consume(struct stream *s, size_t n);
 
+/* Puts n bytes in front of what is in `in`. -1: out of memory. */
+MUST_CHECK int stream_unread(struct stream *s, const void *p, size_t n);
+
 /* Sends all of it: what the kernel does not take is copied and goes when it
  * can. IO_OK: gone. IO_AGAIN: some of it waits in `out`, the caller should stop
  * making more until drained(). IO_FAIL: the connection is lost (or out of

@@ -15,6 +15,7 @@
 #include "session/link.h"
 #include "session/login.h"
 #include "session/lost.h"
+#include "session/move.h"
 #include "session/residue.h"
 #include "session/raw.h"
 #include "session/resend.h"
@@ -52,6 +53,8 @@ static bool send_again(struct client *c)
 {
 	struct server *s = server_for(c);
 
+	if (c->unit.wrong_role)
+		return false; /* not here */
 	client_step(c, CE_AGAIN);
 	c->unit.attempts++;
 	STAT_INC(&c->h->stats, retried);
@@ -242,6 +245,15 @@ static void out_of_step(struct client *c, struct server *s, const struct down_wh
 	client_end(c, "08P01", text, NULL, NULL, "protocol violation");
 }
 
+/* What it believes to have set could not be kept: no other server may have it. */
+static bool unknown_state(struct client *c)
+{
+	if (c->residue.evict)
+		client_end(c, "53200", "out of memory", "The settings of this session are not known.",
+			   NULL, "session state");
+	return c->residue.evict;
+}
+
 void client_lost(struct client *c, struct server *s, const struct down_why *w)
 {
 	struct shard *sh = s->shard;
@@ -258,6 +270,12 @@ void client_lost(struct client *c, struct server *s, const struct down_why *w)
 		out_of_step(c, s, w);
 		return;
 	}
+	if (move_may(c, s, w) && move_unit(c, s, w)) {
+		link_dial(sh);
+		if (!unknown_state(c))
+			client_run(c, false);
+		return;
+	}
 	STAT_INC(&c->h->stats, server_lost);
 	c->dress_fails = (uint8_t)(c->dressing ? c->dress_fails + 1 : 0);
 	if (!lost_server(c, s, w)) {
@@ -266,6 +284,8 @@ void client_lost(struct client *c, struct server *s, const struct down_why *w)
 		return;
 	}
 	link_dial(sh);
+	if (unknown_state(c))
+		return;
 	if (!bound)
 		residue_lost(c);
 	if (bound)

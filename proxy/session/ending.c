@@ -98,6 +98,7 @@ static void forget(struct client *c)
 	params_clear(&c->startup);
 	hold_free(&c->unit.log, &h->sh->held_bytes);
 	hold_free(&c->unit.back, &h->sh->held_bytes);
+	hold_free(&c->unit.raw, &h->sh->held_bytes);
 	startup_end(c);
 	if (c->shard) {
 		c->shard->clients--;

@@ -97,6 +97,10 @@ static void settle_name(struct client *c)
 	if (!p)
 		return;
 	c->pending = p->next;
+	if (*p->name && p->is_close)
+		unit_stays(c); /* what it stood for is not kept */
+	else if (*p->name)
+		c->unit.named++;
 	stmts_put(&c->h->stmts, p->taken);
 	free(p);
 }

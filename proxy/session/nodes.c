@@ -304,9 +304,10 @@ static void work_out(const struct shard *sh, const struct pick_rule *r, struct s
 			out->move[i] = out->key[i] && room ? 500 : 0;
 			continue;
 		}
-		share = conns * p->weight * target_share(p->t, now, r->slow_us) / weight;
-		if (used > share + 1 + share / DEAD_ZONE)
-			out->move[i] = (unsigned)((used - share) * 500 / used);
+		/* in thousandths: three of five are nobody's fault */
+		share = 1000 * conns * p->weight * target_share(p->t, now, r->slow_us) / weight;
+		if (1000 * used >= share + 1000 && 1000 * used > share + share / DEAD_ZONE)
+			out->move[i] = (unsigned)((1000 * used - share) / (2 * used));
 	}
 }
 

@@ -5,6 +5,8 @@
 #ifndef PGWEIR_SESSION_RELAY_H
 #define PGWEIR_SESSION_RELAY_H
 
+#include <stdbool.h>
+
 enum relay {
 	RELAY_ON = 0,         /* all done for now */
 	RELAY_NEED_SERVER,    /* a whole message waits and there is no server */
@@ -14,6 +16,14 @@ enum relay {
 	RELAY_SETTINGS_REFUSED, /* down: the server refused the client's settings */
 	RELAY_CLIENT_GONE,
 	RELAY_SERVER_GONE
+};
+
+/* How a server was lost; the rest are its last words, when it had any. */
+struct down_why {
+	const char *why;
+	bool fatal;              /* by their severity */
+	char sqlstate[6];
+	char message[200];
 };
 
 #endif

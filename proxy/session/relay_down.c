@@ -10,6 +10,7 @@
 #include <strings.h>
 
 #include "session/gather.h"
+#include "session/move.h"
 #include "session/names.h"
 #include "session/ours.h"
 #include "session/residue.h"
@@ -91,6 +92,7 @@ static void send_all(struct down *d)
 		v[n++] = d->g.v[i];
 	if (!n)
 		return;
+	unit_stays(c);
 	count_out(c, back->len + d->g.bytes);
 	if (stream_sendv(&c->s, v, n) != IO_OK)
 		d->backed_up = true;
@@ -213,6 +215,14 @@ static void unit_answered(struct down *d, char status)
 		return;
 	}
 	u->reprepare = false;
+	if (u->wrong_role && u->movable && u->state == UNIT_ARMED && status == 'I' && keep(d)) {
+		u->answered = true;
+		u->status = status;
+		d->retry = true;
+		gather_init(&d->g);
+		return;
+	}
+	c->moves = 0;
 	if (u->failed) {
 		v = decide(d, status);
 		count_verdict(h, v);
@@ -311,10 +321,15 @@ static void got_complete(struct down *d, bool mine, const struct front *f, const
 	}
 }
 
-static bool leaving(const struct wire_fields *f)
+static bool is_fatal(const struct wire_fields *f)
 {
-	return strcmp(f->severity, "FATAL") == 0 || strcmp(f->severity, "PANIC") == 0 ||
-	       strcmp(f->sqlstate, "57P01") == 0;
+	return strcmp(f->severity, "FATAL") == 0 || strcmp(f->severity, "PANIC") == 0;
+}
+
+/* CockroachDB calls every error ERROR. */
+static bool leaving(const struct server *s, const struct wire_fields *f)
+{
+	return is_fatal(f) || (s->crdb && strcmp(f->sqlstate, "57P01") == 0);
 }
 
 /* The connection ends with this error. It answers nothing: what was owed is owed
@@ -326,8 +341,9 @@ static bool last_words(struct down *d, const uint8_t *msg, size_t have)
 	struct wire_fields f;
 
 	wire_get_fields(g, &f);
-	if (!leaving(&f))
+	if (!leaving(d->s, &f))
 		return false;
+	d->why->fatal = is_fatal(&f);
 	(void)snprintf(d->why->sqlstate, sizeof(d->why->sqlstate), "%s", f.sqlstate);
 	(void)snprintf(d->why->message, sizeof(d->why->message), "%s", f.message);
 	if (d->c && front && !front->swallow && snapshot_is_retry_code(d->c->h->snap, f.sqlstate)) {
@@ -357,6 +373,8 @@ static enum step got_error(struct down *d, enum owed_verdict v, const struct fro
 			c->unit.other_error = true;
 		}
 	}
+	if (c && v == OWED_FORWARD && strcmp(f.sqlstate, "25006") == 0)
+		c->unit.wrong_role = move_wrong_role(c, s);
 	if (v == OWED_ASYNC)
 		s->close_needed = true; /* said without being asked: it is leaving */
 	if (v != OWED_SWALLOW || front->abandoned)
@@ -629,6 +647,8 @@ static enum step one_message(struct down *d)
 	v = owed_got(&s->owed, (char)type, &settled, names_dropped, s);
 	if (v == OWED_BROKEN)
 		return gone(d, "server is out of step");
+	if (d->c && front.ours == OURS_OTHER && (v == OWED_FORWARD || v == OWED_SWALLOW))
+		d->c->unit.fresh = false;
 	if (type == 'E' && d->c)
 		names_undo(d->c);
 	else if (settled.kind != OWED_KIND_N)

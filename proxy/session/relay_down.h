@@ -17,13 +17,7 @@
  *   one, has been told.
  * RELAY_RETRY: the client's unit failed and may run again; its answer is kept
  *   in unit.back for the case that it is given up.
- * RELAY_SERVER_GONE: *why says how; sqlstate and message are the server's last
- *   words when it had any (buffer of the caller). */
-struct down_why {
-	const char *why;
-	char sqlstate[6];
-	char message[200];
-};
+ * RELAY_SERVER_GONE: *why says how (buffer of the caller). */
 enum relay relay_down(struct server *s, bool readable, struct down_why *why);
 
 /* The kept answer of a failed unit goes to the client after all. */

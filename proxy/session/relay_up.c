@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "session/lost_words.h"
+#include "session/residue.h"
 #include "session/retry.h"
 #include "session/step.h"
 #include "session/unit.h"
@@ -96,10 +97,16 @@ static enum step up_linked(struct up *u, uint8_t type, const uint8_t *msg, uint3
 	if (c->at_start) {
 		c->barrier = false;
 		unit_begin(c, u->s);
+		if (residue_holds(c))
+			unit_stays(c);
 	} else if (c->unit.closed) {
 		unit_pass(c, RV_PIPELINED);
+		unit_stays(c);
 	}
-	return up_message(u, type, msg, len, have);
+	r = up_message(u, type, msg, len, have);
+	if (r == STEP_ON)
+		unit_keep(c, stream_data(&c->s) + u->at, have, have == len);
+	return r;
 }
 
 static enum step one_message(struct up *u)

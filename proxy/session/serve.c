@@ -25,7 +25,9 @@
 static void backoff(struct client *c)
 {
 	const struct conf_global *g = &c->h->snap->conf->g;
-	uint64_t us = retry_backoff_us(c->unit.attempts, (uint64_t)g->retry_backoff_base,
+	/* a check of the node's role takes a while */
+	unsigned n = c->unit.wrong_role ? 4u + c->moves : c->unit.attempts;
+	uint64_t us = retry_backoff_us(n, (uint64_t)g->retry_backoff_base,
 				       (uint64_t)g->retry_backoff_max, worker_random(&c->h->w));
 
 	client_step(c, CE_FAIL40001);
@@ -40,6 +42,10 @@ static void again(struct client *c, struct server *s)
 {
 	struct down_why w = { .why = "server connection lost" };
 
+	if (c->unit.wrong_role) {
+		nodes_seen(c->h, s->target, SEEN_WANTED);
+		s->close_needed = true;
+	}
 	if (!c->unit.reprepare) {
 		backoff(c);
 		return;

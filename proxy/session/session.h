@@ -87,11 +87,18 @@ struct unit {
 	uint8_t refused;         /* enum retry_verdict: why it is UNIT_PASS */
 	uint16_t attempts;
 	uint32_t binds;
+	uint32_t named;          /* names that its Parses have given for good */
 	uint16_t statements;     /* believed by the lexer */
 	uint32_t completes;      /* CommandComplete messages */
 	uint64_t first_fail_us;
+	bool movable;            /* `raw` is all of it, and it can all be taken back (move.h) */
+	bool fresh;              /* nothing of it has been answered */
+	uint64_t begun_us;
+	bool uncertain;          /* part of it may last although it was broken off */
+	bool wrong_role;         /* it failed because the server is no primary any more */
 	struct hold log;         /* frontend records, see unit.h */
 	struct hold back;        /* backend bytes held back */
+	struct hold raw;         /* its messages as the client sent them */
 };
 
 /* What the client has left behind on its server, see session/residue.h. */
@@ -173,6 +180,8 @@ struct client {
 	struct up_why end;
 	bool cancel_due;         /* asked for while only our own was in flight */
 	uint8_t dress_fails;     /* servers lost over that in a row */
+	bool moving;             /* the unit at the head of its buffer comes from another server */
+	uint8_t moves;           /* ... so often in a row */
 	bool barrier;            /* nothing more before what was sent is answered */
 	bool undressed;          /* the server has not been given its settings yet */
 	bool dressed_only;       /* ... it has, and nothing else since */

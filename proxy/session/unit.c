@@ -8,6 +8,23 @@
 #include "session/step.h"
 #include "wire/lexer.h"
 
+void unit_stays(struct client *c)
+{
+	c->unit.movable = false;
+	hold_clear(&c->unit.raw, &c->h->sh->held_bytes);
+}
+
+void unit_keep(struct client *c, const void *p, size_t n, bool whole)
+{
+	const struct conf_global *g = &c->h->snap->conf->g;
+
+	if (!c->unit.movable)
+		return;
+	if (!whole || hold_add(&c->unit.raw, p, n, (size_t)g->retry_hold_max,
+			       &c->h->sh->held_bytes, g->retry_mem_total))
+		unit_stays(c);
+}
+
 void unit_end(struct client *c)
 {
 	_Atomic int64_t *held = &c->h->sh->held_bytes;
@@ -15,6 +32,7 @@ void unit_end(struct client *c)
 	c->unit.state = UNIT_NONE;
 	hold_clear(&c->unit.log, held);
 	hold_clear(&c->unit.back, held);
+	unit_stays(c);
 }
 
 void unit_pass(struct client *c, unsigned reason)
@@ -29,6 +47,8 @@ void unit_pass(struct client *c, unsigned reason)
 	if (!u->bound_only)
 		u->refused = (uint8_t)reason;
 	deadline_clear(&c->idle_dl); /* retry_hold_time */
+	if (u->back.len)
+		unit_stays(c);
 	say(c, u->back.p, u->back.len);
 	hold_clear(&u->log, &c->h->sh->held_bytes);
 	hold_clear(&u->back, &c->h->sh->held_bytes);
@@ -49,11 +69,18 @@ void unit_doubt(struct client *c, unsigned reason)
 void unit_begin(struct client *c, const struct server *s)
 {
 	struct unit *u = &c->unit;
-	struct hold log = u->log, back = u->back;
+	struct unit was = *u;
 
-	*u = (struct unit){ .log = log, .back = back };
+	*u = (struct unit){ .log = was.log, .back = was.back, .raw = was.raw, .fresh = true };
+	if (c->moving) { /* the same unit */
+		u->attempts = was.attempts;
+		u->first_fail_us = was.first_fail_us;
+	}
+	c->moving = false;
 	u->explicit_txn = s->tx != 'I';
 	u->noted_before = c->residue.leaves != 0;
+	u->begun_us = c->h->w.now_us;
+	u->movable = !u->explicit_txn && c->pool_mode == POOL_TRANSACTION;
 	c->dressed_only = false;
 	c->at_start = false;
 	deadline_clear(&c->idle_dl);

@@ -31,6 +31,12 @@ void unit_end(struct client *c);
 void unit_record(struct client *c, enum unit_record kind);
 void unit_log(struct client *c, const void *p, size_t n);
 
+/* One of the client's own messages, for the case that it begins anew on another
+ * server; whole: all of it is here. */
+void unit_keep(struct client *c, const void *p, size_t n, bool whole);
+/* It cannot begin anew: something of it is done. */
+void unit_stays(struct client *c);
+
 /* The first bytes of an answer are held: not longer than retry_hold_time. */
 void unit_hold_timer(struct client *c);
 

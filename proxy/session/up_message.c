@@ -61,6 +61,8 @@ static enum step up_query(struct up *u, const uint8_t *msg, uint32_t len, size_t
 	if (!whole || stmt_changes_names(&k))
 		c->barrier = true;
 	c->unit.statements = (uint16_t)(k.statements > 60000 ? 60000 : k.statements);
+	if (!whole || !lex_all_or_nothing(&k))
+		c->unit.uncertain = true;
 	if (!whole || !lex_retryable(&k) || c->unit.bound_only)
 		unit_pass(c, RV_CLASS);
 	if (live) /* CockroachDB may keep it: another client's */
@@ -384,8 +386,10 @@ static enum step up_plain(struct up *u, uint8_t type, const uint8_t *msg, uint32
 		residue_nextval(u->c);
 		(void)up_note(u, LEAVES_UNKNOWN, false, "", 0);
 		unit_pass(u->c, RV_CLASS);
+		u->c->unit.uncertain = true;
 		break;
 	default: /* Flush lets the client see part of the answer; F and COPY are never run twice */
+		u->c->unit.uncertain |= type != 'H';
 		unit_pass(u->c, type == 'H' ? RV_STARTED : RV_CLASS);
 	}
 	up_pass(u, msg, len);
@@ -431,7 +435,7 @@ static enum step up_raw(struct up *u, uint8_t type, const uint8_t *msg, uint32_t
 	if (r != STEP_ON)
 		return r;
 	unit_pass(u->c, RV_CLASS);
-	u->c->commit_sent = true; /* the texts are not looked at */
+	u->c->commit_sent = u->c->unit.uncertain = true; /* the texts are not looked at */
 	u->s->unnamed_serial = UNNAMED_UNKNOWN;
 	gather_range(&u->g, msg, have);
 	return STEP_ON;

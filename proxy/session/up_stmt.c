@@ -80,6 +80,7 @@ void up_classify(struct client *c, struct stmt *st)
 
 	lex_classify((const char *)st->body, n, &c->h->snap->lists, &k);
 	st->retryable = lex_retryable(&k) && k.statements == 1;
+	st->all_or_nothing = lex_all_or_nothing(&k);
 	st->may_commit = stmt_may_commit(&k);
 	/* what a failed transaction takes: an end, or an empty text */
 	st->may_exit = lex_may_exit(&k) || k.statements == 0;
@@ -317,6 +318,7 @@ enum step up_deallocate(struct up *u, const char *sql, size_t n, char out[64], s
 	if (r != STEP_ON)
 		return r;
 	unit_pass(c, RV_CLASS);
+	unit_stays(c);
 	stmt_name(st->id, sname);
 	*len = (size_t)snprintf(out, 64, "DEALLOCATE %s", sname);
 	stmt_cache_del(&u->s->cache, st->id);
@@ -341,6 +343,8 @@ enum step up_use_stmt(struct up *u, const char *name, const struct stmt **found)
 		r = *found ? up_need_stmt(u, *found) : STEP_ON;
 	if (!*found || !(*found)->retryable)
 		unit_doubt(c, RV_CLASS);
+	if (!*found || !(*found)->all_or_nothing)
+		c->unit.uncertain = true;
 	if (!*found || (*found)->may_commit)
 		c->commit_sent = true;
 	return r;

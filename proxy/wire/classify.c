@@ -584,6 +584,27 @@ void lex_classify(const char *sql, size_t len, const struct lex_lists *lists,
 	}
 }
 
+bool lex_all_or_nothing(const struct lex_class *c)
+{
+	/* beside the listed ones: of the session or of the transaction alone */
+	static const bool lasts_not[VERB_N] = {
+		[VERB_BEGIN] = true,	  [VERB_SET] = true,	    [VERB_SET_LOCAL] = true,
+		[VERB_RESET] = true,	  [VERB_PREPARE] = true,    [VERB_SET_TRANSACTION] = true,
+		[VERB_DISCARD] = true,	  [VERB_DECLARE] = true,    [VERB_DEALLOCATE] = true,
+		[VERB_FETCH] = true,	  [VERB_MOVE] = true,	    [VERB_CLOSE] = true,
+		[VERB_LISTEN] = true,	  [VERB_UNLISTEN] = true,   [VERB_NOTIFY] = true,
+		[VERB_LOCK] = true,
+	};
+
+	if (!c->sure || c->denied || c->chain)
+		return false;
+	if (c->statements == 0 || c->listed)
+		return true;
+	if (c->statements > 1)
+		return false;
+	return lasts_not[c->first];
+}
+
 const char *lex_verb_name(enum lex_verb v)
 {
 	static const char names[VERB_N][20] = {

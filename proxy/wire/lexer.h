@@ -129,6 +129,10 @@ static inline bool lex_retryable(const struct lex_class *c)
 	return c->sure && c->listed && !c->denied && !c->txn_control && c->statements > 0;
 }
 
+/* Is nothing of it left when its session ends before it is complete? Not of what may
+ * commit on its way (CALL, DO, VACUUM, ...), nor of calls on the deny list. */
+bool lex_all_or_nothing(const struct lex_class *c);
+
 /* May it call nextval(), by a default or a trigger too? Functions in a SELECT are
  * taken not to. */
 static inline bool lex_verb_may_nextval(enum lex_verb v)

@@ -285,7 +285,8 @@ static void check_held(struct world *w)
 		for (l = h->clients.next; w->running[i] && l != &h->clients; l = l->next) {
 			const struct client *c = LIST_ITEM(l, struct client, all);
 
-			held += (int64_t)(c->unit.log.cap + c->unit.back.cap);
+			held += (int64_t)(c->unit.log.cap + c->unit.back.cap +
+					  c->unit.raw.cap);
 		}
 	}
 	if (held != total)

@@ -14,6 +14,9 @@
 #define CODE_GSS 80877104u
 #define CODE_3_0 196608u
 
+/* CockroachDB tells its idle connections of a drain within that time. */
+#define DRAIN_TOLD_US 1500000u
+
 struct backend {
 	struct backend *next, *prev;
 	struct node *node;
@@ -26,6 +29,7 @@ struct backend {
 	uint32_t pid, secret;
 	uint64_t sleep_until;
 	bool sleeping, leaving;
+	bool drained;            /* what comes now is not run any more, unless in a transaction */
 };
 
 static void backend_gone(struct backend *b)
@@ -369,6 +373,11 @@ static void on_got(void *arg, const uint8_t *p, size_t n)
 		sim_trace(b->node->cluster->s, "node%u b%u <%s", b->node->id, b->pid,
 			  sim_messages(b->node->cluster->s, text, sizeof(text), p, n));
 	}
+	if (b->drained && !engine_over(b->engine) && engine_at_rest(b->engine)) {
+		b->leaving = true;
+		backend_look(b);
+		return;
+	}
 	engine_input(b->engine, p, n);
 	backend_look(b);
 }
@@ -460,6 +469,14 @@ void node_start(struct node *n)
 	n->draining = false;
 }
 
+static void on_drained(void *arg)
+{
+	struct backend *b = arg;
+
+	b->leaving = true;
+	backend_look(b);
+}
+
 void node_drain(struct node *n)
 {
 	struct cluster *c = n->cluster;
@@ -471,8 +488,12 @@ void node_drain(struct node *n)
 		next = b->next;
 		if (b->node != n || !b->engine)
 			continue;
-		b->leaving = true;
-		if (c->dialect == DIALECT_PG) {
+		if (c->dialect == DIALECT_CRDB) {
+			b->drained = true; /* its reader looks up now and then */
+			sim_at(c->s, 1 + rng_below(&c->rng, DRAIN_TOLD_US), on_drained, b);
+			continue;
+		}
+		{
 			struct engine_error err = {
 				"57P01", "terminating connection due to administrator command", NULL,
 				true

@@ -103,7 +103,9 @@ static void probe(struct world *w, struct target *t)
 		if (n->host.silent)
 			news = target_probe_bad(t, &r, BAD_SILENT);
 		else if (!n->host.up || n->draining)
-			news = target_probe_bad(t, &r, BAD_HARD);
+			news = target_probe_bad(t, &r, n->host.up && w->cluster.dialect == DIALECT_CRDB ?
+							       BAD_DRAIN :
+							       BAD_HARD);
 		else
 			news = target_probe_good(t, &r, &good);
 		if (news)

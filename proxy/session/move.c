@@ -1,0 +1,122 @@
+/* proxy/session/move.c - see move.h
+ *
+ * SPDX-License-Identifier: ISC
+ */
+#include "session/move.h"
+
+#include <string.h>
+#include <strings.h>
+
+#include "session/names.h"
+#include "session/nodes.h"
+#include "session/residue.h"
+#include "session/server.h"
+#include "session/shard.h"
+#include "session/step.h"
+#include "session/undo.h"
+#include "session/unit.h"
+#include "wire/wire.h"
+
+/* Servers a unit may go to: enough for all nodes of a cluster that are restarted one
+ * after another, and an end to what ends every server. */
+#define MOVES_MAX 10
+/* ... because of 25006. */
+#define ROLE_MOVES_MAX 3
+/* Longer than that is long for a statement. */
+#define LONG_US 1000000u
+
+/* The server aborted what it was doing and said so. A statement that has run for long
+ * may have been the very reason: who ends it does not want to see it again. */
+static bool was_aborted(const struct client *c, const struct down_why *w)
+{
+	const struct unit *u = &c->unit;
+
+	if (!w->fatal || strcmp(w->sqlstate, "57P01") != 0 ||
+	    c->h->w.now_us - u->begun_us > LONG_US)
+		return false;
+	if (c->dressing)
+		return true;
+	return !u->uncertain && !u->complete_seen &&
+	       (u->fresh || (u->state == UNIT_ARMED && !u->bound_only));
+}
+
+bool move_may(const struct client *c, const struct server *s, const struct down_why *w)
+{
+	const struct unit *u = &c->unit;
+
+	if (!u->movable || c->moves >= MOVES_MAX || c->body_left || c->limbo ||
+	    (c->state != CL_LINKED && c->state != CL_BACKOFF))
+		return false;
+	if (!w || u->answered)
+		return true;
+	if (s->crdb)
+		return u->fresh && nodes_is_drain(w->sqlstate, w->message);
+	return was_aborted(c, w);
+}
+
+/* The names that the unit has given, which are those of its first Parses. */
+static void take_names(struct client *c)
+{
+	const struct hold *raw = &c->unit.raw;
+	uint32_t left = c->unit.named, len;
+	uint8_t type;
+	size_t at;
+
+	for (at = 0; left && wire_header(raw->p + at, raw->len - at, &type, &len) == WIRE_OK; at += len) {
+		const char *name = (const char *)raw->p + at + WIRE_HEADER;
+
+		if (type != 'P' || !*name)
+			continue;
+		stmts_put(&c->h->stmts, stmt_names_del(&c->names, name));
+		left--;
+	}
+}
+
+bool move_unit(struct client *c, struct server *s, const struct down_why *w)
+{
+	const char *why = w ? w->why : "server in another role";
+	struct unit *u = &c->unit;
+	char token[64];
+
+	if (stream_unread(&c->s, u->raw.p, u->raw.len))
+		return false;
+	names_clear(c);
+	take_names(c);
+	residue_lost(c);
+	if (undo_lost(c, s))
+		c->residue.evict = true;
+	unit_end(c);
+	u->answered = u->resending = false;
+	deadline_clear(&c->dl);
+	deadline_clear(&c->idle_dl);
+	c->dressing = c->dressed_only = c->beginning = c->begin_failed = c->cancel_due = false;
+	c->skip_to_sync = c->batch_lost = c->limbo_exit = c->barrier = c->commit_sent = false;
+	c->at_start = c->moving = true;
+	c->moves++;
+	STAT_INC(&c->h->stats, moved);
+	LOG(&c->log, LOG_LEVEL_INFO, "unit_moved", "from=%s why=%s", s->target->addr.name,
+	    log_token(token, sizeof(token), why));
+	client_step(c, CE_UNLINK);
+	server_close(s, why, false);
+	return true;
+}
+
+static bool is_on(const char *v)
+{
+	return v && strcasecmp(v, "on") == 0;
+}
+
+bool move_wrong_role(const struct client *c, const struct server *s)
+{
+	enum session_attrs attrs = shard_attrs(s->shard);
+	const char *standby = params_get(&s->base, "in_hot_standby");
+
+	if ((attrs != ATTRS_PRIMARY && attrs != ATTRS_READ_WRITE) || !c->unit.movable ||
+	    c->moves >= ROLE_MOVES_MAX)
+		return false;
+	if (standby)
+		return is_on(standby);
+	/* an older server does not tell; the session may have asked for it itself */
+	return !is_on(params_get(&c->params, "default_transaction_read_only")) &&
+	       !is_on(params_get(&s->base, "default_transaction_read_only"));
+}
