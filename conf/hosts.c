@@ -87,6 +87,15 @@ static bool starts(struct item *it, const char *with)
 	return true;
 }
 
+/* Nothing that would end the request's line, from `at` on. */
+static bool is_path(struct item it, size_t at)
+{
+	for (; at < it.len; at++)
+		if (it.at[at] <= ' ' || it.at[at] > '~')
+			return false;
+	return true;
+}
+
 /* [http://|https://]PORT[/PATH] */
 static int take_http(struct item it, struct conf_host *h, struct err *e)
 {
@@ -99,7 +108,7 @@ static int take_http(struct item it, struct conf_host *h, struct err *e)
 	if (!h->https)
 		(void)starts(&it, "http://");
 	h->http_port = number(it, 65535, &end);
-	if (h->http_port < 1 || (end < it.len && it.at[end] != '/'))
+	if (h->http_port < 1 || (end < it.len && it.at[end] != '/') || !is_path(it, end))
 		return err_set(e, "health_check_http \"%.*s\" is not [https://]PORT[/PATH]",
 			       all.len > 40 ? 40 : (int)all.len, all.at);
 	h->http_path = end < it.len ? strndup(it.at + end, it.len - end) : strdup(HTTP_PATH);

@@ -25,8 +25,12 @@ bool dials_open(struct target *t, const struct dial_limits *l, uint64_t now_us, 
 		return false;
 	if (has_room(t, l))
 		return true;
-	/* told of before looking again: room that is made in between is seen */
+	/* told of before looking again: room that is made in between is seen, and so is
+	 * a pause, whose end nobody tells of */
 	atomic_store(&t->dial_wanted, true);
+	*when = atomic_load(&t->dial_after_us);
+	if (now_us < *when)
+		return false;
 	*when = UINT64_MAX;
 	return has_room(t, l);
 }
@@ -65,16 +69,15 @@ static bool was_wanted(struct target *t)
 
 static void pause_after(struct target *t, uint64_t now_us, uint64_t max_us, uint64_t rnd)
 {
-	int fails;
-	uint64_t pause;
+	int fails = atomic_load(&t->dial_fails);
+	uint64_t after = atomic_load(&t->dial_after_us);
+	uint64_t pause = fails < 3 ? max_us >> (3 - fails) : max_us;
 
-	/* several that were under way together have failed once */
-	if (now_us < atomic_load(&t->dial_after_us))
-		return;
-	fails = atomic_fetch_add(&t->dial_fails, 1);
-	pause = fails < 3 ? max_us >> (3 - fails) : max_us;
 	pause = pause / 2 + rnd % (pause / 2 + 1);
-	atomic_store(&t->dial_after_us, now_us + pause);
+	/* several that were under way together have failed once */
+	if (now_us >= after &&
+	    atomic_compare_exchange_strong(&t->dial_after_us, &after, now_us + pause))
+		atomic_fetch_add(&t->dial_fails, 1);
 }
 
 bool dials_end(struct target *t, enum dial_end how, uint64_t now_us, uint64_t max_us, uint64_t rnd)

@@ -224,7 +224,11 @@ unsigned target_share(const struct target *t, uint64_t now_us, uint64_t slow_us)
 	uint64_t since = atomic_load_explicit(&t->up_since_us, memory_order_relaxed);
 	uint64_t share;
 
-	if (!since || !slow_us || now_us < since || now_us - since >= slow_us)
+	if (!since || !slow_us)
+		return 1000;
+	if (now_us < since) /* a worker's clock is as old as its turn */
+		return 100;
+	if (now_us - since >= slow_us)
 		return 1000;
 	share = (now_us - since) * 1000 / slow_us;
 	return share < 100 ? 100 : (unsigned)share;

@@ -95,9 +95,10 @@ enum target_bad {
  * UP: bad -> PROBATION; PROBATION: `fall` bad in a row -> DOWN, one good -> UP;
  * DRAINING: `fall` bad in a row -> DOWN; DOWN and DRAINING: `rise` good in a row ->
  * UP. The first bad one counts, so with fall = 1 there is no probation. BAD_HARD
- * goes to DOWN at once, BAD_DRAIN to DRAINING. A standby is stored as read_only
- * whatever its default_transaction_read_only. hung follows the row of BAD_SILENT
- * while it is DOWN. */
+ * goes to DOWN at once, BAD_DRAIN from anywhere to DRAINING, and is none of a row of
+ * bad ones: it answers. A standby is stored as read_only whatever its
+ * default_transaction_read_only. hung: `fall` BAD_SILENT in a row and DOWN; any other
+ * result of a check ends it. */
 bool target_probe_good(struct target *t, const struct target_rule *r,
 		       const struct target_facts *f);
 bool target_probe_bad(struct target *t, const struct target_rule *r, enum target_bad how);
@@ -115,7 +116,8 @@ enum target_seen {
 
 /* Counts like a bad probe except that it alone never goes beyond PROBATION
  * unless hard: however many there are, one bad probe must follow. SLOW only
- * raises doubt. Returns true on change; the caller also starts a probe at once. */
+ * raises doubt. DRAIN says nothing new of a node that is DOWN: it may be old.
+ * Returns true on change; the caller also starts a probe at once. */
 bool target_seen(struct target *t, const struct target_rule *r, enum target_seen what);
 
 /* The operator's word. Returns true on change. now_us as in struct target_facts. */
@@ -135,7 +137,7 @@ enum target_suit target_suits(const struct target *t, enum session_attrs attrs);
  * not looked at. */
 bool target_role_suits(const struct target *t, enum session_attrs attrs);
 
-/* A node that came back gets its share little by little: 1..1000 of a thousand,
+/* A node that came back gets its share little by little: 100..1000 of a thousand,
  * slow_us after its return all of it. slow_us 0: at once. */
 unsigned target_share(const struct target *t, uint64_t now_us, uint64_t slow_us);
 

@@ -127,6 +127,44 @@ static void test_sizes(void **state)
 	conf_drop(load(BASE "a = host=127.0.0.1 min_pool_size=3 pool_size=3\n"));
 }
 
+/* Lists beside the list of hosts. */
+static void test_hosts(void **state)
+{
+	struct conf *c = load(BASE "a = host=127.0.0.1,127.0.0.2 weight=3,4 zones='x, y' "
+				   "health_check_http=,https://8443/up\n"
+				   "b = host=127.0.0.1,127.0.0.3 port=5432,5433 zones=y weight=9\n"
+				   "[pgweir]\nzone = y\nhealth_check_http = 8080\n");
+	const struct conf_db *a = conf_find_db(c, "a"), *b = conf_find_db(c, "b");
+
+	(void)state;
+	assert_int_equal(a->host_n, 2);
+	assert_int_equal(a->host_conf[0].weight, 3);
+	assert_int_equal(a->host_conf[1].weight, 4);
+	assert_false(a->host_conf[0].near);
+	assert_true(a->host_conf[1].near);
+	assert_int_equal(a->host_conf[0].http_port, 0);
+	assert_int_equal(a->host_conf[1].http_port, 8443);
+	assert_true(a->host_conf[1].https);
+	assert_string_equal(a->host_conf[1].http_path, "/up");
+	assert_int_equal(b->host_n, 2);
+	assert_int_equal(b->host_conf[1].weight, 9);
+	assert_true(b->host_conf[0].near && b->host_conf[1].near);
+	assert_int_equal(b->host_conf[1].http_port, 8080);
+	assert_string_equal(b->host_conf[1].http_path, "/health?ready=1");
+	/* one that says nothing of zones is near everywhere */
+	assert_true(c->fallback->host_conf[0].near);
+	assert_int_equal(c->fallback->host_conf[0].weight, 1);
+	conf_drop(c);
+	refuse(BASE "a = host=127.0.0.1,127.0.0.2 weight=1,2,3\n", "t.ini:5: database \"a\"",
+	       "3 entries in weight for 2 hosts");
+	refuse(BASE "a = host=127.0.0.1 weight=101\n", "t.ini:5: database \"a\"", "1 to 100");
+	refuse(BASE "a = host=127.0.0.1,127.0.0.2,127.0.0.3 zones=a,b\n", "t.ini:5:",
+	       "2 entries in zones for 3 hosts");
+	refuse(BASE "a = host=127.0.0.1 health_check_http=x\n", "t.ini:5:", "[https://]PORT");
+	refuse(BASE "[pgweir]\nhealth_check_http = 8080,8081\n", "database \"*\"",
+	       "2 entries in health_check_http for 1 host");
+}
+
 static void test_retry(void **state)
 {
 	static const char *const bad[] = {"4000", "400011", "40p01", "40001,", ",40001", "40001 4P001",
@@ -452,7 +490,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_databases),
 		cmocka_unit_test(test_listen),
-		cmocka_unit_test(test_sizes),
+		cmocka_unit_test(test_sizes), cmocka_unit_test(test_hosts),
 		cmocka_unit_test(test_retry),
 		cmocka_unit_test(test_auth),
 		cmocka_unit_test_setup_teardown(test_users, make_file, drop_file),

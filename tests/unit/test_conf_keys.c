@@ -132,6 +132,13 @@ static void test_words(void **state)
 		{"target_session_attrs", "primary", ATTRS_PRIMARY},
 		{"target_session_attrs", "standby", ATTRS_STANDBY},
 		{"target_session_attrs", "prefer-standby", ATTRS_PREFER_STANDBY},
+		{"on_marked_down", "none", DOWN_NONE},
+		{"on_marked_down", "Shutdown-Sessions", DOWN_SHUTDOWN},
+		{"max_standby_lag", "1.5", 1500000},
+		{"slowstart", "0", 0},
+		{"rebalance_interval", "1min", 60000000},
+		{"max_node_logins", "0", 0},
+		{"max_node_connections", "100000", 100000},
 		{"auth_type", "trust", AUTH_TRUST},
 		{"auth_type", "scram-sha-256", AUTH_SCRAM},
 		{"retry", "off", RETRY_OFF},
@@ -143,6 +150,8 @@ static void test_words(void **state)
 		{"workers", "-1"}, {"retry", "on"}, {"auth_type", "md5"}, {"pool_mode", ""},
 		{"retry_hold_max", "1K"}, {"retry_hold_max", "1ms"}, {"server_lifetime", "1m"},
 		{"server_lifetime", "1sec"}, {"listen_port", "1k"},
+		{"on_marked_down", "off"}, {"on_marked_down", "shutdown"},
+		{"max_node_logins", "-1"}, {"slowstart", "1m"},
 	};
 	const struct key *k;
 	struct err e;
@@ -215,7 +224,9 @@ static void test_round_trip(void **state)
 	round_trip(BASE "[pgweir]\nretry_hold_max = 1500\nretry_mem_total = 3G\n"
 			"server_lifetime = 1.000001\nretry_backoff_max = 250us\n"
 			"retry_backoff_base = 1us\nworkers = 3\ntcp_keepalive = off\n"
-			"load_balance_hosts = RANDOM\nuser = a ; b\n", 10);
+			"load_balance_hosts = RANDOM\nuser = a ; b\n"
+			"on_marked_down = none\nmax_standby_lag = 7\nzone = eu west\n"
+			"health_check_http = https://8080/up\n", 14);
 }
 
 static void take_password(void *arg, const char *key, const char *value, const char *def,

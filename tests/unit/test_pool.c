@@ -157,6 +157,53 @@ static void test_reuse(void **state)
 	}
 }
 
+/* One that takes long to be dialled is not waited for, and keeps its place. */
+static void test_slow(void **state)
+{
+	struct stage g;
+	struct pool *p = &g.p[0];
+
+	(void)state;
+	open_stage(&g, 1, 3, 0, false);
+	pool_wait(p, &g.c[0], 1);
+	assert_int_equal(pool_seat_new(p, &g.s[0]), POOL_OK);
+	assert_int_equal(pool_dialling(p), 1);
+	assert_false(pool_wants_dial(p));
+	pool_slow(&g.s[0]);
+	pool_slow(&g.s[0]); /* once */
+	assert_int_equal(pool_dialling(p), 0);
+	assert_int_equal(p->n[SEAT_DIALLING], 1);
+	assert_int_equal(atomic_load(&p->side->dialling), 1);
+	assert_int_equal(atomic_load(&g.hub->limit.used), 1);
+	assert_true(pool_wants_dial(p));
+	assert_int_equal(pool_seat_new(p, &g.s[1]), POOL_OK);
+	assert_false(pool_wants_dial(p));
+	/* it comes after all: served, and counted like any other from then on */
+	assert_int_equal(put(&g, &g.s[0]), POOL_MARRIED);
+	assert_int_equal(p->slow_n, 0);
+	assert_false(g.s[0].slow);
+	assert_int_equal(pool_dialling(p), 1);
+	/* only those that dial can be slow */
+	pool_slow(&g.s[0]);
+	pool_part(&g.s[0]);
+	pool_slow(&g.s[0]);
+	assert_int_equal(put(&g, &g.s[0]), POOL_IDLE);
+	pool_slow(&g.s[0]);
+	assert_int_equal(p->slow_n, 0);
+	/* closed, cleaned */
+	pool_slow(&g.s[1]);
+	assert_int_equal(p->slow_n, 1);
+	(void)pool_drop(&g.s[1]);
+	assert_int_equal(p->slow_n, 0);
+	assert_int_equal(pool_dialling(p), 0);
+	assert_int_equal(pool_seat_new(p, &g.s[1]), POOL_OK);
+	assert_false(g.s[1].slow);
+	pool_slow(&g.s[1]);
+	pool_clean(&g.s[1]);
+	assert_int_equal(p->slow_n, 0);
+	close_stage(&g);
+}
+
 static void test_tokens(void **state)
 {
 	struct stage g;
@@ -771,12 +818,15 @@ static void check_shard(unsigned k, unsigned h)
 {
 	const struct pool *p = &w.pool[k][h];
 	uint64_t oldest = atomic_load(&p->side->oldest), first = UINT64_MAX, ticket = 0;
-	int n[SEAT_N] = {0}, waiting = 0;
+	int n[SEAT_N] = {0}, waiting = 0, slow = 0;
 	unsigned i;
 
 	for (i = 0; i < SERVERS; i++)
-		if (w.s[i].exists && w.s[i].ps.pool == p)
+		if (w.s[i].exists && w.s[i].ps.pool == p) {
 			n[w.s[i].ps.seat]++;
+			slow += w.s[i].ps.slow;
+			assert_true(!w.s[i].ps.slow || w.s[i].ps.seat == SEAT_DIALLING);
+		}
 	for (i = 0; i < CLIENTS; i++) {
 		const struct wclient *c = &w.c[i];
 
@@ -792,6 +842,7 @@ static void check_shard(unsigned k, unsigned h)
 	}
 	for (i = 0; i < SEAT_N; i++)
 		assert_int_equal(p->n[i], n[i]);
+	assert_int_equal(p->slow_n, slow);
 	assert_int_equal(p->waiting_n, waiting);
 	assert_int_equal(atomic_load(&p->side->waiting), waiting);
 	assert_int_equal(atomic_load(&p->side->idle), n[SEAT_IDLE]);
@@ -852,8 +903,12 @@ static void step(void)
 	} else if (!s->exists || s->ps.seat == SEAT_NONE) {
 		return;
 	} else if (i < 96) {
-		if (s->ps.seat == SEAT_DIALLING || s->ps.seat == SEAT_CLEANING)
+		if (s->ps.seat == SEAT_DIALLING && rnd(8) == 0) {
+			pool_slow(&s->ps);
+			dial(s->worker, s->hub);
+		} else if (s->ps.seat == SEAT_DIALLING || s->ps.seat == SEAT_CLEANING) {
 			progress(s);
+		}
 	} else if (i < 98) {
 		die(s);
 	} else if (s->ps.seat == SEAT_IDLE) {
@@ -1059,6 +1114,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_fifo),	    cmocka_unit_test(test_reuse),
+		cmocka_unit_test(test_slow),
 		cmocka_unit_test(test_tokens),	    cmocka_unit_test(test_drop_and_clean),
 		cmocka_unit_test(test_elsewhere),   cmocka_unit_test(test_claimed_in_vain),
 		cmocka_unit_test(test_spare_once),  cmocka_unit_test(test_spare_too_late), cmocka_unit_test(test_slack),
