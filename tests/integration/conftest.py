@@ -34,7 +34,7 @@ __all__ = ['PGWEIR', 'ROOT', 'SAN', 'SLOW', 'Spawned', 'Weir', 'alive', 'db', 'f
            'run_threads', 'until', 'SECRETS']
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-PGWEIR = os.environ.get('PGWEIR') or os.path.join(ROOT, 'build', 'pgweir')
+PGWEIR = os.path.abspath(os.environ.get('PGWEIR') or os.path.join(ROOT, 'build', 'pgweir'))
 DIRECT = bool(os.environ.get('PGWEIR_DIRECT'))
 
 
