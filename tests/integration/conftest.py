@@ -33,6 +33,8 @@ from cluster import (SAN, SLOW, Cluster, Postgres, Spawned, alive, free_port, ma
 __all__ = ['PGWEIR', 'ROOT', 'SAN', 'SLOW', 'Spawned', 'Weir', 'alive', 'db', 'free_port', 'ini',
            'run_threads', 'until', 'SECRETS']
 
+pytest_plugins = ['crdb']       # its fixtures
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PGWEIR = os.path.abspath(os.environ.get('PGWEIR') or os.path.join(ROOT, 'build', 'pgweir'))
 DIRECT = bool(os.environ.get('PGWEIR_DIRECT'))
