@@ -85,6 +85,10 @@ bool move_unit(struct client *c, struct server *s, const struct down_why *w)
 	residue_lost(c);
 	if (undo_lost(c, s))
 		c->residue.evict = true;
+	if (u->answered && !u->wrong_role) {
+		u->attempts++;
+		STAT_INC(&c->h->stats, retried);
+	}
 	unit_end(c);
 	u->answered = u->resending = false;
 	deadline_clear(&c->dl);

@@ -17,8 +17,7 @@ from crdb import V26
 from wire import (Closed, bind, close, copy_data, copy_done, execute, extended, parse, query, shape,
                   sync)
 
-pytestmark = [pytest.mark.weir_only,
-              pytest.mark.skip(reason='pgweir does not know of drains yet')]
+pytestmark = pytest.mark.weir_only
 
 NUMBERS = itertools.count(1)
 
@@ -133,6 +132,11 @@ class Load:
 def is_up(w, node):
     return any(r['node'].endswith(':%d' % node.port) and r['state'] == 'up'
                for r in w.console('SHOW NODES'))
+
+
+def conns(w, node):
+    return sum(int(r['conns']) for r in w.console('SHOW NODES')
+               if r['node'].endswith(':%d' % node.port))
 
 
 def refused(nodes):
@@ -352,10 +356,11 @@ def test_a_suspended_portal(start, table):
 
 def test_drain_under_load(start, table):
     """No warning at all: CockroachDB's defaults. Until statements have met the drain."""
-    w = start(table.nodes, workers=2)
+    w = start(table.nodes, workers=2, slowstart=0, rebalance_interval='0.2')
     load = Load(w)
     n, met = table.nodes[0], []
     for seed in range(10):
+        until(lambda: load.errors or conns(w, n) > 2, why='the node to have its share')
         load.more()
         n.drain(seed=seed)
         n.wait_phase('drained')

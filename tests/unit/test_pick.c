@@ -326,7 +326,7 @@ static void test_when(void **state)
 	}
 }
 
-/* Never equal to one half of a connection: the one with fewer for its weight. */
+/* The one with fewer for its weight; among equals the heavier. */
 static void test_leastconn(void **state)
 {
 	static const struct {
@@ -335,8 +335,8 @@ static void test_leastconn(void **state)
 		uint64_t want;
 	} cases[] = {
 		{{5, 3, 4}, {1, 1, 1}, 2},   {{2, 2, 2}, {1, 1, 1}, 7},  {{2, 2, 3}, {1, 1, 1}, 3},
-		{{3, 1, 9}, {2, 1, 1}, 3},   {{2, 1, 9}, {2, 1, 1}, 1},  {{4, 1, 9}, {2, 1, 1}, 2},
-		{{0, 0, 0}, {1, 1, 100}, 4}, {{0, 0, 99}, {1, 1, 100}, 7}, {{0, 0, 100}, {1, 1, 100}, 3},
+		{{3, 1, 9}, {2, 1, 1}, 2},   {{2, 1, 9}, {2, 1, 1}, 1},  {{4, 1, 9}, {2, 1, 1}, 2},
+		{{0, 0, 0}, {1, 1, 100}, 4}, {{0, 0, 99}, {1, 1, 100}, 3}, {{0, 0, 100}, {1, 1, 100}, 3},
 	};
 	const struct pick_rule r = {.attrs = ATTRS_ANY, .how = BALANCE_LEASTCONN};
 	unsigned hits[3] = {0}, i, k;
