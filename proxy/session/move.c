@@ -44,7 +44,7 @@ bool move_may(const struct client *c, const struct server *s, const struct down_
 {
 	const struct unit *u = &c->unit;
 
-	if (!u->movable || c->moves >= MOVES_MAX || c->body_left || c->limbo ||
+	if (!u->movable || c->moves >= MOVES_MAX || c->body_left || c->limbo || c->ending ||
 	    (c->state != CL_LINKED && c->state != CL_BACKOFF))
 		return false;
 	if (!w || u->answered)
