@@ -118,9 +118,9 @@ bool move_wrong_role(const struct client *c, const struct server *s)
 	if ((attrs != ATTRS_PRIMARY && attrs != ATTRS_READ_WRITE) || !c->unit.movable ||
 	    c->moves >= ROLE_MOVES_MAX)
 		return false;
-	if (standby)
-		return is_on(standby);
+	if (standby && (is_on(standby) || s->turned))
+		return true;
 	/* an older server does not tell; the session may have asked for it itself */
-	return !is_on(params_get(&c->params, "default_transaction_read_only")) &&
+	return !standby && !is_on(params_get(&c->params, "default_transaction_read_only")) &&
 	       !is_on(params_get(&s->base, "default_transaction_read_only"));
 }

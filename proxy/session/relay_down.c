@@ -9,12 +9,13 @@
 #include <string.h>
 #include <strings.h>
 
+#include "session/again.h"
 #include "session/gather.h"
 #include "session/move.h"
 #include "session/names.h"
+#include "session/nodes.h"
 #include "session/ours.h"
 #include "session/residue.h"
-#include "session/retry.h"
 #include "session/server.h"
 #include "session/settings.h"
 #include "session/step.h"
@@ -148,51 +149,6 @@ static void local_due(struct down *d)
 
 /* ---- what a message means ---- */
 
-static void count_verdict(struct hall *h, enum retry_verdict v)
-{
-	switch (v) {
-#define X(id, word, counter)                                                   \
-	case id:                                                               \
-		STAT_INC(&h->stats, counter);                                  \
-		break;
-		RETRY_VERDICTS(X)
-#undef X
-	case RV_N:
-	default:
-		break;
-	}
-}
-
-static enum retry_verdict decide(struct down *d, char status)
-{
-	struct client *c = d->c;
-	const struct conf_global *g = &c->h->snap->conf->g;
-	struct unit *u = &c->unit;
-	uint64_t now = c->h->w.now_us;
-	struct retry_facts f = { u->commit_seen, u->complete_seen, d->s->crdb,
-				 status,	 u->attempts,
-				 u->first_fail_us ? now - u->first_fail_us : 0 };
-	struct retry_bounds b = { (unsigned)g->retry_max_attempts, (uint64_t)g->retry_max_time };
-
-	if ((u->state == UNIT_PASS || u->bound_only) && u->refused != RV_RETRY)
-		return (enum retry_verdict)u->refused;
-	if (c->retry_off)
-		return RV_SESSION;
-	if (u->names_lost || u->other_error || d->s->owed.unsure)
-		return RV_CLASS;
-	return retry_decide(&f, &b);
-}
-
-/* The server had another statement under the name, or none, and said so at the
- * first Bind: nothing has been run, nothing has been passed on. */
-static bool may_reprepare(const struct down *d, char status)
-{
-	const struct unit *u = &d->c->unit;
-
-	return u->state == UNIT_ARMED && status == 'I' && !u->complete_seen && !u->completes &&
-	       !u->names_lost && !u->failed && !d->s->owed.unsure;
-}
-
 /* The unit's ReadyForQuery has come. */
 static void unit_answered(struct down *d, char status)
 {
@@ -207,7 +163,7 @@ static void unit_answered(struct down *d, char status)
 		LOG(&c->log, LOG_LEVEL_WARN, "lexer_disagrees", "believed=%u completed=%u",
 		    u->statements, u->completes);
 	}
-	if (u->reprepare && may_reprepare(d, status) && keep(d)) {
+	if (u->reprepare && again_reprepare(c, d->s, status) && keep(d)) {
 		u->answered = u->reprepared = true;
 		u->status = status;
 		d->retry = true;
@@ -215,7 +171,9 @@ static void unit_answered(struct down *d, char status)
 		return;
 	}
 	u->reprepare = false;
-	if (u->wrong_role && u->movable && u->state == UNIT_ARMED && status == 'I' && keep(d)) {
+	u->wrong_role = u->wrong_role && u->state == UNIT_ARMED && status == 'I' &&
+			move_wrong_role(c, d->s);
+	if (u->wrong_role && keep(d)) {
 		u->answered = true;
 		u->status = status;
 		d->retry = true;
@@ -224,8 +182,8 @@ static void unit_answered(struct down *d, char status)
 	}
 	c->moves = 0;
 	if (u->failed) {
-		v = decide(d, status);
-		count_verdict(h, v);
+		v = again_decide(c, d->s, status);
+		again_count(h, v);
 		if (v == RV_RETRY && u->state == UNIT_ARMED && !u->bound_only && keep(d)) {
 			u->answered = true;
 			u->status = status;
@@ -348,7 +306,7 @@ static bool last_words(struct down *d, const uint8_t *msg, size_t have)
 	(void)snprintf(d->why->message, sizeof(d->why->message), "%s", f.message);
 	if (d->c && front && !front->swallow && snapshot_is_retry_code(d->c->h->snap, f.sqlstate)) {
 		STAT_INC(&d->c->h->stats, retry_seen);
-		count_verdict(d->c->h, RV_SEVERITY);
+		again_count(d->c->h, RV_SEVERITY);
 	}
 	return true;
 }
@@ -374,7 +332,7 @@ static enum step got_error(struct down *d, enum owed_verdict v, const struct fro
 		}
 	}
 	if (c && v == OWED_FORWARD && strcmp(f.sqlstate, "25006") == 0)
-		c->unit.wrong_role = move_wrong_role(c, s);
+		c->unit.wrong_role = true;
 	if (v == OWED_ASYNC)
 		s->close_needed = true; /* said without being asked: it is leaving */
 	if (v != OWED_SWALLOW || front->abandoned)
@@ -409,6 +367,26 @@ static void got_rows(struct down *d, uint8_t type, bool mine, uint64_t id, const
 		d->s->describing = 0;
 }
 
+/* default_transaction_read_only changes by nobody's statement: somebody fences the node
+ * off. It is the node's and not the session's, or it would follow the client to the next
+ * one. (Other settings of a configuration file are the same everywhere.) */
+static bool is_fence(const struct down *d, const char *name, bool ours)
+{
+	if (ours || strcasecmp(name, "default_transaction_read_only") != 0)
+		return false;
+	return d->c ? !d->c->residue.leaves : d->s->state == SV_LIVE;
+}
+
+static void got_fence(struct down *d, const char *name, const char *value)
+{
+	struct server *s = d->s;
+
+	s->turned = strcmp(value, "on") == 0;
+	if (params_set(&s->base, name, value))
+		s->close_needed = true;
+	nodes_seen(s->h, s->target, SEEN_WANTED);
+}
+
 /* A ParameterStatus goes to the client, unless it comes of something of ours or
  * says what is not to be so for this one. */
 static void got_setting(struct down *d, enum owed_verdict v, const struct front *f,
@@ -420,6 +398,11 @@ static void got_setting(struct down *d, enum owed_verdict v, const struct front 
 	uint8_t b[1024];
 	struct wire_put w = wire_put_to(b, sizeof(b));
 
+	if (is_fence(d, name, ours)) {
+		got_fence(d, name, value);
+		forward(d, msg, have);
+		return;
+	}
 	if (c && (!ours || f->ours == OURS_RESTORE))
 		tell = settings_reported(c, d->s, name, value, ours);
 	server_param(d->s, tell == value || ours ? c : NULL, name, value);

@@ -255,6 +255,7 @@ struct server {
 	uint8_t stmt_trouble;    /* enum stmt_trouble: the error being handled */
 	bool once, used;         /* server_lifetime = 0: good for one use; has been used */
 	bool crdb;
+	bool turned;             /* it has become read-only since its login, by no client's wish */
 	bool sync_failed;
 	bool body_swallow;
 	uint32_t body_left;

@@ -283,6 +283,41 @@ def test_read_only_primary_that_was_is_left(weir):
         assert n.moved() >= 1
 
 
+def test_primary_that_is_fenced_off(weir, new_cluster):
+    """It is set read-only while it runs, and a standby is promoted: writers outside a
+    transaction see nothing, and the fence does not follow them to the new primary."""
+    c = new_cluster
+    w = weir(ini({'app': db(*c.nodes, target_session_attrs='read-write')}, workers=2,
+                 default_pool_size=4, query_wait_timeout=30, **QUICK))
+    stop = threading.Event()
+    n = [0] * 6
+
+    def body(i):
+        errs = []
+        with w.connect() as x:
+            while not stop.is_set():
+                errs += [m[1]['C'] for m in x.ask(query('UPDATE kv SET v = v + 1 WHERE k = %d' % (i + 1)))
+                         if m[0] == 'E']
+                n[i] += not errs
+        return errs
+    t = Spawned(run_threads, 6, body)
+    until(lambda: min(n) > 20)
+    c.primary.sql('ALTER SYSTEM SET default_transaction_read_only = on', database='postgres')
+    c.primary.reload()
+    until(lambda: c.primary.one('SHOW default_transaction_read_only') == 'on')
+    c.primary.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app' "
+                  "AND state <> 'idle' AND query_start < now() - interval '10 s'")
+    lsn = c.primary.one('SELECT pg_current_wal_lsn()')
+    until(lambda: c.nodes[1].one("SELECT pg_last_wal_replay_lsn() >= '%s'" % lsn) == 't')
+    c.nodes[1].promote()
+    before = list(n)
+    until(lambda: all(a > b + 20 for a, b in zip(n, before)), 30, why='writers on the new primary')
+    stop.set()
+    assert not sum(t.result(), [])
+    assert int(w.one('SELECT pg_is_in_recovery()::int')) == 0
+    assert w.one('SHOW default_transaction_read_only') == 'off'
+
+
 def test_read_only_session_gets_its_error(weir, pg):
     """25006 because the client asked for it is an answer like any."""
     w = weir(ini({'app': db(pg, target_session_attrs='read-write')}, **QUICK))
