@@ -375,3 +375,20 @@ void targets_put(struct targets *ts, struct target *t)
 		*at = t->next;
 	target_free(t);
 }
+
+void targets_sweep(struct targets *ts, void (*last)(void *arg, struct target *t), void *arg)
+{
+	struct target **at = &ts->head, *t;
+
+	while ((t = *at)) {
+		/* From none on only targets_get, on this thread, could make it more. */
+		if (atomic_load_explicit(&t->refs, memory_order_acquire) > 0) {
+			at = &t->next;
+			continue;
+		}
+		if (last)
+			last(arg, t);
+		*at = t->next;
+		target_free(t);
+	}
+}

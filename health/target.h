@@ -2,7 +2,9 @@
  * use it.
  *
  * Owner:   struct targets, the daemon's registry; counted, so that a reload
- *          keeps what is known of an address that stays.
+ *          keeps what is known of an address that stays. Snapshots, servers and
+ *          letters hold a reference; any thread may let go of one, only the
+ *          control loop frees.
  * Threads: the rule (target_probe_*, target_seen) runs on the control loop only.
  *          What it decides is kept in atomics that every worker reads; what
  *          workers count there is in health/dials.h.
@@ -59,8 +61,8 @@ struct target {
 	_Atomic uint64_t dial_after_us; /* ... and none before that */
 	_Atomic int dial_wanted;        /* somebody found no room to dial */
 	_Atomic uint64_t asked_us;      /* a worker last asked for a check */
+	_Atomic unsigned refs;          /* 0: free for targets_sweep */
 	/* control loop only */
-	unsigned refs;
 	unsigned good, bad, silent;     /* results in a row; silent: checks without any answer */
 	struct probe *probe;            /* health/probe.c's, NULL when none */
 	struct target *next;
@@ -146,6 +148,17 @@ const char *target_shown(const struct target *t);
 const char *target_state_name(enum target_state s);
 const char *target_role_name(enum target_role r);
 
+/* One reference more, or less, for who was lent one that lasts. Any thread. The
+ * last to let go frees nothing: that is targets_sweep's. */
+static inline void target_hold(struct target *t)
+{
+	atomic_fetch_add_explicit(&t->refs, 1, memory_order_relaxed);
+}
+static inline void target_drop(struct target *t)
+{
+	atomic_fetch_sub_explicit(&t->refs, 1, memory_order_release);
+}
+
 /* The registry: one target per distinct socket address. Control thread only. */
 struct targets {
 	struct target *head;
@@ -156,5 +169,8 @@ struct targets {
 struct target *targets_get(struct targets *ts, const struct addr *a);
 /* Lets go of one reference; the last one frees (its probe must be stopped). */
 void targets_put(struct targets *ts, struct target *t);
+/* Frees those that nobody holds; last is told of each before and must stop its
+ * probe. May be NULL. */
+void targets_sweep(struct targets *ts, void (*last)(void *arg, struct target *t), void *arg);
 
 #endif
