@@ -13,6 +13,8 @@
 #include <string.h>
 
 #define PORT_MAX 65535
+#define NAME_LEN_MAX 253u  /* what DNS can carry */
+#define LABEL_LEN_MAX 63u
 
 /* One item of a comma separated list, blanks around it cut off. Borrowed. */
 struct item {
@@ -121,22 +123,58 @@ static void addr_fill_sock(struct addr *a, const struct addrinfo *ai)
 	a->sock_len = ai->ai_addrlen;
 }
 
-static int addr_fill_inet(enum addr_names names, struct addr *a, struct err *e)
+bool addr_is_localhost(const char *host)
 {
-	struct addrinfo *found = lookup(names, a->host, a->port, 0, e);
-	struct addrinfo *use = found;
-
-	if (!found)
-		return -1;
-	if (strcasecmp(a->host, "localhost") == 0)
-		while (use && use->ai_family != AF_INET)
-			use = use->ai_next;
-	addr_fill_sock(a, use ? use : found);
-	freeaddrinfo(found);
-	return 0;
+	return strcasecmp(host, "localhost") == 0 || strcasecmp(host, "localhost.") == 0;
 }
 
-static int addr_fill(enum addr_names names, struct addr *a, struct item host, struct err *e)
+/* Could this be in DNS or in the hosts file? Underscores are no part of host
+ * names, but container networks use them. A last part of digits alone is an
+ * address with a mistake in it (10.0.0.256). */
+static bool is_name(const char *host)
+{
+	size_t len = strlen(host), label = 0, i;
+	bool digits = true;
+
+	len -= len > 1 && host[len - 1] == '.';
+	if (len == 0 || len > NAME_LEN_MAX)
+		return false;
+	for (i = 0; i < len; i++) {
+		char c = host[i];
+
+		if (c == '.') {
+			if (label == 0 || host[i - 1] == '-')
+				return false;
+			label = 0;
+			digits = true;
+			continue;
+		}
+		if ((!isalnum((unsigned char)c) && c != '_' && (c != '-' || label == 0)) ||
+		    !isascii(c) || ++label > LABEL_LEN_MAX)
+			return false;
+		digits = digits && isdigit((unsigned char)c);
+	}
+	return label > 0 && host[len - 1] != '-' && !digits;
+}
+
+static int addr_fill_inet(struct addr *a, struct err *e)
+{
+	struct addrinfo *found = lookup(ADDR_NUMERIC, a->host, a->port, 0, e);
+
+	if (found) {
+		addr_fill_sock(a, found);
+		freeaddrinfo(found);
+		return 0;
+	}
+	if (is_name(a->host))
+		return 0;
+	return err_set(e, "host \"%.255s\" is neither an address nor a name that can be looked "
+			  "up (letters, digits, - and _ between dots; other letters in their xn-- "
+			  "form)",
+		       a->host);
+}
+
+static int addr_fill(struct addr *a, struct item host, struct err *e)
 {
 	if (host.len == 0)
 		return err_set(e, "empty name in the list of hosts");
@@ -145,11 +183,11 @@ static int addr_fill(enum addr_names names, struct addr *a, struct item host, st
 		return err_set(e, "out of memory");
 	if (a->host[0] == '/')
 		return addr_fill_unix(a, e);
-	return addr_fill_inet(names, a, e);
+	return addr_fill_inet(a, e);
 }
 
-int addr_list_as(enum addr_names names, const char *hosts, const char *ports, int default_port,
-		 struct addr **out, size_t *n, struct err *e)
+int addr_list(const char *hosts, const char *ports, int default_port, struct addr **out, size_t *n,
+	      struct err *e)
 {
 	const char *h = hosts && *hosts ? hosts : "localhost";
 	const char *p = ports ? ports : "";
@@ -169,7 +207,7 @@ int addr_list_as(enum addr_names names, const char *hosts, const char *ports, in
 		if (p)
 			port = item_next(&p);
 		if (port_parse(port, default_port, &list[i].port, e) < 0 ||
-		    addr_fill(names, &list[i], item_next(&h), e) < 0) {
+		    addr_fill(&list[i], item_next(&h), e) < 0) {
 			addr_list_free(list, host_n);
 			return -1;
 		}
@@ -177,12 +215,6 @@ int addr_list_as(enum addr_names names, const char *hosts, const char *ports, in
 	*out = list;
 	*n = host_n;
 	return 0;
-}
-
-int addr_list(const char *hosts, const char *ports, int default_port, struct addr **out,
-	      size_t *n, struct err *e)
-{
-	return addr_list_as(ADDR_RESOLVE, hosts, ports, default_port, out, n, e);
 }
 
 void addr_list_free(struct addr *list, size_t n)

@@ -22,28 +22,29 @@ struct addr {
 		struct sockaddr_un un;
 		struct sockaddr_storage any;
 	} sock;
-	socklen_t sock_len;
+	socklen_t sock_len;            /* 0: host is a name that must be looked up */
 };
 
-/* Whether names may be looked up. ADDR_NUMERIC takes addresses and paths only
- * and never blocks: for tests, and for fuzzing. */
-enum addr_names { ADDR_RESOLVE = 0, ADDR_NUMERIC };
-
-/* Splits "a,b,c" and "1" or "1,2,3" and resolves each name to its first
- * address (localhost to an IPv4 one where there is one: servers that listen on
- * 127.0.0.1 alone are common, on ::1 alone rare). *out is calloc'ed (addr_list_free); -1 when a name cannot be
- * resolved, a port is no port, or the number of ports is neither 1 nor that of
- * hosts. An absolute path is a directory of unix sockets. hosts NULL:
- * "localhost" is assumed. ports NULL, or an empty one in the list (libpq writes
- * "h1,h2:1" as ",1"): default_port. Blocks on the resolver. */
+/* Backends: splits "a,b,c" and "1" or "1,2,3". An address or an absolute path (a
+ * directory of unix sockets) gets its socket address; a name gets none, what it
+ * stands for is found out later and may change (health/resolve.h). *out is
+ * calloc'ed (addr_list_free); -1 when a host can be neither address nor name, a
+ * port is no port, or the number of ports is neither 1 nor that of hosts. hosts
+ * NULL: "localhost" is assumed. ports NULL, or an empty one in the list (libpq
+ * writes "h1,h2:1" as ",1"): default_port. Never blocks. */
 MUST_CHECK int addr_list(const char *hosts, const char *ports, int default_port,
 			 struct addr **out, size_t *n, struct err *e);
-MUST_CHECK int addr_list_as(enum addr_names names, const char *hosts, const char *ports,
-			    int default_port, struct addr **out, size_t *n, struct err *e);
 void addr_list_free(struct addr *list, size_t n);
 
+/* localhost, which stands for one address however many it has. */
+bool addr_is_localhost(const char *host);
+
+/* Whether names may be looked up. ADDR_NUMERIC takes addresses only and never
+ * blocks: for tests, and for fuzzing. */
+enum addr_names { ADDR_RESOLVE = 0, ADDR_NUMERIC };
+
 /* Listening form: "*" is 0.0.0.0 and ::, empty gives none; each name may
- * resolve to several addresses, all are taken. */
+ * resolve to several addresses, all are taken. Blocks on the resolver. */
 MUST_CHECK int addr_listen_list(const char *hosts, int port, struct addr **out, size_t *n,
 				struct err *e);
 MUST_CHECK int addr_listen_list_as(enum addr_names names, const char *hosts, int port,

@@ -96,7 +96,8 @@ struct conf_db {
 	char *name;
 	int line;                      /* where it was defined; 0 for a URI */
 	struct conf_db_keys k;
-	struct addr *hosts;            /* host x port, in the order written */
+	struct addr *hosts;            /* host x port, in the order written; names not
+					* looked up (sock_len 0) */
 	struct conf_host *host_conf;   /* one for each host */
 	size_t host_n;                 /* at most CONF_HOSTS_MAX */
 };
@@ -133,12 +134,12 @@ struct conf_over {
 	int listen_port;               /* -p, -1 = not given */
 	const char *user;              /* -u */
 	int verbose;                   /* number of -v */
-	bool numeric_hosts;            /* look up no names (tests, fuzzing) */
+	bool numeric_hosts;            /* look up no names in listen_addr (tests, fuzzing) */
 };
 
 /* Loads and checks an ini file: *out with one reference, or -1 and *e says
  * "file:line: what is wrong and what is allowed". Reads auth_file too. Blocks
- * (files, name resolution): control thread or start only.
+ * (files, names in listen_addr): control thread or start only.
  * The dialect is PgBouncer's, not inih's: see dialect.c. */
 MUST_CHECK int conf_load_file(const char *path, const struct conf_over *over,
 			      struct conf **out, struct err *e);

@@ -410,7 +410,7 @@ void draft_settle(struct draft *d)
 		d->conf->g.pool_mode = POOL_SESSION;
 }
 
-int draft_resolve(struct draft *d, struct err *e)
+int draft_hosts(struct draft *d, struct err *e)
 {
 	struct err why;
 	char where[WHERE_MAX];
@@ -427,8 +427,7 @@ int draft_resolve(struct draft *d, struct err *e)
 			.zone = g->zone,
 		};
 
-		if (addr_list_as(d->names, db->k.host, db->k.port, 5432, &db->hosts, &db->host_n,
-				 &why) < 0 ||
+		if (addr_list(db->k.host, db->k.port, 5432, &db->hosts, &db->host_n, &why) < 0 ||
 		    hosts_make(&lists, db->host_n, &db->host_conf, &why) < 0)
 			return err_set(e, "%s: database \"%.64s\": %s",
 				       draft_db_where(&d->dbs[i], where, sizeof(where)), db->name,

@@ -6,7 +6,7 @@
  *
  * Order of use: draft_init, then settings (from a file through draft_sink, from
  * a connection string through draft_db), draft_override, users, draft_settle,
- * the checks, draft_resolve, draft_take; draft_free in any case.
+ * the checks, draft_hosts, draft_take; draft_free in any case.
  *
  * SPDX-License-Identifier: ISC
  */
@@ -72,8 +72,8 @@ MUST_CHECK int draft_override(struct draft *d, const struct conf_over *over, str
  * fixes defaults that depend on other things. */
 void draft_settle(struct draft *d);
 
-/* Host names to addresses, all databases. Blocks on the resolver. */
-MUST_CHECK int draft_resolve(struct draft *d, struct err *e);
+/* The lists of hosts, all databases. Names stay names. */
+MUST_CHECK int draft_hosts(struct draft *d, struct err *e);
 
 /* The finished configuration, one reference, taken out of the draft. NULL: out
  * of memory. */

@@ -55,7 +55,7 @@ static int finish(struct draft *d, int read, const struct conf_over *over, struc
 		ret = check_all(d, e);
 	}
 	if (ret == 0)
-		ret = draft_resolve(d, e);
+		ret = draft_hosts(d, e);
 	if (ret == 0) {
 		*out = draft_take(d);
 		if (!*out)

@@ -23,6 +23,7 @@ struct pick_node {
 	struct target *t;
 	unsigned weight;        /* 1 and more */
 	bool near;              /* in the zone of this process, or no zone was told */
+	size_t host;            /* which of its hosts gave it */
 };
 
 struct pick_rule {

@@ -22,6 +22,7 @@
 #include "console/admin.h"
 #include "health/probe.h"
 #include "io/listen.h"
+#include "registry.h"
 #include "notify.h"
 #include "session/hall.h"
 
@@ -34,7 +35,7 @@ struct daemon {
 	struct worker w;               /* the control loop */
 	struct shared sh;
 	struct snapshot *snap;
-	struct targets targets;
+	struct registry registry;
 	struct listener listener;
 	struct notify notify;
 	struct event signal_ev, watchdog_ev, drain_ev;
@@ -63,7 +64,8 @@ static void on_changed(void *arg, struct target *t)
 	struct daemon *d = arg;
 	unsigned i;
 
-	(void)t;
+	if (atomic_load(&t->state) != TARGET_UP)
+		registry_doubt(&d->registry, d->snap, t); /* its name may give others by now */
 	for (i = 0; i < d->sh.hall_n; i++)
 		hall_tell_targets(&d->sh.halls[i]);
 }
@@ -92,7 +94,9 @@ static void on_target_seen(struct worker *w, struct letter *l)
 		    target_role_name((enum target_role)atomic_load(&b->t->role)));
 		on_changed(b->d, b->t);
 	}
+	registry_doubt(&b->d->registry, b->d->snap, b->t);
 	probe_now(b->t);
+	target_drop(b->t);
 	free(b);
 }
 
@@ -105,43 +109,15 @@ static void tell_seen(struct shared *sh, struct target *t, enum target_seen what
 	b->l.deliver = on_target_seen;
 	b->d = daemon_of(sh);
 	b->t = t;
+	target_hold(t);
 	b->what = what;
 	worker_post(&b->d->w, &b->l);
-}
-
-static bool has_target(const struct snapshot_db *db, const struct target *t)
-{
-	size_t i;
-
-	for (i = 0; i < db->node_n; i++)
-		if (db->nodes[i].t == t)
-			return true;
-	return false;
-}
-
-/* The first entry that names t and says who to log in as. */
-static const struct snapshot_db *entry_of(const struct snapshot *s, const struct target *t)
-{
-	const struct snapshot_db *any = NULL;
-	size_t i;
-
-	for (i = 0; i <= s->conf->db_n; i++) {
-		const struct snapshot_db *db = i < s->conf->db_n ? &s->dbs[i] : &s->fallback;
-
-		if (!db->conf || !has_target(db, t))
-			continue;
-		if (db->conf->k.user && *db->conf->k.user)
-			return db;
-		if (!any)
-			any = db;
-	}
-	return any;
 }
 
 static void probe_one(struct daemon *d, struct target *t)
 {
 	const struct conf_global *g = &d->snap->conf->g;
-	const struct snapshot_db *db = entry_of(d->snap, t);
+	const struct snapshot_db *db = registry_entry(d->snap, t);
 	struct probe_conf pc = { g->health_check_interval, g->health_check_timeout, rule_of(g),
 				 g->health_check_user,	   g->health_check_password,
 				 g->health_check_dbname };
@@ -165,8 +141,38 @@ static void probe_all(struct daemon *d)
 {
 	struct target *t;
 
-	for (t = d->targets.head; t; t = t->next)
+	for (t = d->registry.targets.head; t; t = t->next)
 		probe_one(d, t);
+}
+
+/* Takes over the reference. The nodes of the one before go when nobody holds
+ * them any more. */
+static void use_snapshot(struct daemon *d, struct snapshot *snap)
+{
+	unsigned i;
+
+	snapshot_drop(d->snap);
+	d->snap = snap;
+	probe_all(d);
+	for (i = 0; i < d->sh.hall_n; i++)
+		hall_tell_conf(&d->sh.halls[i], snapshot_hold(snap));
+	registry_sweep_soon(&d->registry);
+}
+
+/* Some name stands for other addresses now: the same configuration once more. */
+static int on_names(void *arg)
+{
+	struct daemon *d = arg;
+	struct snapshot *snap;
+
+	worker_clock(&d->w);
+	snap = registry_next(&d->registry, d->snap);
+	if (!snap) {
+		LOG(&d->w.log_ctx, LOG_LEVEL_ERROR, "out_of_memory", NULL);
+		return -1;
+	}
+	use_snapshot(d, snap);
+	return 0;
 }
 
 /* ---- clients ---- */
@@ -306,7 +312,6 @@ static void reload(struct daemon *d)
 	struct snapshot *snap;
 	struct wish wish = { 0 };
 	struct err e;
-	unsigned i;
 
 	notify_reloading(&d->notify, clock_mono_us());
 	if (daemon_load(d->args, &conf, &e)) {
@@ -320,19 +325,15 @@ static void reload(struct daemon *d)
 	wish.d = d;
 	wish.old = d->snap->conf;
 	conf_each(conf, warn_start_only, &wish);
-	snap = snapshot_make(conf, &d->targets);
+	snap = registry_first(&d->registry, conf);
 	if (!snap) {
 		LOG(&d->w.log_ctx, LOG_LEVEL_ERROR, "reload_failed", "reason=\"out of memory\"");
 		notify_send(&d->notify, "READY=1\nSTATUS=reload failed, running on as before");
 		return;
 	}
-	snapshot_drop(d->snap);
-	d->snap = snap;
 	set_level(d, snap->conf);
 	atomic_store(&d->sh.clients.max, (int)snap->conf->g.max_client_conn);
-	probe_all(d);
-	for (i = 0; i < d->sh.hall_n; i++)
-		hall_tell_conf(&d->sh.halls[i], snapshot_hold(snap));
+	use_snapshot(d, snap);
 	LOG(&d->w.log_ctx, LOG_LEVEL_INFO, "reloaded", NULL);
 	notify_send(&d->notify, "READY=1\nSTATUS=accepting connections");
 }
@@ -586,32 +587,25 @@ static void stop_threads(struct daemon *d)
 
 static void clean_up(struct daemon *d)
 {
-	struct target *t, *next;
+	struct letter *l, *after;
 	unsigned i;
 
-	struct letter *l, *after;
-
 	stop_threads(d);
-	for (l = d->w.base ? mbox_take(&d->w.mbox) : NULL; l; l = after) {
-		after = l->next;
-		free(l); /* what a worker saw of a target no longer matters */
-	}
 	if (d->listener.w)
 		listen_close(&d->listener);
 	for (i = 0; i < d->sh.hall_n; i++)
 		hall_free(&d->sh.halls[i]);
+	for (l = d->w.base ? mbox_take(&d->w.mbox) : NULL; l; l = after) {
+		after = l->next;
+		if (l->deliver == on_target_seen)
+			target_drop(((struct seen_letter *)(void *)l)->t);
+		free(l); /* what a worker saw of a target no longer matters */
+	}
 	if (d->sh.halls)
 		hubs_free(&d->sh.hubs);
 	free(d->sh.halls);
 	free(d->threads);
 	snapshot_drop(d->snap);
-	for (t = d->targets.head; t; t = next) {
-		next = t->next;
-		probe_stop(t);
-		while (t->refs > 1)
-			targets_put(&d->targets, t);
-		targets_put(&d->targets, t);
-	}
 	if (d->w.base) {
 		if (event_initialized(&d->signal_ev))
 			event_del(&d->signal_ev);
@@ -620,6 +614,7 @@ static void clean_up(struct daemon *d)
 		if (event_initialized(&d->drain_ev))
 			event_del(&d->drain_ev);
 	}
+	registry_close(&d->registry);
 	if (d->signal_fd >= 0)
 		close(d->signal_fd);
 	notify_close(&d->notify);
@@ -692,7 +687,7 @@ int daemon_run(const struct daemon_args *args, struct conf *conf, struct err *e)
 		conf_drop(conf);
 		return 1;
 	}
-	d.snap = snapshot_make(conf, &d.targets);
+	d.snap = registry_open(&d.registry, &d.w, on_names, &d, e) ? NULL : registry_first(&d.registry, conf);
 	if (!d.snap)
 		err_set(e, "out of memory");
 	else if (notify_open(&d.notify, getenv("NOTIFY_SOCKET")))

@@ -145,6 +145,34 @@ static void node_row(struct rows *r, const struct target *t)
 	rows_end_row(r);
 }
 
+/* A name that has no address. */
+static void missing_row(struct rows *r, const char *name)
+{
+	rows_row(r);
+	rows_text(r, name);
+	rows_text(r, "unresolved");
+	rows_text(r, target_role_name(ROLE_UNKNOWN));
+	rows_text(r, "no");
+	rows_uint(r, 0);
+	rows_uint(r, 0);
+	rows_uint(r, 0);
+	rows_end_row(r);
+}
+
+static bool missing_before(const struct snapshot *s, size_t d, size_t i, const char *name)
+{
+	size_t k, j;
+
+	for (k = 0; k <= d; k++) {
+		const struct snapshot_db *db = k < s->conf->db_n ? &s->dbs[k] : &s->fallback;
+
+		for (j = 0; j < db->missing_n && (k < d || j < i); j++)
+			if (strcmp(db->missing[j].host->name, name) == 0)
+				return true;
+	}
+	return false;
+}
+
 static void show_nodes(struct client *c, struct rows *r)
 {
 	static const char *const col[] = { "node",  "state",	"role", "read_only",
@@ -161,6 +189,9 @@ static void show_nodes(struct client *c, struct rows *r)
 		for (i = 0; i < db->node_n; i++)
 			if (!seen_before(s, d, i, db->nodes[i].t))
 				node_row(r, db->nodes[i].t);
+		for (i = 0; i < db->missing_n; i++)
+			if (!missing_before(s, d, i, db->missing[i].host->name))
+				missing_row(r, db->missing[i].host->name);
 	}
 }
 

@@ -5,6 +5,7 @@
 #include "session/server.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,13 +55,18 @@ static void on_deadline(struct deadline *d)
 
 static void name_server(struct server *s)
 {
-	char db[28], user[28], node[36];
+	const struct addr *a = &s->target->addr;
+	char db[28], user[28], node[36], plain[INET6_ADDRSTRLEN + 8];
+	const char *name = a->name;
 
+	/* A long name would be cut where its address stands. */
+	if (strlen(name) >= sizeof(node) && a->sock.sa.sa_family != AF_UNIX)
+		name = addr_print(&a->sock.sa, a->sock_len, plain, sizeof(plain));
 	s->log.log = &s->h->w.log;
 	(void)snprintf(s->log.who, sizeof(s->log.who), "who=s@%u db=%s user=%s node=%s",
 		       s->h->w.id % 1000, log_quote(db, sizeof(db), s->shard->pool.hub->db),
 		       log_quote(user, sizeof(user), s->shard->pool.hub->user),
-		       log_quote(node, sizeof(node), s->target->addr.name));
+		       log_quote(node, sizeof(node), name));
 }
 
 static void bury(struct corpse *corpse)
@@ -71,6 +77,7 @@ static void bury(struct corpse *corpse)
 	params_clear(&s->params);
 	params_clear(&s->base);
 	stmt_cache_clear(&s->cache);
+	target_drop(s->target);
 	free(s);
 }
 
@@ -146,6 +153,7 @@ enum pool_grant server_dial(struct shard *sh, struct target *t, const struct dia
 		free(s);
 		return POOL_FULL;
 	}
+	target_hold(t); /* the node's name may stand for others before we are done */
 	list_push_back(&h->servers, &s->all);
 	sh->servers++;
 	server_step(s, SE_DIAL);

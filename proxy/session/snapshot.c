@@ -5,27 +5,147 @@
 #include "session/snapshot.h"
 
 #include <ctype.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "io/worker.h"
 
-static int map_db(struct snapshot_db *out, const struct conf_db *db, struct targets *ts)
+/* What snapshot_make maps hosts with. */
+struct mapper {
+	struct targets *ts;
+	snapshot_names_fn *names;
+	void *arg;
+};
+
+static const struct ip_set *set_of(const struct mapper *m, const struct addr *host,
+				   const char **why)
+{
+	const struct ip_set *set;
+
+	*why = NULL;
+	if (host->sock_len || !m->names)
+		return NULL;
+	set = m->names(m->arg, host->host, why);
+	return set && set->n ? set : NULL;
+}
+
+/* At most as many nodes as this. */
+static size_t count_nodes(const struct conf_db *db, const struct mapper *m)
+{
+	const struct ip_set *set;
+	const char *why;
+	size_t n = 1, i;
+
+	for (i = 0; i < db->host_n; i++) {
+		set = set_of(m, &db->hosts[i], &why);
+		n += set ? set->n : 1;
+	}
+	return n;
+}
+
+/* With the weight and the zone of host i. One too many is left out: no name gives as
+ * many, and several that do are no cluster. */
+static int add_node(struct snapshot_db *out, const struct addr *a, size_t i, struct targets *ts)
+{
+	const struct conf_host *h = &out->conf->host_conf[i];
+	struct target *t;
+	size_t k;
+
+	if (out->node_n == PICK_TRIED)
+		return 0;
+	t = targets_get(ts, a);
+	if (!t)
+		return -1;
+	for (k = 0; k < out->node_n; k++)
+		if (out->nodes[k].t == t) {
+			target_drop(t);
+			return 0;
+		}
+	out->nodes[out->node_n++] = (struct pick_node){ t, h->weight, h->near, i };
+	return 0;
+}
+
+static int add_missing(struct snapshot_db *out, const struct addr *host, const char *why)
+{
+	struct snapshot_missing *m = &out->missing[out->missing_n];
+	int n;
+
+	if (why)
+		n = asprintf(&m->text, "Host name \"%s\" cannot be resolved: %s.", host->host, why);
+	else
+		n = asprintf(&m->text, "Host name \"%s\" cannot be resolved: no answer yet.",
+			     host->host);
+	if (n < 0) {
+		m->text = NULL;
+		return -1;
+	}
+	m->host = host;
+	out->missing_n++;
+	return 0;
+}
+
+/* One address of a name. */
+static int add_ip(struct snapshot_db *out, size_t i, const struct ip *ip, struct targets *ts)
+{
+	const struct addr *host = &out->conf->hosts[i];
+	char name[400], text[IP_TEXT];
+	struct addr a = *host;
+
+	ip_sock(ip, &a);
+	/* The address is part of the name even when there is one only: how many
+	 * there are changes, and a node keeps its name. */
+	if (!addr_is_localhost(host->host)) {
+		(void)snprintf(name, sizeof(name), "%s/%s", host->name,
+			       ip_print(ip, text, sizeof(text)));
+		a.name = name;
+	}
+	return add_node(out, &a, i, ts);
+}
+
+static int map_host(struct snapshot_db *out, size_t i, const struct mapper *m)
+{
+	const struct addr *host = &out->conf->hosts[i];
+	const char *why;
+	const struct ip_set *set = set_of(m, host, &why);
+	unsigned k, n;
+
+	if (host->sock_len)
+		return add_node(out, host, i, m->ts);
+	if (!set)
+		return add_missing(out, host, why);
+	n = addr_is_localhost(host->host) ? 1 : set->n;
+	for (k = 0; k < n; k++)
+		if (add_ip(out, i, &set->ip[k], m->ts))
+			return -1;
+	return 0;
+}
+
+static int map_db(struct snapshot_db *out, const struct conf_db *db, const struct mapper *m)
 {
 	size_t i;
 
 	out->conf = db;
-	out->node_n = db->host_n;
-	out->nodes = calloc(db->host_n ? db->host_n : 1, sizeof(*out->nodes));
-	if (!out->nodes)
+	out->nodes = calloc(count_nodes(db, m), sizeof(*out->nodes));
+	out->missing = calloc(db->host_n ? db->host_n : 1, sizeof(*out->missing));
+	if (!out->nodes || !out->missing)
 		return -1;
-	for (i = 0; i < db->host_n; i++) {
-		out->nodes[i] = (struct pick_node){ targets_get(ts, &db->hosts[i]),
-						    db->host_conf[i].weight, db->host_conf[i].near };
-		if (!out->nodes[i].t)
+	for (i = 0; i < db->host_n; i++)
+		if (map_host(out, i, m))
 			return -1;
-	}
 	return 0;
+}
+
+static void unmap_db(struct snapshot_db *db)
+{
+	size_t i;
+
+	for (i = 0; i < db->node_n; i++)
+		target_drop(db->nodes[i].t);
+	free(db->nodes);
+	for (i = 0; i < db->missing_n; i++)
+		free(db->missing[i].text);
+	free(db->missing);
 }
 
 /* "A, b" -> { "a", "b", NULL } */
@@ -83,8 +203,10 @@ static void take_codes(struct snapshot *s, const char *list)
 	}
 }
 
-struct snapshot *snapshot_make(struct conf *conf, struct targets *ts)
+struct snapshot *snapshot_make(struct conf *conf, struct targets *ts, snapshot_names_fn *names,
+			       void *arg)
 {
+	const struct mapper m = { ts, names, arg };
 	struct snapshot *s = calloc(1, sizeof(*s));
 	size_t i;
 
@@ -102,9 +224,9 @@ struct snapshot *snapshot_make(struct conf *conf, struct targets *ts)
 		goto fail;
 	s->lists = (struct lex_lists){ (const char *const *)s->deny, (const char *const *)s->leave };
 	for (i = 0; i < conf->db_n; i++)
-		if (map_db(&s->dbs[i], &conf->dbs[i], ts))
+		if (map_db(&s->dbs[i], &conf->dbs[i], &m))
 			goto fail;
-	if (conf->fallback && map_db(&s->fallback, conf->fallback, ts))
+	if (conf->fallback && map_db(&s->fallback, conf->fallback, &m))
 		goto fail;
 	take_codes(s, conf->g.retry_codes);
 	return s;
@@ -126,9 +248,9 @@ void snapshot_drop(struct snapshot *s)
 	if (!s || atomic_fetch_sub(&s->refs, 1) != 1)
 		return;
 	for (i = 0; s->dbs && i < s->conf->db_n; i++)
-		free(s->dbs[i].nodes);
+		unmap_db(&s->dbs[i]);
 	free(s->dbs);
-	free(s->fallback.nodes);
+	unmap_db(&s->fallback);
 	free_list(s->deny);
 	free_list(s->leave);
 	for (i = 0; s->secrets && i < s->conf->user_n; i++) {

@@ -5,7 +5,7 @@
  * Threads: immutable but for the count and the lazily made SCRAM secrets, which
  *          are atomics.
  *
- * Targets are the registry's and live as long as the process.
+ * A snapshot holds a reference to each of its targets.
  *
  * SPDX-License-Identifier: ISC
  */
@@ -16,6 +16,7 @@
 #include <stdbool.h>
 
 #include "conf/conf.h"
+#include "health/names.h"
 #include "health/target.h"
 #include "io/stream.h"
 #include "pool/pick.h"
@@ -24,10 +25,20 @@
 
 #define SNAPSHOT_CODES 16u
 
+/* A host whose name has no address. */
+struct snapshot_missing {
+	const struct addr *host;       /* the configuration's */
+	char *text;                    /* a sentence for people */
+};
+
 struct snapshot_db {
 	const struct conf_db *conf;
-	struct pick_node *nodes;       /* one for each of conf->hosts */
-	size_t node_n;
+	/* One for each address of conf->hosts, in that order: an address that
+	 * several hosts have is there once, a name without one not at all. */
+	struct pick_node *nodes;
+	size_t node_n;                 /* at most PICK_TRIED */
+	struct snapshot_missing *missing;
+	size_t missing_n;
 };
 
 struct snapshot {
@@ -43,9 +54,17 @@ struct snapshot {
 	_Atomic(struct scram_secret *) *secrets;  /* parallel to conf->users */
 };
 
+/* What a host name stands for now. NULL, or an empty set, when that is not known,
+ * and *why (a constant) says why, or is NULL when nothing was heard yet. */
+typedef const struct ip_set *snapshot_names_fn(void *arg, const char *host, const char **why);
+
 /* Takes over the caller's reference to conf, also when it fails. Control
- * thread (it uses the registry). NULL: out of memory. */
-struct snapshot *snapshot_make(struct conf *conf, struct targets *ts);
+ * thread (it uses the registry). names may be NULL: no name is known. NULL: out
+ * of memory.
+ * A target that comes from a name is called "name:port/address"; localhost, which
+ * stands for its first IPv4 address or else its first, "localhost:port". */
+struct snapshot *snapshot_make(struct conf *conf, struct targets *ts, snapshot_names_fn *names,
+			       void *arg);
 struct snapshot *snapshot_hold(struct snapshot *s);
 void snapshot_drop(struct snapshot *s);
 

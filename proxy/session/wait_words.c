@@ -33,14 +33,27 @@ static const char *no_node_hint(const struct shard *sh)
 	return "See SHOW NODES on the console.";
 }
 
+/* No node, or none that suits: does a host stand for nothing? */
+static const char *missing(const struct shard *sh)
+{
+	return sh->db->missing_n ? sh->db->missing[0].text : NULL;
+}
+
 struct wait_words wait_words(const struct shard *sh)
 {
 	bool up = node_up(sh) && !(sh->fails && !atomic_load(&sh->pool.hub->limit.used));
 	bool pinned = atomic_load(&sh->pool.hub->pins.used) > 0;
 
+	if (!sh->db->node_n)
+		return (struct wait_words){
+			"57P03",
+			"no host name of this database could be resolved within query_wait_timeout",
+			missing(sh),
+			"Check the names, and that the DNS servers answer: see resolv_conf."
+		};
 	if (!up)
 		return (struct wait_words){ "57P03", "no suitable node was up within query_wait_timeout",
-					    *sh->last_error ? sh->last_error : NULL,
+					    *sh->last_error ? sh->last_error : missing(sh),
 					    no_node_hint(sh) };
 	return (struct wait_words){
 		"53300", "no server connection became free within query_wait_timeout",

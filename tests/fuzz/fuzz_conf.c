@@ -7,6 +7,7 @@
  *
  * SPDX-License-Identifier: ISC
  */
+#include <ctype.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,7 +44,8 @@ static void check_db(const struct conf *c, const struct conf_db *d)
 	CLAIM(d->name && *d->name);
 	CLAIM(d->host_n > 0);
 	for (i = 0; i < d->host_n; i++) {
-		CLAIM(d->hosts[i].sock_len > 0);
+		CLAIM(d->hosts[i].sock_len > 0 || isalnum((unsigned char)*d->hosts[i].host) ||
+		      *d->hosts[i].host == '_');
 		CLAIM(d->hosts[i].port >= 1 && d->hosts[i].port <= 65535);
 	}
 	CLAIM(conf_find_db(c, d->name) == d || d == c->fallback);

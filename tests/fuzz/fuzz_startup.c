@@ -114,7 +114,7 @@ static struct house *build(const char *auth)
 			conf->users[i].secret = s;
 			conf->users[i].secret_kind = SECRET_SCRAM;
 		}
-	snap = snapshot_make(conf, &b->targets);
+	snap = snapshot_make(conf, &b->targets, NULL, NULL);
 	MUST(snap != NULL);
 	atomic_init(&b->level, LOG_LEVEL_ERROR);
 	b->log_fd = memfd_create("log", MFD_CLOEXEC);

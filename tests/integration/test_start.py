@@ -97,7 +97,7 @@ def test_uri_with_password(weir, scram_pg):
     ('postgresql://u@127.0.0.1/x?target_session_attrs=sometimes', 'target_session_attrs'),
     ('postgresql://u@a,b:1,c:2,d:3:4/x', ''),
     ('postgresql://%zz@h/x', ''),
-    ('postgresql://u@no-such-host.invalid/x', 'no-such-host.invalid'),
+    ('postgresql://u@no..host/x', 'no..host'),
 ])
 def test_bad_uri(bad, say):
     r = run(bad, '-p', '0')
@@ -258,7 +258,7 @@ def test_check_says_line_and_what_is_allowed(tmp_path, line, say):
     ('host=127.0.0.1 pool_size=x', 'pool_size'),
     ('host=127.0.0.1 retry=x', 'retry'),
     ("host='127.0.0.1", ''),
-    ('host=no-such-host.invalid', 'no-such-host.invalid'),
+    ('host=no..host', 'no..host'),
     ('host', ''),
 ])
 def test_check_databases(tmp_path, value, say):

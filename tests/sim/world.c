@@ -182,7 +182,7 @@ static struct snapshot *load(struct world *w)
 		sim_wrong(&w->s, "the simulation's own settings: %s", e.text);
 		return NULL;
 	}
-	snap = snapshot_make(conf, &w->targets);
+	snap = snapshot_make(conf, &w->targets, NULL, NULL);
 	if (!snap)
 		abort();
 	return snap;
@@ -444,7 +444,7 @@ static void count(struct world *w)
 
 static void death(struct world *w)
 {
-	struct target *t, *next;
+	struct target *t;
 	unsigned i;
 
 	for (i = 0; i < w->visitor_n; i++)
@@ -456,12 +456,13 @@ static void death(struct world *w)
 		hubs_free(&w->sh.hubs);
 	free(w->sh.halls);
 	snapshot_drop(w->snap);
-	for (t = w->targets.head; t; t = next) {
-		next = t->next;
-		while (t->refs > 1)
-			targets_put(&w->targets, t);
-		targets_put(&w->targets, t);
+	for (t = w->targets.head; t; t = t->next) {
+		if (atomic_load(&t->refs) && !*w->s.wrong)
+			sim_wrong(&w->s, "node %s is held by nobody %u times", t->addr.name,
+				  atomic_load(&t->refs));
+		atomic_store(&t->refs, 0);
 	}
+	targets_sweep(&w->targets, NULL, NULL);
 	if (net_fds(w->net))
 		sim_wrong(&w->s, "%u descriptors are left open", net_fds(w->net));
 	cluster_free(&w->cluster);

@@ -24,7 +24,7 @@ static void check(const char *hosts, const char *ports, const char *want, const 
 	struct addr *list = NULL;
 	struct err e = {.text = ""};
 	size_t n = 0, i, len = 0;
-	int ret = addr_list_as(ADDR_NUMERIC, hosts, ports, 5432, &list, &n, &e);
+	int ret = addr_list(hosts, ports, 5432, &list, &n, &e);
 
 	for (i = 0; i < n; i++)
 		len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%s", i ? " " : "",
@@ -66,8 +66,18 @@ static void test_lists(void **state)
 	check("127.0.0.1,", NULL, NULL, "empty name");
 	check(",", NULL, NULL, "empty name");
 	check(" ", NULL, NULL, "empty name");
-	check("localhost.", NULL, NULL, "cannot resolve");
-	check(NULL, NULL, NULL, "cannot resolve");
+	check("a..b", NULL, NULL, "neither an address nor a name");
+	check(".", NULL, NULL, "neither an address nor a name");
+	check(".a", NULL, NULL, "neither an address nor a name");
+	check("a b", NULL, NULL, "neither an address nor a name");
+	check("-a", NULL, NULL, "neither an address nor a name");
+	check("a-.b", NULL, NULL, "neither an address nor a name");
+	check("a-", NULL, NULL, "neither an address nor a name");
+	check("b\xc3\xbc" "cher.example", NULL, NULL, "xn--");
+	check("10.0.0.256", NULL, NULL, "neither an address nor a name");
+	check("a.1", NULL, NULL, "neither an address nor a name");
+	check("::1::", NULL, NULL, "neither an address nor a name");
+	check("a:5432", NULL, NULL, "neither an address nor a name");
 	memset(path, 'a', sizeof(path));
 	path[0] = '/';
 	path[sizeof(path) - 1] = '\0';
@@ -85,21 +95,52 @@ static void test_names(void **state)
 	size_t n;
 
 	(void)state;
-	assert_int_equal(addr_list_as(ADDR_NUMERIC, "127.0.0.1,::1,/run", NULL, 1, &list, &n, &e),
-			 0);
+	assert_int_equal(addr_list("127.0.0.1,::1,/run", NULL, 1, &list, &n, &e), 0);
 	assert_string_equal(list[0].name, "127.0.0.1:1");
 	assert_string_equal(list[1].name, "[::1]:1");
 	assert_string_equal(list[2].name, "/run:1");
 	assert_string_equal(list[2].host, "/run");
 	assert_int_equal(list[2].port, 1);
 	addr_list_free(list, n);
-	/* The one name every system knows, and every server listens there. */
 	assert_int_equal(addr_list(NULL, NULL, 1, &list, &n, &e), 0);
 	assert_string_equal(list[0].name, "localhost:1");
-	assert_true(addr_is_loopback(&list[0].sock.sa));
-	assert_int_equal(list[0].sock.sa.sa_family, AF_INET);
+	assert_int_equal(list[0].sock_len, 0);
+	assert_true(addr_is_localhost(list[0].host));
 	addr_list_free(list, n);
+	assert_true(addr_is_localhost("LocalHost."));
+	assert_false(addr_is_localhost("localhost.example"));
 	addr_list_free(NULL, 0);
+}
+
+/* Names stay names, and nobody is asked for them. */
+static void test_unresolved(void **state)
+{
+	static const char longest[] = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+	struct addr *list;
+	char text[300];
+	struct err e;
+	size_t n, i;
+
+	(void)state;
+	assert_int_equal(addr_list("no.such.name, a_b-c, x1.example., 127.0.0.1,1a", "1,2,3,4,5", 9,
+				   &list, &n, &e), 0);
+	assert_int_equal(n, 5);
+	for (i = 0; i < n; i++)
+		assert_int_equal(list[i].sock_len > 0, i == 3);
+	assert_string_equal(list[0].name, "no.such.name:1");
+	assert_string_equal(list[2].host, "x1.example.");
+	assert_int_equal(list[2].port, 3);
+	addr_list_free(list, n);
+	assert_int_equal(addr_list(longest, NULL, 9, &list, &n, &e), 0);
+	addr_list_free(list, n);
+	snprintf(text, sizeof(text), "a%s", longest);
+	assert_int_equal(addr_list(text, NULL, 9, &list, &n, &e), -1);
+	snprintf(text, sizeof(text), "%s.%s.%s.%.61s", longest, longest, longest, longest);
+	assert_int_equal(strlen(text), 253);
+	assert_int_equal(addr_list(text, NULL, 9, &list, &n, &e), 0);
+	addr_list_free(list, n);
+	snprintf(text, sizeof(text), "%s.%s.%s.%.62s", longest, longest, longest, longest);
+	assert_int_equal(addr_list(text, NULL, 9, &list, &n, &e), -1);
 }
 
 static void test_listen(void **state)
@@ -183,6 +224,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_lists),    cmocka_unit_test(test_names),
+		cmocka_unit_test(test_unresolved),
 		cmocka_unit_test(test_listen),   cmocka_unit_test(test_loopback),
 		cmocka_unit_test(test_print),
 	};

@@ -386,7 +386,7 @@ static void test_uri_refused(void **state)
 	refuse_uri("user=u host=127.0.0.1 port=1,2", "2 ports for 1 hosts");
 	refuse_uri("user=u host=127.0.0.1 port=x", "port \"x\"");
 	refuse_uri("user=u host=a,b hostaddr=127.0.0.1", "2 names in host, but 1 in hostaddr");
-	refuse_uri("user=u host=no.such.name", "cannot resolve");
+	refuse_uri("user=u host=no..name", "neither an address nor a name");
 	refuse_uri("user=u host=127.0.0.1 connect_timeout=1.5", "whole number");
 	refuse_uri("user=u host=127.0.0.1 connect_timeout=99999", "out of range");
 	refuse_uri("user=u host=127.0.0.1 target_session_attrs=master", "read-write");

@@ -61,7 +61,7 @@ static void setup(size_t n, const char *states, const char *roles)
 		char s = states[i < strlen(states) ? i : strlen(states) - 1];
 		char r = roles[i < strlen(roles) ? i : strlen(roles) - 1];
 
-		all[i] = (struct pick_node){&node[i], 1, true};
+		all[i] = (struct pick_node){&node[i], 1, true, 0};
 		node[i].state = (int)state_of(s == 'x' || s == 'l' ? 'u' : s);
 		node[i].excluded = s == 'x';
 		node[i].lagging = s == 'l';
