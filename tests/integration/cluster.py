@@ -160,6 +160,9 @@ host replication all 127.0.0.1/32 trust
 class Postgres:
     """One server in a directory of its own, as a child of this process."""
 
+    host = '127.0.0.1'
+    inside = ()         # what its processes are started with: a namespace
+
     def __init__(self, base, name, port=None):
         self.name, self.port = name, port or free_port()
         self.data = os.path.join(base, name)
@@ -168,7 +171,7 @@ class Postgres:
         self.stopped = False
 
     def run(self, *argv):
-        r = subprocess.run(AS_POSTGRES + [os.path.join(BIN, argv[0]), *argv[1:]],
+        r = subprocess.run([*self.inside, *AS_POSTGRES, os.path.join(BIN, argv[0]), *argv[1:]],
                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120, cwd='/',
                            check=False)
         if r.returncode:
@@ -195,7 +198,7 @@ class Postgres:
         return self
 
     def backup_of(self, other):
-        self.run('pg_basebackup', '-h', '127.0.0.1', '-p', str(other.port), '-U', 'postgres',
+        self.run('pg_basebackup', '-h', other.host, '-p', str(other.port), '-U', 'postgres',
                  '-D', self.data, '-R', '-X', 'stream', '-c', 'fast', '--no-sync')
         return self
 
@@ -211,8 +214,8 @@ class Postgres:
         assert not self.proc or self.proc.poll() is not None
         log = open(self.log, 'ab')
         self.proc = subprocess.Popen(
-            AS_POSTGRES + [os.path.join(BIN, 'postgres'), '-D', self.data, '-p', str(self.port),
-                           '-k', self.data, *options],
+            [*self.inside, *AS_POSTGRES, os.path.join(BIN, 'postgres'), '-D', self.data,
+             '-p', str(self.port), '-k', self.data, *options],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd='/')
         log.close()
         self.stopped = False
@@ -224,7 +227,7 @@ class Postgres:
         if self.proc.poll() is not None:
             raise RuntimeError('%s ended:\n%s' % (self.name, tail(self.log, 20)))
         try:
-            with wire.Conn(self.port, user='postgres', database='postgres', timeout=5) as c:
+            with wire.Conn(self.port, self.host, user='postgres', database='postgres', timeout=5) as c:
                 return c.one('SELECT 1') == '1'
         except (OSError, wire.PgError, wire.Closed):
             return False
@@ -277,7 +280,7 @@ class Postgres:
         self.proc.send_signal(signal.SIGHUP)
 
     def connect(self, user='postgres', database='app', **kw):
-        return wire.Conn(self.port, user=user, database=database, **kw)
+        return wire.Conn(self.port, self.host, user=user, database=database, **kw)
 
     def sql(self, text, user='postgres', database='app'):
         with self.connect(user, database) as c:
