@@ -238,6 +238,14 @@ drivers:
 	@tests/drivers/deps.sh
 	@PGWEIR=$(abspath $(BUILD)/pgweir) tests/drivers/run.py $(DRIVERS)
 
+# Faults of real clusters under load: FAULTS="kill --seconds 3", all by default.
+FAULTS ?=
+faults:
+	@tests/deps.sh
+	@$(MAKE) all
+	@tests/faults/deps.sh
+	@PGWEIR=$(abspath $(BUILD)/pgweir) tests/faults/run.py $(or $(FAULTS),--markdown)
+
 install: all
 	install -D -m 755 $(BUILD)/pgweir $(DESTDIR)$(PREFIX)/bin/pgweir
 	for u in $(wildcard systemd/*.service systemd/*.socket); do \
@@ -268,9 +276,10 @@ help:
 	@echo 'make demo         a three-node cluster, a killed primary, a table; DEMO_KEEP=1 keeps it'
 	@echo 'make bench        pgweir, pgbouncer and haproxy side by side'
 	@echo 'make drivers      real drivers of ten languages, directly and through pgweir; DRIVERS="pgx psql"'
+	@echo 'make faults       nodes die, hang, restart, lose their network; the table of docs/failover.md; FAULTS="kill"'
 	@echo 'make install      DESTDIR= PREFIX=/usr'
 	@echo 'make clean'
 
 .PHONY: all objects deps unit unit-build sim sim-build sim-check mutants model fuzz fuzz-build \
 	fuzz-replay replay-build lint lint-scripts lint-gcc lint-clang lint-cppcheck integration \
-	integration-workers check asan tsan demo bench drivers install clean help
+	integration-workers check asan tsan demo bench drivers faults install clean help
