@@ -7,7 +7,7 @@
 set -eu
 
 missing=""
-for p in nftables iproute2 patroni etcd-server python3-etcd python3-psycopg2 python3-yaml; do
+for p in nftables iproute2 patroni etcd-server python3-etcd; do
 	st=$(dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null || :)
 	[ "$st" = installed ] || missing="$missing $p"
 done

@@ -110,6 +110,8 @@ class Network:
             self.made.callback(self.relays[i].close)
         else:
             run('ip', 'link', 'add', near, 'type', 'veth', 'peer', 'name', far)
+            # at once: a namespace is taken apart some time after its end
+            self.made.callback(run, 'ip', 'link', 'del', near)
         run('ip', 'link', 'set', far, 'netns', ns)
         run('ip', 'link', 'set', near, 'master', self.bridge, 'up')
         run('ip', '-n', ns, 'link', 'set', far, 'name', 'eth0')

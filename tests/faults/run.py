@@ -156,10 +156,11 @@ def machine():
         model = m.group(1) if m else platform.machine()
     with open('/proc/meminfo') as f:
         memory = '%.0f GiB' % (int(f.readline().split()[1]) / 1048576)
-    pg = subprocess.run([BIN + '/postgres', '--version'], stdout=subprocess.PIPE, timeout=20,
-                        check=True).stdout.decode().split('(')[0].split()[-1]
-    return '%d processors (%s), %s; PostgreSQL %s; %s.' % (
-        os.cpu_count(), model, memory, pg, time.strftime('%Y-%m-%d'))
+    text = subprocess.run([BIN + '/postgres', '--version'], stdout=subprocess.PIPE, timeout=20,
+                          check=True).stdout.decode()
+    return '%d processors (%s), %s, load average %.1f; PostgreSQL %s; %s.' % (
+        os.cpu_count(), model, memory, os.getloadavg()[2],
+        re.search(r'\d[\d.]*', text).group(), time.strftime('%Y-%m-%d'))
 
 
 def markdown(rows, opts):
@@ -170,8 +171,8 @@ def markdown(rows, opts):
     old, foot = rest.split(END)
     have = {}
     for line in old.splitlines():
-        if line.startswith('| ') and not line.startswith('| fault '):
-            c = [x.strip() for x in line.strip('| ').split(' | ')]
+        c = [x.strip() for x in line.split('|')[1:-1]]
+        if len(c) == len(COLUMNS) and line.startswith('| ') and c[0] != COLUMNS[0]:
             have[c[0]] = line
     for r in rows:
         have[r[0]] = '| ' + ' | '.join(r) + ' |'
