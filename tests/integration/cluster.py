@@ -227,7 +227,7 @@ class Postgres:
         if self.proc.poll() is not None:
             raise RuntimeError('%s ended:\n%s' % (self.name, tail(self.log, 20)))
         try:
-            with wire.Conn(self.port, self.host, user='postgres', database='postgres', timeout=5) as c:
+            with wire.Conn(self.port, self.host, 5, user='postgres', database='postgres') as c:
                 return c.one('SELECT 1') == '1'
         except (OSError, wire.PgError, wire.Closed):
             return False
