@@ -24,6 +24,7 @@
 #define WIPE_AUTH_TYPE(field)
 #define WIPE_RETRY(field)
 #define WIPE_PIN(field)
+#define WIPE_RETRY_UNKNOWN(field)
 #define WIPE_ON_MARKED_DOWN(field)
 
 #define KEY(scope, type, name, def, min, max, when, help) WIPE_IN_##scope(type, name)

@@ -39,6 +39,7 @@ enum session_attrs {
 enum auth_type { AUTH_TRUST = 0, AUTH_SCRAM };
 enum pin_mode { PIN_OFF = 0, PIN_ON, PIN_ERROR };
 enum marked_down { DOWN_NONE = 0, DOWN_SHUTDOWN };
+enum retry_unknown { UNKNOWN_OFF = 0, UNKNOWN_READONLY };
 enum retry_mode { RETRY_OFF = 0, RETRY_OBSERVE, RETRY_IMPLICIT };
 
 /* The value of a DB or USER setting that was not given there. STR: NULL. */
@@ -58,6 +59,7 @@ enum retry_mode { RETRY_OFF = 0, RETRY_OBSERVE, RETRY_IMPLICIT };
 #define CONF_FIELD_AUTH_TYPE int64_t
 #define CONF_FIELD_RETRY int64_t
 #define CONF_FIELD_PIN int64_t
+#define CONF_FIELD_RETRY_UNKNOWN int64_t
 #define CONF_FIELD_ON_MARKED_DOWN int64_t
 
 #define CONF_ROW_GLOBAL(type, name) CONF_FIELD_##type name;

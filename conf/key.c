@@ -323,6 +323,7 @@ int key_set(const struct key *k, void *base, const char *text, struct err *e)
 	case KEY_AUTH_TYPE:
 	case KEY_RETRY:
 	case KEY_PIN:
+	case KEY_RETRY_UNKNOWN:
 	case KEY_ON_MARKED_DOWN:
 		ret = set_word(k, text, &value, e);
 		break;
@@ -421,6 +422,7 @@ const char *key_print(const struct key *k, const void *base, char *out, size_t c
 	case KEY_AUTH_TYPE:
 	case KEY_RETRY:
 	case KEY_PIN:
+	case KEY_RETRY_UNKNOWN:
 	case KEY_ON_MARKED_DOWN:
 		return word_of(k->type, v);
 	case KEY_STR:

@@ -145,6 +145,7 @@ static void put_allowed(FILE *out, const struct key *k)
 	case KEY_AUTH_TYPE:
 	case KEY_RETRY:
 	case KEY_PIN:
+	case KEY_RETRY_UNKNOWN:
 	case KEY_ON_MARKED_DOWN:
 		fputs("; one of: ", out);
 		put_text(out, key_words(k->type, words, sizeof(words)));

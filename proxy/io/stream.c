@@ -169,8 +169,6 @@ enum io stream_fill(struct stream *s, size_t want)
 
 	if (s->fd < 0)
 		return IO_EOF;
-	if (s->failed)
-		return IO_FAIL;
 	if (make_room(s, want)) {
 		s->error = ENOMEM;
 		return IO_FAIL;
@@ -183,12 +181,14 @@ enum io stream_fill(struct stream *s, size_t want)
 		b->end += (uint32_t)n;
 		return IO_OK;
 	}
-	if (n < 0)
+	if (n < 0 && !s->failed)
 		s->error = errno;
 	if (b->start == b->end) {
 		buf_give(s->w, b);
 		s->in = NULL;
 	}
+	if (s->failed) /* what the other end had said before is read */
+		return IO_FAIL;
 	if (n == 0)
 		return IO_EOF;
 	return s->error == EAGAIN || s->error == EWOULDBLOCK ? IO_AGAIN : IO_FAIL;

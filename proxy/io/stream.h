@@ -54,7 +54,8 @@ void stream_open(struct stream *s, struct worker *w, int fd, const struct stream
 MUST_CHECK int stream_connect(struct stream *s, struct worker *w, const struct sockaddr *sa,
 			      socklen_t len, const struct stream_ops *ops);
 
-/* Reads once into `in`, making the buffer large enough for `want` bytes from
+/* After a write has failed: what had come before is still read, then IO_FAIL.
+ * Reads once into `in`, making the buffer large enough for `want` bytes from
  * its start (0: the usual). IO_AGAIN also when the buffer is full. */
 enum io stream_fill(struct stream *s, size_t want);
 /* Bytes waiting in `in`. */

@@ -371,7 +371,6 @@ static bool fill(struct client *c)
 /* Messages of a client that has logged in. */
 static void relay(struct client *c, bool readable)
 {
-	struct down_why w = { .why = "server connection lost" };
 	struct up_why why;
 
 	if (c->replication) {
@@ -407,7 +406,8 @@ static void relay(struct client *c, bool readable)
 			gone(c, &why);
 			return;
 		case RELAY_SERVER_GONE:
-			client_lost(c, server_for(c), &w);
+			/* it may have said why before it could not be written to */
+			c->h->up->readable(server_for(c));
 			return;
 		case RELAY_ON:
 		case RELAY_TX_DONE:

@@ -94,6 +94,55 @@ static bool answer_owed(struct client *c, struct server *s, const struct verdict
 	return any || o->skipping || c->batch_lost;
 }
 
+/* Is all that is in flight a ROLLBACK? The server has done as it says by going. */
+static bool rolls_back(const struct client *c, const struct server *s)
+{
+	const struct unit *u = &c->unit;
+	const struct owed *o = &s->owed;
+	unsigned runs = 0;
+	uint32_t i;
+
+	if (!u->rollback || !u->closed || o->ready_n != 1 || o->skipping || c->body_left)
+		return false;
+	for (i = 0; i < o->n; i++) {
+		const struct owed_entry *e = &o->q[(o->head + i) & (o->cap - 1)];
+
+		/* a name that is given on the way has to wait for its server */
+		if (e->kind == OWED_LOCAL || (e->kind == OWED_PARSE && !e->swallow && e->ref != REF_UNNAMED))
+			return false;
+		if (e->kind == OWED_FCALL || e->kind == OWED_COPY_END)
+			return false;
+		runs += !e->swallow && (e->kind == OWED_EXECUTE || e->kind == OWED_QUERY);
+	}
+	return u->fresh && runs == 1;
+}
+
+/* It gets what it asked for. */
+static void answer_rollback(struct client *c, struct server *s)
+{
+	static const uint8_t reply[OWED_KIND_N][12] = {
+		[OWED_PARSE] = { '1', 0, 0, 0, 4 },	 [OWED_BIND] = { '2', 0, 0, 0, 4 },
+		[OWED_CLOSE] = { '3', 0, 0, 0, 4 },	 [OWED_DESCRIBE_P] = { 'n', 0, 0, 0, 4 },
+		[OWED_DESCRIBE_S] = { 't', 0, 0, 0, 6, 0, 0, 'n', 0, 0, 0, 4 },
+	};
+	uint32_t i;
+
+	for (i = 0; i < s->owed.n; i++) {
+		const struct owed_entry *e = &s->owed.q[(s->owed.head + i) & (s->owed.cap - 1)];
+		uint8_t b[32];
+		struct wire_put w = wire_put_to(b, sizeof(b));
+
+		if (e->swallow)
+			continue;
+		names_settled(s, e);
+		if (e->kind == OWED_EXECUTE || e->kind == OWED_QUERY)
+			wire_put_msg_str(&w, 'C', "ROLLBACK");
+		else if (e->kind < OWED_SYNC)
+			wire_put_bytes(&w, reply[e->kind], e->kind == OWED_DESCRIBE_S ? 12 : 5);
+		say(c, b, w.len);
+	}
+}
+
 /* Lost while a unit was being sent again: the client sent all of it long ago. */
 static bool answer_unit(struct client *c, const struct verdict *v)
 {
@@ -110,6 +159,7 @@ bool lost_server(struct client *c, struct server *s, const struct down_why *w)
 	bool cut = s->body_left && !s->body_swallow, block, in_flight;
 	struct verdict v = { 0 };
 	char detail[320], token[64];
+	bool done = s->block && rolls_back(c, s);
 
 	if (cut) {
 		client_step(c, CE_UNLINK);
@@ -129,17 +179,25 @@ bool lost_server(struct client *c, struct server *s, const struct down_why *w)
 	v.detail = detail;
 	if (c->unit.answered)
 		relay_give_up(c); /* it had failed for certain, and was to be run again */
+	if (done)
+		answer_rollback(c, s);
 	unit_end(c);
 	names_clear(c);
 	deadline_clear(&c->dl);
 	c->dressing = c->dressed_only = c->beginning = c->begin_failed =
 		c->cancel_due = false;
 	deadline_clear(&c->idle_dl);
-	c->limbo = block && v.status == 'E';
+	c->limbo = block && v.status == 'E' && !done;
 	/* also when the outcome is not known: the client is told what holds from now on */
 	if (undo_lost(c, s))
 		c->residue.evict = true;
-	in_flight = c->unit.resending ? answer_unit(c, &v) : answer_owed(c, s, &v);
+	if (done) {
+		say_ready(c, 'I'); /* with the settings of before */
+		c->skip_to_sync = c->batch_lost = false;
+	}
+	in_flight = done		? true :
+		    c->unit.resending ? answer_unit(c, &v) :
+					answer_owed(c, s, &v);
 	if (c->limbo || in_flight)
 		client_forget_begin(c); /* of the transaction that is lost */
 	c->limbo_exit = false;

@@ -15,6 +15,7 @@
 #include "session/step.h"
 #include "session/undo.h"
 #include "session/unit.h"
+#include "wire/reads.h"
 #include "wire/wire.h"
 
 /* Servers a unit may go to: enough for all nodes of a cluster that are restarted one
@@ -40,6 +41,50 @@ static bool was_aborted(const struct client *c, const struct down_why *w)
 	       (u->fresh || (u->state == UNIT_ARMED && !u->bound_only));
 }
 
+/* The text that message m of the unit runs, NULL: none. A Parse is looked at when it
+ * is bound. */
+static const char *text_of(const struct client *c, const uint8_t *m, uint32_t len, const char *parsed)
+{
+	struct wire_get g = wire_body(m, len);
+	const char *name;
+	const struct stmt *st;
+
+	if (m[0] == 'Q')
+		return (const char *)m + WIRE_HEADER;
+	(void)wire_get_str(&g, NULL);
+	name = wire_get_str(&g, NULL);
+	if (!*name && parsed)
+		return parsed;
+	st = *name ? stmt_names_get(&c->names, name) : c->unnamed;
+	return st ? (const char *)st->body : "";
+}
+
+/* Does all of the unit only read? Its own Parse of the unnamed statement counts for
+ * the Binds behind it; of a named one the client's names know. */
+static bool reads_only(const struct client *c)
+{
+	const struct hold *raw = &c->unit.raw;
+	const char *parsed = NULL, *sql;
+	uint8_t type;
+	uint32_t len;
+	size_t at;
+
+	for (at = 0; at < raw->len; at += len) {
+		struct wire_get g;
+
+		if (wire_header(raw->p + at, raw->len - at, &type, &len) != WIRE_OK ||
+		    len > raw->len - at || !strchr("QPBDESHC", type))
+			return false;
+		g = wire_body(raw->p + at, len);
+		if (type == 'P' && !*wire_get_str(&g, NULL))
+			parsed = wire_get_str(&g, NULL);
+		sql = type == 'Q' || type == 'B' ? text_of(c, raw->p + at, len, parsed) : NULL;
+		if (sql && !lex_reads_only(sql, strlen(sql)))
+			return false;
+	}
+	return raw->len > 0;
+}
+
 bool move_may(const struct client *c, const struct server *s, const struct down_why *w)
 {
 	const struct unit *u = &c->unit;
@@ -47,7 +92,9 @@ bool move_may(const struct client *c, const struct server *s, const struct down_
 	if (!u->movable || c->moves >= MOVES_MAX || c->body_left || c->limbo || c->ending ||
 	    (c->state != CL_LINKED && c->state != CL_BACKOFF))
 		return false;
-	if (!w || u->answered)
+	if (!w || u->answered || !u->outside)
+		return true;
+	if (c->retry_unknown == UNKNOWN_READONLY && !s->odd_sql && reads_only(c))
 		return true;
 	if (s->crdb)
 		return u->fresh && nodes_is_drain(w->sqlstate, w->message);

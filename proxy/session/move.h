@@ -4,7 +4,7 @@
  * The messages of a unit that began outside a transaction are kept as the client
  * sent them (unit.raw) as long as all that has been done for them can be taken
  * back: no name settled, nothing of an answer passed on, nothing sent behind it.
- * When its server goes and says so (57P01) they are put back in front of what the
+ * When its server goes they are put back in front of what the
  * client has sent since, and pass through the relay as if they had just come: its
  * settings, its statements and what they leave behind are seen to as always.
  *
@@ -16,7 +16,10 @@
  *    which nothing lasts when they are broken off: the backend has aborted its
  *    transaction. Or before the settings in front of the unit are answered. Not when
  *    it has run for more than a second: an operator may have ended it on purpose;
+ *  - a unit that touches its session alone (BEGIN, SET, SHOW, a Parse without a Bind):
+ *    whatever was done of it ended with the server;
  *  - a unit that had failed with a retryable error and waited for its next attempt;
+ *  - with retry_unknown = readonly, one that only reads: twice is as good as once;
  *  - 25006 from a server that is no primary any more.
  *
  * Threads: the worker's.

@@ -95,6 +95,8 @@ struct unit {
 	bool fresh;              /* nothing of it has been answered */
 	uint64_t begun_us;
 	bool uncertain;          /* part of it may last although it was broken off */
+	bool outside;            /* it does something outside its session */
+	bool rollback;           /* all it does is to end its transaction */
 	bool wrong_role;         /* it failed because the server is no primary any more */
 	struct hold log;         /* frontend records, see unit.h */
 	struct hold back;        /* backend bytes held back */
@@ -189,7 +191,7 @@ struct client {
 	bool console_admin;
 	bool counted;            /* holds a token of max_client_conn */
 	uint8_t negotiations;    /* bits: SSLRequest, GSSENCRequest: each once */
-	uint8_t pool_mode, retry, pin;
+	uint8_t pool_mode, retry, pin, retry_unknown;
 	uint8_t replication;     /* enum replication (session/raw.h) */
 	bool crdb;               /* its servers are CockroachDB, by what it was told at its login */
 	uint64_t id;             /* never used again in this worker; the worker is in it */

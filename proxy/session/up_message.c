@@ -63,6 +63,8 @@ static enum step up_query(struct up *u, const uint8_t *msg, uint32_t len, size_t
 	c->unit.statements = (uint16_t)(k.statements > 60000 ? 60000 : k.statements);
 	if (!whole || !lex_all_or_nothing(&k))
 		c->unit.uncertain = true;
+	c->unit.outside |= !whole || !lex_session_only(&k);
+	c->unit.rollback = whole && stmt_ends_only(&k) && !stmt_may_commit(&k);
 	if (!whole || !lex_retryable(&k) || c->unit.bound_only)
 		unit_pass(c, RV_CLASS);
 	if (live) /* CockroachDB may keep it: another client's */
@@ -278,6 +280,8 @@ static enum step up_bind(struct up *u, const uint8_t *msg, uint32_t len, size_t 
 		return r;
 	STAT_INC(&u->c->h->stats, binds);
 	u->c->unit.binds++;
+	u->c->unit.outside |= !st || !st->session_only;
+	u->c->unit.rollback = u->c->unit.binds == 1 && st && st->ends_only && !st->may_commit;
 	if (have < len)
 		unit_pass(u->c, RV_MEMORY);
 	if (*name && st)
@@ -386,10 +390,11 @@ static enum step up_plain(struct up *u, uint8_t type, const uint8_t *msg, uint32
 		residue_nextval(u->c);
 		(void)up_note(u, LEAVES_UNKNOWN, false, "", 0);
 		unit_pass(u->c, RV_CLASS);
-		u->c->unit.uncertain = true;
+		u->c->unit.uncertain = u->c->unit.outside = true;
 		break;
 	default: /* Flush lets the client see part of the answer; F and COPY are never run twice */
 		u->c->unit.uncertain |= type != 'H';
+		u->c->unit.outside |= type != 'H';
 		unit_pass(u->c, type == 'H' ? RV_STARTED : RV_CLASS);
 	}
 	up_pass(u, msg, len);
@@ -435,7 +440,8 @@ static enum step up_raw(struct up *u, uint8_t type, const uint8_t *msg, uint32_t
 	if (r != STEP_ON)
 		return r;
 	unit_pass(u->c, RV_CLASS);
-	u->c->commit_sent = u->c->unit.uncertain = true; /* the texts are not looked at */
+	/* the texts are not looked at */
+	u->c->commit_sent = u->c->unit.uncertain = u->c->unit.outside = true;
 	u->s->unnamed_serial = UNNAMED_UNKNOWN;
 	gather_range(&u->g, msg, have);
 	return STEP_ON;

@@ -81,6 +81,7 @@ void up_classify(struct client *c, struct stmt *st)
 	lex_classify((const char *)st->body, n, &c->h->snap->lists, &k);
 	st->retryable = lex_retryable(&k) && k.statements == 1;
 	st->all_or_nothing = lex_all_or_nothing(&k);
+	st->session_only = lex_session_only(&k);
 	st->may_commit = stmt_may_commit(&k);
 	/* what a failed transaction takes: an end, or an empty text */
 	st->may_exit = lex_may_exit(&k) || k.statements == 0;

@@ -605,6 +605,20 @@ bool lex_all_or_nothing(const struct lex_class *c)
 	return lasts_not[c->first];
 }
 
+bool lex_session_only(const struct lex_class *c)
+{
+	/* not NOTIFY; nor what runs a query of its own: DECLARE, FETCH */
+	static const bool own[VERB_N] = {
+		[VERB_SHOW] = true,	[VERB_BEGIN] = true,   [VERB_SET] = true,
+		[VERB_SET_LOCAL] = true, [VERB_RESET] = true,  [VERB_SET_TRANSACTION] = true,
+		[VERB_PREPARE] = true,	[VERB_DISCARD] = true, [VERB_DEALLOCATE] = true,
+		[VERB_CLOSE] = true,	[VERB_LISTEN] = true,  [VERB_UNLISTEN] = true,
+	};
+
+	return c->sure && !c->denied && !c->chain &&
+	       (c->statements == 0 || (c->statements == 1 && own[c->first]));
+}
+
 const char *lex_verb_name(enum lex_verb v)
 {
 	static const char names[VERB_N][20] = {

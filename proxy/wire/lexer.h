@@ -132,6 +132,8 @@ static inline bool lex_retryable(const struct lex_class *c)
 /* Is nothing of it left when its session ends before it is complete? Not of what may
  * commit on its way (CALL, DO, VACUUM, ...), nor of calls on the deny list. */
 bool lex_all_or_nothing(const struct lex_class *c);
+/* Does it touch its session alone, so that all of it ends with that? */
+bool lex_session_only(const struct lex_class *c);
 
 /* May it call nextval(), by a default or a trigger too? Functions in a SELECT are
  * taken not to. */

@@ -26,7 +26,7 @@
 /* One text: what follows the name in a Parse message. */
 struct stmt {
 	unsigned refs;
-	bool all_or_nothing;           /* the same */
+	bool all_or_nothing, session_only;  /* the same */
 	bool retryable;                /* by its text, see wire/lexer.h */
 	bool retired;                  /* not to be shared any more: its plan is stale */
 	bool may_commit;               /* a COMMIT, or not understood */

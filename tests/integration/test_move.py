@@ -116,7 +116,7 @@ def test_crdb_drain_as_the_only_answer(weir, shape, retry):
                 '2 D C:SELECT 1 Z:I'
         assert c.one('SELECT 2') == 'two'
         assert len([u for u in n.units[0] if u != 'Q' or 'simple' in shape or 'any' in shape]) >= 1
-        assert n.moved() == 1
+        assert n.moved() >= 1
         row = [r for r in n.w.console('SHOW NODES') if r['node'].endswith(':%d' % n.a.port)][0]
         assert row['state'] in ('draining', 'down', 'up')
 
@@ -175,7 +175,7 @@ def test_it_ends_when_every_node_says_so(weir):
 def test_pg_terminated_before_any_answer(weir):
     with Nodes(weir, KILLED, params=wire.PARAMS) as n, n.w.connect() as c:
         assert c.one('SELECT v FROM kv') == 'two'
-        assert n.moved() == 1
+        assert n.moved() >= 1
 
 
 @pytest.mark.parametrize('sql', ['CALL p()', 'DO $$ BEGIN END $$', 'VACUUM kv', 'CREATE TABLE x (a int)',
@@ -266,6 +266,70 @@ def test_pg_backends_terminated_under_load(weir, pg, kind):
     want = str(sum(n for _, n in done))
     n, d = pg.sql('SELECT count(*), count(DISTINCT t) FROM tokens', user='app')[0]
     assert (n, d) == (want, want) and not any(e for e, _ in done), (n, d, done)
+
+
+# ---- without a word ---------------------------------------------------------------------------
+
+READS = {
+    'simple': [query('SELECT count(*) FROM kv')],
+    'extended': [wire.parse('SELECT v FROM kv WHERE k = $1'), wire.bind(['1']), wire.describe('P'),
+                 wire.execute(), wire.sync()],
+    'named': [wire.parse('SELECT 1', 's1'), wire.bind((), 's1'), wire.execute(), wire.sync()],
+}
+
+
+@pytest.mark.parametrize('shape', READS)
+@pytest.mark.parametrize('params', [wire.PARAMS, CRDB], ids=['postgresql', 'cockroachdb'])
+def test_reads_with_unknown_outcome(weir, shape, params):
+    """retry_unknown = readonly: an end without a word is made good for what only reads."""
+    with Nodes(weir, b'', params=params, conf={'retry_unknown': 'readonly'}) as n, \
+            n.w.connect() as c:
+        m = c.ask(*READS[shape])
+        assert ('D', ['two']) in m and m[-1] == ('Z', 'I') and n.moved() >= 1
+
+
+@pytest.mark.parametrize('sql', ['UPDATE kv SET v = 1', "SELECT nextval('calls')", 'SELECT f()',
+                                 'SELECT 1; UPDATE kv SET v = 2'])
+def test_writes_with_unknown_outcome(weir, sql):
+    with Nodes(weir, b'', params=wire.PARAMS, conf={'retry_unknown': 'readonly'}) as n, \
+            n.w.connect() as c:
+        m = c.ask(query(sql))
+        assert [x[1]['C'] for x in m if x[0] == 'E'] == ['40003'] and n.moved() == 0
+
+
+@pytest.mark.parametrize('msgs', [
+    [query('BEGIN')], [query("SET application_name = 'x'")], [query('SHOW application_name')],
+    [wire.parse('BEGIN'), wire.bind(), wire.execute(), wire.sync()],
+    [wire.parse('UPDATE kv SET v = 1', 's1'), wire.describe('S', 's1'), wire.sync()]])
+def test_what_is_of_the_session_alone(weir, msgs):
+    """Whatever was done of it ended with the server: no setting is needed."""
+    with Nodes(weir, b'', params=wire.PARAMS, conf={'lazy_begin': 0}) as n, n.w.connect() as c:
+        m = c.ask(*msgs)
+        assert 'E' not in [x[0] for x in m] and m[-1][0] == 'Z' and n.moved() >= 1
+
+
+@pytest.mark.parametrize('msgs, want', [
+    ([query('ROLLBACK')], 'C:ROLLBACK Z:I'),
+    ([wire.parse('ROLLBACK'), wire.bind(), wire.execute(), wire.sync()], '1 2 C:ROLLBACK Z:I'),
+    ([wire.parse('ROLLBACK'), wire.bind(), wire.describe('P'), wire.execute(), wire.sync()],
+     '1 2 n C:ROLLBACK Z:I'),
+    ([query('ROLLBACK TO SAVEPOINT a')], 'E:40001 Z:E'),
+    ([query('COMMIT')], 'E:40003 Z:I'),
+])
+def test_what_ends_a_transaction(weir, msgs, want):
+    """Lost with its answer outstanding: ROLLBACK has what it asked for."""
+    def words(conn):
+        us = units(conn)
+        for u in us:
+            text = u[0][1]
+            if b'ROLLBACK' in text or text.startswith(b'COMMIT'):
+                return
+            conn.send(wire.complete('BEGIN') + wire.ready('T'))
+    with wire.FakeServer(words) as s:
+        w = weir(ini({'app': db(s)}, lazy_begin=0, **QUICK))
+        with w.connect() as c:
+            c.sql('BEGIN')
+            assert wire.shape(c.ask(*msgs)) == want
 
 
 # ---- 25006 -----------------------------------------------------------------------------------
