@@ -5,7 +5,7 @@ MAKEFLAGS += --no-print-directory
 PREFIX ?= /usr
 DESTDIR ?=
 FUZZ_TIME ?= 60
-PKGS = libevent libssl libcrypto libpq inih
+PKGS = libevent_openssl libevent libssl libcrypto libpq inih
 WARN = -Wall -Wextra -Wconversion -Wshadow -Wswitch-enum -Wstrict-prototypes -Wmissing-prototypes \
        -Wvla -Wundef -Wformat=2 -Wno-sign-conversion $(WERROR)
 OPT ?= -O2 -g -fno-omit-frame-pointer
@@ -80,7 +80,7 @@ SIM_OBJ = $(SIM_SRC:%.c=$(BUILD)/%.o)
 SIM_PARTS = $(filter-out $(addprefix $(BUILD)/tests/sim/,world.o checks.o faults.o settings.o memory.o inspector.o \
 	visitor.o node.o net.o kernel.o sim.o),$(SIM_OBJ))
 SIM_HOUSE = $(filter-out $(addprefix $(BUILD)/proxy/,main.o daemon.o registry.o notify.o io/kernel.o io/listen.o), \
-	$(filter-out $(BUILD)/health/probe.o $(BUILD)/health/resolve.o,$(OBJ)))
+	$(filter-out $(addprefix $(BUILD)/health/,probe.o http.o resolve.o),$(OBJ)))
 SIM_WRAP = $(patsubst %,-Wl$(,)--wrap=%,log_line client_next server_next malloc calloc realloc strdup strndup)
 , := ,
 

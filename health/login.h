@@ -30,6 +30,7 @@ struct finding {
 	enum verdict verdict;
 	enum target_role role; /* V_GOOD only */
 	bool read_only;
+	uint64_t lag_us;
 	const char *why;
 	char sqlstate[6];
 	char text[256];

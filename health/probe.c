@@ -1,5 +1,5 @@
 /* health/probe.c - one login and one question per interval, by asynchronous
- * libpq. See probe.h.
+ * libpq, and before it a word by HTTP if it is wished. See probe.h.
  *
  * libpq owns the socket and may change it from one poll to the next, so the fd
  * event is assigned anew each time, fires once, and is deleted before PQfinish
@@ -20,12 +20,23 @@
 #include <openssl/crypto.h>
 #include <openssl/rand.h>
 
+#include "health/http.h"
 #include "health/login.h"
 
 /* Known to PostgreSQL since 9.0 and to CockroachDB. */
 #define QUESTION "SELECT pg_is_in_recovery(), current_setting('default_transaction_read_only')"
+/* PostgreSQL 10 and later. Whoever may log in may see all of it: of the view only
+ * whether it has a row, which it has while a receiver streams. */
+#define QUESTION_LAG                                                                               \
+	QUESTION ", CASE WHEN NOT pg_is_in_recovery() OR "                                         \
+		 "(EXISTS (SELECT 1 FROM pg_stat_wal_receiver) AND "                               \
+		 "pg_last_wal_receive_lsn() <= pg_last_wal_replay_lsn()) THEN 0 "                  \
+		 "ELSE (extract(epoch FROM clock_timestamp() - "                                   \
+		 "pg_last_xact_replay_timestamp()) * 1000000)::bigint END"
+/* So many answers in a row make a standby lagging. */
+#define LAG_ROW 2
 
-enum phase { PHASE_IDLE = 0, PHASE_LOGIN, PHASE_QUERY };
+enum phase { PHASE_IDLE = 0, PHASE_HTTP, PHASE_LOGIN, PHASE_QUERY };
 
 struct probe {
 	struct target *target;
@@ -37,15 +48,18 @@ struct probe {
 	struct event timer;
 	struct event io;
 	enum phase phase;
+	struct http *http;
 	PGconn *conn;
 	bool answered;        /* the server has asked for an authentication */
+	unsigned behind;      /* answers in a row that tell of too much lag */
 	struct finding found; /* what the query brought; why NULL: nothing yet */
-	int64_t started_us;
+	int64_t started_us;   /* the login, as probe_us tells of that alone */
 	uint64_t random;
 	/* what the log was told last */
 	bool told;
 	enum verdict told_verdict;
 	char told_sqlstate[6];
+	int told_http;        /* the last status by HTTP, 200 at first */
 };
 
 static int64_t now_us(void)
@@ -82,7 +96,8 @@ static int64_t pause_us(struct probe *p)
 	int64_t us = p->conf.interval_us;
 	int64_t tenth;
 
-	if (atomic_load_explicit(&p->target->state, memory_order_relaxed) != TARGET_UP)
+	if (atomic_load_explicit(&p->target->state, memory_order_relaxed) != TARGET_UP ||
+	    (p->behind && p->behind < LAG_ROW))
 		us /= 5;
 	tenth = us / 10;
 	return us - tenth + (int64_t)(next_random(&p->random) % ((uint64_t)tenth * 2 + 1));
@@ -96,6 +111,8 @@ static void drop_conn(struct probe *p)
 {
 	if (event_initialized(&p->io))
 		event_del(&p->io);
+	http_free(p->http);
+	p->http = NULL;
 	PQfinish(p->conn);
 	p->conn = NULL;
 	p->phase = PHASE_IDLE;
@@ -120,12 +137,22 @@ static void tell(struct probe *p, const struct finding *f)
 	memcpy(p->told_sqlstate, f->sqlstate, sizeof(p->told_sqlstate));
 }
 
+static bool is_lagging(struct probe *p, const struct finding *f)
+{
+	bool far = f->role == ROLE_STANDBY && p->conf.max_lag_us &&
+		   f->lag_us > p->conf.max_lag_us;
+
+	p->behind = far ? p->behind + (p->behind < LAG_ROW) : 0;
+	return p->behind == LAG_ROW;
+}
+
 static bool apply(struct probe *p, const struct finding *f, uint64_t took_us)
 {
 	struct target *t = p->target;
 	const struct target_rule *r = &p->conf.rule;
 
-	struct target_facts good = { f->role, f->read_only, false, 0, took_us, (uint64_t)now_us() };
+	struct target_facts good = { f->role, f->read_only, false, f->lag_us, took_us,
+				     (uint64_t)now_us() };
 
 	switch (f->verdict) {
 	case V_ALIVE:
@@ -135,6 +162,7 @@ static bool apply(struct probe *p, const struct finding *f, uint64_t took_us)
 		good.lag_us = atomic_load(&t->lag_us);
 		return target_probe_good(t, r, &good);
 	case V_GOOD:
+		good.lagging = is_lagging(p, f);
 		return target_probe_good(t, r, &good);
 	case V_BAD:
 		return target_probe_bad(t, r, BAD_LOST);
@@ -166,10 +194,10 @@ static void conclude(struct probe *p, const struct finding *f)
 	}
 	state = (enum target_state)atomic_load(&t->state);
 	LOG(p->log, state == TARGET_UP ? LOG_LEVEL_INFO : LOG_LEVEL_WARN, "target",
-	    "target=%s state=%s role=%s read_only=%d",
+	    "target=%s state=%s role=%s read_only=%d lagging=%d hung=%d",
 	    log_quote(name, sizeof(name), t->addr.name ? t->addr.name : "?"),
 	    target_state_name(state), target_role_name((enum target_role)atomic_load(&t->role)),
-	    atomic_load(&t->read_only));
+	    atomic_load(&t->read_only), atomic_load(&t->lagging), atomic_load(&t->hung));
 	timer_in(p, pause_us(p));
 	if (p->changed)
 		p->changed(p->arg, t);
@@ -192,16 +220,25 @@ static void wait_for(struct probe *p, short what)
 		conclude(p, &f);
 }
 
+/* NULL: nothing has been replayed yet, which tells nothing. */
+static uint64_t read_lag(const PGresult *res)
+{
+	long long us = PQnfields(res) > 2 ? strtoll(PQgetvalue(res, 0, 2), NULL, 10) : 0;
+
+	return us > 0 ? (uint64_t)us : 0;
+}
+
 static void read_answer(struct finding *f, const PGresult *res)
 {
 	const char *code = PQresultErrorField(res, PG_DIAG_SQLSTATE);
 
 	*f = (struct finding){.verdict = V_ALIVE, .why = "strange_answer"};
-	if (PQresultStatus(res) == PGRES_TUPLES_OK && PQntuples(res) == 1 && PQnfields(res) == 2) {
+	if (PQresultStatus(res) == PGRES_TUPLES_OK && PQntuples(res) == 1 && PQnfields(res) >= 2) {
 		f->verdict = V_GOOD;
 		f->why = "good";
 		f->role = PQgetvalue(res, 0, 0)[0] == 't' ? ROLE_STANDBY : ROLE_PRIMARY;
 		f->read_only = strcmp(PQgetvalue(res, 0, 1), "on") == 0;
+		f->lag_us = f->role == ROLE_STANDBY ? read_lag(res) : 0;
 	} else if (code) {
 		snprintf(f->sqlstate, sizeof(f->sqlstate), "%s", code);
 		login_keep_text(f, PQresultErrorMessage(res));
@@ -265,12 +302,19 @@ static void query_step(struct probe *p, bool readable)
 	wait_for(p, left > 0 ? EV_READ | EV_WRITE : EV_READ);
 }
 
+static bool asks_lag(const struct probe *p)
+{
+	return p->conf.max_lag_us && !PQparameterStatus(p->conn, "crdb_version") &&
+	       PQserverVersion(p->conn) >= 100000;
+}
+
 static void query_start(struct probe *p)
 {
 	p->phase = PHASE_QUERY;
 	/* before the first byte, so that neither the query nor PQfinish's
 	 * Terminate can ever wait for the peer */
-	if (PQsetnonblocking(p->conn, 1) != 0 || PQsendQuery(p->conn, QUESTION) == 0) {
+	if (PQsetnonblocking(p->conn, 1) != 0 ||
+	    PQsendQuery(p->conn, asks_lag(p) ? QUESTION_LAG : QUESTION) == 0) {
 		conclude_lost(p);
 		return;
 	}
@@ -330,6 +374,7 @@ static void on_io(evutil_socket_t fd, short what, void *arg)
 	case PHASE_QUERY:
 		query_step(p, (what & EV_READ) != 0);
 		break;
+	case PHASE_HTTP:
 	case PHASE_IDLE:
 		break;
 	}
@@ -342,7 +387,7 @@ static void no_notice(void *arg, const PGresult *res)
 	(void)res;
 }
 
-static void begin(struct probe *p)
+static void login_start(struct probe *p)
 {
 	struct finding f = {.verdict = V_LOCAL, .why = "no_memory"};
 	size_t cap = 0;
@@ -350,8 +395,6 @@ static void begin(struct probe *p)
 		login_info(&p->target->addr, p->conf.user, p->conf.password, p->conf.dbname, &cap);
 
 	p->started_us = now_us();
-	p->answered = false;
-	p->found = (struct finding){0};
 	if (info) {
 		p->conn = PQconnectStart(info);
 		OPENSSL_cleanse(info, cap);
@@ -373,8 +416,60 @@ static void begin(struct probe *p)
 		conclude(p, &f);
 		return;
 	}
-	timer_in(p, p->conf.timeout_us);
 	wait_for(p, EV_WRITE);
+}
+
+/* Once per change, and at first only what is not well. Of 503 tell() tells. */
+static void tell_http(struct probe *p, const struct http_said *said)
+{
+	char name[128], text[512];
+
+	if (p->told_http == said->status)
+		return;
+	p->told_http = said->status;
+	if (said->status == 503)
+		return;
+	LOG(p->log, said->status == 200 ? LOG_LEVEL_INFO : LOG_LEVEL_WARN, "probe_http",
+	    "target=%s status=%d result=%s error=%s",
+	    log_quote(name, sizeof(name), p->target->addr.name ? p->target->addr.name : "?"),
+	    said->status, said->why,
+	    log_quote(text, sizeof(text), said->text[0] && said->status != 200 ? said->text : "-"));
+}
+
+static void on_http(void *arg, const struct http_said *said)
+{
+	struct probe *p = arg;
+	struct finding f = {.verdict = V_DRAIN, .why = "draining"};
+	bool leaving = said->status == 503;
+
+	tell_http(p, said);
+	login_keep_text(&f, said->text);
+	http_free(p->http);
+	p->http = NULL;
+	if (leaving)
+		conclude(p, &f);
+	else
+		login_start(p);
+}
+
+static void begin(struct probe *p)
+{
+	const struct http_ask ask = {.addr = &p->target->addr,
+				     .port = p->conf.http_port,
+				     .tls = p->conf.https,
+				     .path = p->conf.http_path,
+				     .timeout_us = p->conf.timeout_us / 2};
+
+	p->started_us = now_us();
+	p->answered = false;
+	p->found = (struct finding){0};
+	timer_in(p, p->conf.timeout_us);
+	if (p->conf.http_port)
+		p->http = http_get(p->base, &ask, on_http, p);
+	if (p->http)
+		p->phase = PHASE_HTTP;
+	else
+		login_start(p);
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *arg)
@@ -405,6 +500,7 @@ static void conf_free(struct probe_conf *pc)
 	free((char *)pc->user);
 	free_secret((char *)pc->password);
 	free((char *)pc->dbname);
+	free((char *)pc->http_path);
 	*pc = (struct probe_conf){0};
 }
 
@@ -417,9 +513,10 @@ static int copy_str(const char **to, const char *from)
 static int conf_copy(struct probe_conf *to, const struct probe_conf *from)
 {
 	*to = *from;
-	to->user = to->password = to->dbname = NULL;
+	to->user = to->password = to->dbname = to->http_path = NULL;
 	if (copy_str(&to->user, from->user) != 0 || copy_str(&to->password, from->password) != 0 ||
-	    copy_str(&to->dbname, from->dbname) != 0) {
+	    copy_str(&to->dbname, from->dbname) != 0 ||
+	    copy_str(&to->http_path, from->http_path) != 0) {
 		conf_free(to);
 		return -1;
 	}
@@ -443,6 +540,7 @@ int probe_start(struct target *t, struct event_base *base, const struct probe_co
 	p->log = log;
 	p->changed = changed;
 	p->arg = arg;
+	p->told_http = 200;
 	if (conf_copy(&p->conf, pc) != 0 ||
 	    event_assign(&p->timer, base, -1, 0, on_timer, p) != 0) {
 		conf_free(&p->conf);

@@ -8,7 +8,17 @@
  * default_transaction_read_only, PQfinish; all within timeout_us. A fresh login
  * each time, because a hung postmaster is invisible to an old connection. The
  * interval is jittered by up to a tenth and a fifth of itself while the state
- * is not UP. A server that answers with an ErrorResponse to the login (bad
+ * is not UP.
+ *
+ * With http_port the node's HTTP interface is asked before (health/http.h), in at
+ * most half of the time: 503 says that it is leaving, and nothing else is asked;
+ * 200, and any trouble there (which is logged once), leaves it to the login.
+ *
+ * With max_lag_us a standby is asked how far its replay is behind: not at all when
+ * it receives and has replayed all that it received, else as long ago as the last
+ * transaction that it replayed. The time of that one is as old as the pause before
+ * the next one, so one answer proves nothing: two in a row do.
+ * A server that answers with an ErrorResponse to the login (bad
  * password, no such database, too many clients) is alive: up, its role as it
  * was, and the error is logged once per change. Not so 57P01, 57P02 (it is
  * going: bad) and 57P03 (it takes no logins: hard); refused, unreachable and no
@@ -30,6 +40,10 @@ struct probe_conf {
 	struct target_rule rule;
 	/* copied; NULL or empty: pgweir, none, postgres */
 	const char *user, *password, *dbname;
+	uint64_t max_lag_us;    /* 0: the lag is not asked for */
+	int http_port;          /* 0: no HTTP */
+	bool https;
+	const char *http_path;  /* copied */
 };
 
 /* Takes out of the environment what libpq would obey and no connection

@@ -75,6 +75,7 @@ struct seen_letter {
 	struct daemon *d;
 	struct target *t;
 	enum target_seen what;
+	enum node_order order;     /* of an operator, instead */
 };
 
 static struct target_rule rule_of(const struct conf_global *g)
@@ -114,18 +115,70 @@ static void tell_seen(struct shared *sh, struct target *t, enum target_seen what
 	worker_post(&b->d->w, &b->l);
 }
 
+static void on_node_order(struct worker *w, struct letter *l)
+{
+	struct seen_letter *b = (struct seen_letter *)(void *)l;
+	bool excluded = b->order == ORDER_EXCLUDE;
+
+	if (b->order != ORDER_PROBE && target_exclude(b->t, excluded, clock_mono_us())) {
+		LOG(&w->log_ctx, LOG_LEVEL_INFO, excluded ? "node_excluded" : "node_included",
+		    "node=%s", b->t->addr.name);
+		on_changed(b->d, b->t);
+	}
+	probe_now(b->t);
+	target_drop(b->t);
+	free(b);
+}
+
+static bool order_node(struct shared *sh, struct target *t, enum node_order what)
+{
+	struct seen_letter *b = calloc(1, sizeof(*b));
+
+	if (!b)
+		return false;
+	b->l.deliver = on_node_order;
+	b->d = daemon_of(sh);
+	b->t = t;
+	target_hold(t);
+	b->order = what;
+	worker_post(&b->d->w, &b->l);
+	return true;
+}
+
+static void set_http(struct probe_conf *pc, const struct snapshot_db *db, const struct target *t)
+{
+	const struct conf_host *h;
+	size_t i;
+
+	for (i = 0; i < db->node_n && db->nodes[i].t != t; i++)
+		;
+	if (i == db->node_n)
+		return;
+	h = &db->conf->host_conf[db->nodes[i].host];
+	pc->http_port = h->http_port;
+	pc->https = h->https;
+	pc->http_path = h->http_path;
+}
+
 static void probe_one(struct daemon *d, struct target *t)
 {
 	const struct conf_global *g = &d->snap->conf->g;
 	const struct snapshot_db *db = registry_entry(d->snap, t);
-	struct probe_conf pc = { g->health_check_interval, g->health_check_timeout, rule_of(g),
-				 g->health_check_user,	   g->health_check_password,
-				 g->health_check_dbname };
+	struct probe_conf pc = {
+		.interval_us = g->health_check_interval,
+		.timeout_us = g->health_check_timeout,
+		.rule = rule_of(g),
+		.user = g->health_check_user,
+		.password = g->health_check_password,
+		.dbname = g->health_check_dbname,
+		.max_lag_us = (uint64_t)g->max_standby_lag,
+	};
 
 	if (!db) {
 		probe_stop(t); /* no entry names it any more */
 		return;
 	}
+	set_http(&pc, db, t);
 	if (!pc.user) {
 		pc.user = db->conf->k.user;
 		if (!pc.password)
@@ -560,6 +613,7 @@ static int start(struct daemon *d, struct err *e)
 		return err_set(e, "the system has no randomness");
 	limit_init(&d->sh.clients, (int)g->max_client_conn);
 	d->sh.target_seen = tell_seen;
+	d->sh.node_order = order_node;
 	d->sh.hall_stopped = hall_stopped;
 	if (start_halls(d, e))
 		return -1;
@@ -597,7 +651,7 @@ static void clean_up(struct daemon *d)
 		hall_free(&d->sh.halls[i]);
 	for (l = d->w.base ? mbox_take(&d->w.mbox) : NULL; l; l = after) {
 		after = l->next;
-		if (l->deliver == on_target_seen)
+		if (l->deliver == on_target_seen || l->deliver == on_node_order)
 			target_drop(((struct seen_letter *)(void *)l)->t);
 		free(l); /* what a worker saw of a target no longer matters */
 	}

@@ -132,8 +132,10 @@ static bool seen_before(const struct snapshot *s, size_t d, size_t i, const stru
 	return false;
 }
 
-static void node_row(struct rows *r, const struct target *t)
+static void one_node_row(void *arg, struct target *t)
 {
+	struct rows *r = arg;
+
 	rows_row(r);
 	rows_text(r, t->addr.name);
 	rows_text(r, target_shown(t));
@@ -142,20 +144,23 @@ static void node_row(struct rows *r, const struct target *t)
 	rows_uint(r, (uint64_t)atomic_load(&t->conns));
 	rows_uint(r, atomic_load(&t->probe_us));
 	rows_uint(r, atomic_load(&t->fails_total));
+	rows_uint(r, atomic_load(&t->lag_us));
+	rows_uint(r, (uint64_t)atomic_load(&t->dialling));
 	rows_end_row(r);
 }
 
 /* A name that has no address. */
 static void missing_row(struct rows *r, const char *name)
 {
+	int i;
+
 	rows_row(r);
 	rows_text(r, name);
 	rows_text(r, "unresolved");
 	rows_text(r, target_role_name(ROLE_UNKNOWN));
 	rows_text(r, "no");
-	rows_uint(r, 0);
-	rows_uint(r, 0);
-	rows_uint(r, 0);
+	for (i = 0; i < 5; i++)
+		rows_uint(r, 0);
 	rows_end_row(r);
 }
 
@@ -173,26 +178,43 @@ static bool missing_before(const struct snapshot *s, size_t d, size_t i, const c
 	return false;
 }
 
-static void show_nodes(struct client *c, struct rows *r)
+static void missing_rows(const struct snapshot *s, struct rows *r)
 {
-	static const char *const col[] = { "node",  "state",	"role", "read_only",
-					   "conns", "probe_us", "fails", NULL };
-	static const int type[] = { ROWS_TEXT, ROWS_TEXT, ROWS_TEXT, ROWS_TEXT,
-				    ROWS_INT8, ROWS_INT8, ROWS_INT8 };
-	const struct snapshot *s = c->h->snap;
 	size_t d, i;
 
-	rows_begin(r, col, type);
+	for (d = 0; d <= s->conf->db_n; d++) {
+		const struct snapshot_db *db = d < s->conf->db_n ? &s->dbs[d] : &s->fallback;
+
+		for (i = 0; i < db->missing_n; i++)
+			if (!missing_before(s, d, i, db->missing[i].host->name))
+				missing_row(r, db->missing[i].host->name);
+	}
+}
+
+/* Each target of the snapshot once. */
+static void each_node(const struct snapshot *s, void (*fn)(void *arg, struct target *t), void *arg)
+{
+	size_t d, i;
+
 	for (d = 0; d <= s->conf->db_n; d++) {
 		const struct snapshot_db *db = d < s->conf->db_n ? &s->dbs[d] : &s->fallback;
 
 		for (i = 0; i < db->node_n; i++)
 			if (!seen_before(s, d, i, db->nodes[i].t))
-				node_row(r, db->nodes[i].t);
-		for (i = 0; i < db->missing_n; i++)
-			if (!missing_before(s, d, i, db->missing[i].host->name))
-				missing_row(r, db->missing[i].host->name);
+				fn(arg, db->nodes[i].t);
 	}
+}
+
+static void show_nodes(struct client *c, struct rows *r)
+{
+	static const char *const col[] = { "node",  "state",	"role",	 "read_only", "conns",
+					   "probe_us", "fails", "lag_us", "dialling",  NULL };
+	static const int type[] = { ROWS_TEXT, ROWS_TEXT, ROWS_TEXT, ROWS_TEXT, ROWS_INT8,
+				    ROWS_INT8, ROWS_INT8, ROWS_INT8, ROWS_INT8 };
+
+	rows_begin(r, col, type);
+	each_node(c->h->snap, one_node_row, r);
+	missing_rows(c->h->snap, r);
 }
 
 static void stat_rows(struct client *c, struct rows *r, bool retries)
@@ -283,6 +305,16 @@ static const struct {
 	{ "lists", show_lists },   { "help", show_help },
 };
 
+static const struct {
+	const char *word, *tag;
+	enum node_order what;
+	bool all;                /* of all nodes when none is named */
+} order[] = {
+	{ "exclude", "EXCLUDE", ORDER_EXCLUDE, false },
+	{ "include", "INCLUDE", ORDER_INCLUDE, false },
+	{ "probe", "PROBE", ORDER_PROBE, true },
+};
+
 static void show_help(struct client *c, struct rows *r)
 {
 	static const char *const col[] = { "command", NULL };
@@ -293,6 +325,13 @@ static void show_help(struct client *c, struct rows *r)
 	rows_begin(r, col, NULL);
 	for (i = 0; i < sizeof(command) / sizeof(*command); i++) {
 		(void)snprintf(text, sizeof(text), "SHOW %s", command[i].word);
+		rows_row(r);
+		rows_text(r, text);
+		rows_end_row(r);
+	}
+	for (i = 0; i < sizeof(order) / sizeof(*order); i++) {
+		(void)snprintf(text, sizeof(text), order[i].all ? "%s [NODE 'NAME']" : "%s NODE 'NAME'",
+			       order[i].tag);
 		rows_row(r);
 		rows_text(r, text);
 		rows_end_row(r);
@@ -314,32 +353,141 @@ static void word(const char **at, const char *end, char *out, size_t cap)
 	*at = p;
 }
 
+static void answer(struct client *c, struct rows *r, const char *tag)
+{
+	rows_end(r, tag);
+	if (r->bad) {
+		say_error(c, "ERROR", "53200", "out of memory", NULL, NULL);
+		say_ready(c, 'I');
+	} else {
+		say(c, r->p, r->len);
+	}
+	rows_free(r);
+}
+
+static void refuse(struct client *c, const char *sqlstate, const char *message, const char *detail,
+		   const char *hint)
+{
+	say_error(c, "ERROR", sqlstate, message, detail, hint);
+	say_ready(c, 'I');
+}
+
+/* ---- orders ---- */
+
+/* An order on its way to the nodes of this name, NULL: to all. */
+struct errand {
+	struct client *c;
+	const char *name;
+	enum node_order what;
+	unsigned found;
+	bool failed;
+	char known[360];         /* names, for who gave another; three dots at the end: more */
+};
+
+static void add_known(struct errand *e, const char *name)
+{
+	static const char more[] = ", ...";
+	size_t n = strlen(e->known), room = sizeof(e->known) - n, k = strlen(name);
+
+	if (n >= sizeof(more) && strcmp(e->known + n + 1 - sizeof(more), more) == 0)
+		return;
+	(void)snprintf(e->known + n, room, "%s%s", n ? ", " : "",
+		       k + 2 + sizeof(more) > room ? "..." : name);
+}
+
+static void run_errand(void *arg, struct target *t)
+{
+	struct errand *e = arg;
+	struct shared *sh = e->c->h->sh;
+
+	add_known(e, t->addr.name);
+	if (e->name && strcmp(e->name, t->addr.name) != 0)
+		return;
+	e->found++;
+	e->failed |= !sh->node_order(sh, t, e->what);
+}
+
+/* 'NAME', a quote in it twice; nothing behind it. -1: something else. */
+static int take_name(const char *at, const char *end, char *out, size_t cap)
+{
+	bool closed = false;
+	size_t n = 0;
+
+	while (at < end && strchr(" \t\r\n", *at))
+		at++;
+	if (at == end || *at++ != '\'')
+		return -1;
+	while (at < end && n + 1 < cap) {
+		if (*at == '\'' && (at + 1 == end || at[1] != '\'')) {
+			closed = true;
+			at++;
+			break;
+		}
+		at += *at == '\'';
+		out[n++] = *at++;
+	}
+	out[n] = 0;
+	while (at < end && strchr(" \t\r\n;", *at))
+		at++;
+	return closed && n && at == end ? 0 : -1;
+}
+
+/* The order of this verb, or false. what: the word behind it, `at` behind that. */
+static bool run_order(struct client *c, const char *verb, const char *what, const char *at,
+		      const char *end)
+{
+	struct errand e = { .c = c };
+	char name[256], text[320];
+	struct rows r = { 0 };
+	size_t i;
+
+	for (i = 0; i < sizeof(order) / sizeof(*order); i++)
+		if (strcmp(verb, order[i].word) == 0)
+			break;
+	if (i == sizeof(order) / sizeof(*order))
+		return false;
+	if (strcmp(what, "node") == 0 && take_name(at, end, name, sizeof(name)) == 0)
+		e.name = name;
+	else if (!order[i].all || *what)
+		return false;
+	if (!c->console_admin) {
+		refuse(c, "42501", "only users of admin_users may do this", NULL, NULL);
+		return true;
+	}
+	e.what = order[i].what;
+	each_node(c->h->snap, run_errand, &e);
+	if (!e.found) {
+		(void)snprintf(text, sizeof(text), "there is no node \"%.255s\"", e.name ? name : "");
+		refuse(c, "42704", text, e.known, NULL);
+	} else if (e.failed) {
+		refuse(c, "53200", "out of memory", NULL, NULL);
+	} else {
+		answer(c, &r, order[i].tag);
+	}
+	return true;
+}
+
 void admin_query(struct client *c, const char *sql, size_t len)
 {
-	const char *at = sql, *end = sql + len;
+	const char *at = sql, *end = sql + len, *behind;
 	char verb[16], what[32], more[8], text[128];
 	struct rows r = { 0 };
 	size_t i;
 
 	word(&at, end, verb, sizeof(verb));
 	word(&at, end, what, sizeof(what));
+	behind = at;
 	word(&at, end, more, sizeof(more));
 	for (i = 0; strcmp(verb, "show") == 0 && !*more && i < sizeof(command) / sizeof(*command);
 	     i++) {
 		if (strcmp(what, command[i].word) != 0)
 			continue;
 		command[i].show(c, &r);
-		rows_end(&r, "SHOW");
-		if (r.bad) {
-			say_error(c, "ERROR", "53200", "out of memory", NULL, NULL);
-			say_ready(c, 'I');
-		} else {
-			say(c, r.p, r.len);
-		}
-		rows_free(&r);
+		answer(c, &r, "SHOW");
 		return;
 	}
+	if (run_order(c, verb, what, behind, end))
+		return;
 	(void)snprintf(text, sizeof(text), "unknown console command \"%.14s %.30s\"", verb, what);
-	say_error(c, "ERROR", "42601", text, NULL, "SHOW HELP lists the commands.");
-	say_ready(c, 'I');
+	refuse(c, "42601", text, NULL, "SHOW HELP lists the commands.");
 }

@@ -360,6 +360,8 @@ struct hall {
 	bool draining, stopping;
 };
 
+enum node_order { ORDER_EXCLUDE = 0, ORDER_INCLUDE, ORDER_PROBE };
+
 struct shared {
 	struct hubs hubs;
 	struct hall *halls;
@@ -369,7 +371,10 @@ struct shared {
 	uint8_t mock_key[32];
 	/* Any thread: tells the control loop what a worker saw of a target. */
 	void (*target_seen)(struct shared *sh, struct target *t, enum target_seen what);
-	/* Any thread: asks the control loop for something (console). */
+	/* Any thread: what an operator wishes for a node (console). false: out of
+	 * memory. */
+	bool (*node_order)(struct shared *sh, struct target *t, enum node_order what);
+	/* Any thread: the hall's loop has ended. */
 	void (*hall_stopped)(struct shared *sh, struct hall *h);
 };
 

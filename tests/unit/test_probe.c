@@ -27,6 +27,7 @@
 
 #include "health/login.h"
 #include "health/probe.h"
+#include "web.h"
 
 #define MS 1000
 #define CONNS_MAX 64
@@ -76,17 +77,24 @@ static void put_login(struct bytes *b)
 	PUT_MSG(b, 'Z', "I");
 }
 
-static void put_row(struct bytes *b, const char *recovery, const char *read_only)
+/* n columns, NULL is NULL. */
+static void put_cols(struct bytes *b, const char *const *cols, unsigned char cols_n)
 {
-	unsigned char row[64] = {0, 2};
+	static const char desc[] = "a\0\0\0\0\0\0\0\0\0\0\x19\377\377\377\377\377\377\0";
+	unsigned char row[96] = {0, cols_n}, names[96] = {0, cols_n};
 	size_t len = 2;
-	const char *cols[2] = {recovery, read_only};
 
-	PUT_MSG(b, 'T',
-		"\0\2a\0\0\0\0\0\0\0\0\0\0\x10\0\1\377\377\377\377\0\0"
-		"b\0\0\0\0\0\0\0\0\0\0\x19\377\377\377\377\377\377\0\0");
-	for (int i = 0; i < 2; i++) {
-		uint32_t n = htonl((uint32_t)strlen(cols[i]));
+	for (int i = 0; i < cols_n; i++)
+		memcpy(names + 2 + (size_t)i * sizeof(desc), desc, sizeof(desc));
+	put_msg(b, 'T', names, 2 + cols_n * sizeof(desc));
+	for (int i = 0; i < cols_n; i++) {
+		uint32_t n = htonl(cols[i] ? (uint32_t)strlen(cols[i]) : UINT32_MAX);
+
+		if (!cols[i]) {
+			memcpy(row + len, &n, 4);
+			len += 4;
+			continue;
+		}
 
 		memcpy(row + len, &n, 4);
 		memcpy(row + len + 4, cols[i], strlen(cols[i]));
@@ -95,6 +103,13 @@ static void put_row(struct bytes *b, const char *recovery, const char *read_only
 	put_msg(b, 'D', row, len);
 	PUT_MSG(b, 'C', "SELECT 1\0");
 	PUT_MSG(b, 'Z', "I");
+}
+
+static void put_row(struct bytes *b, const char *recovery, const char *read_only)
+{
+	const char *const cols[] = {recovery, read_only};
+
+	put_cols(b, cols, 2);
 }
 
 /* ---- the server ---- */
@@ -133,6 +148,9 @@ struct world {
 	int64_t accepted_at[CONNS_MAX];
 	char startup[1024];
 	size_t startup_len;
+	char query[1024];
+	struct web web;
+	bool has_web;
 	/* the probe's side */
 	struct addr addr;
 	struct targets ts;
@@ -222,6 +240,7 @@ static bool conn_message(struct conn *c, size_t len)
 		}
 	} else if (c->in[0] == 'Q') {
 		w->queries++;
+		snprintf(w->query, sizeof(w->query), "%.*s", (int)len - 5, (char *)c->in + 5);
 		c->out = &w->answer;
 		c->out_at = 0;
 	} else if (c->in[0] == 'X') {
@@ -403,7 +422,10 @@ static void world_close(struct world *w)
 	for (size_t i = 0; i < w->accepted; i++)
 		conn_end(&w->conns[i]);
 	stop_listening(w);
+	if (w->has_web)
+		web_close(&w->web);
 	event_free(w->give_up);
+	event_base_loop(w->base, EVLOOP_NONBLOCK); /* libevent frees later */
 	event_base_free(w->base);
 	close(w->log.fd);
 	if (w->dir[0]) {
@@ -624,7 +646,7 @@ static void login_errors(void **unused)
 		{"28P01", TARGET_UP, "error_response"},
 		{"3D000", TARGET_UP, "error_response"},
 		{"53300", TARGET_UP, "error_response"},
-		{"57P01", TARGET_PROBATION, "going_down"},
+		{"57P01", TARGET_PROBATION, "going_down"}, /* of one session, maybe */
 		{"57P02", TARGET_PROBATION, "going_down"},
 		{"57P03", TARGET_DOWN, "takes_no_logins"},
 	};
@@ -656,7 +678,7 @@ static void login_errors(void **unused)
 				else if (end == 1)
 					PUT_MSG(&w.answer, 'Z', "I");
 				else
-					w.pc.timeout_us = 100 * MS;
+					w.pc.timeout_us = 200 * MS;
 				one_probe(&w, rows[i].state, rows[i].why);
 			}
 		}
@@ -1017,6 +1039,330 @@ static void environment_has_no_say(void **unused)
 		unsetenv(env[i][0]);
 }
 
+/* ---- lag ---- */
+
+static void set_version(struct world *w, const char *version, bool cockroach)
+{
+	char body[64];
+	int n = snprintf(body, sizeof(body), "server_version%c%s%c", 0, version, 0);
+
+	w->login.len = 0;
+	PUT_MSG(&w->login, 'R', "\0\0\0\0");
+	put_msg(&w->login, 'S', body, (size_t)n);
+	if (cockroach)
+		PUT_MSG(&w->login, 'S', "crdb_version\0CockroachDB CCL v21.2.17\0");
+	PUT_MSG(&w->login, 'Z', "I");
+}
+
+static void who_is_asked_for_lag(void **unused)
+{
+	static const struct {
+		const char *version;
+		bool cockroach;
+		uint64_t max;
+		bool asked;
+	} rows[] = {
+		{"15.1", false, 1, true},  {"10.0", false, 1, true},	  {"9.6.24", false, 1, false},
+		{"15.1", false, 0, false}, {"13.0.0", true, 1, false}, {"16devel", false, 1, true},
+	};
+	struct world w;
+
+	(void)unused;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		world_open(&w, false);
+		set_version(&w, rows[i].version, rows[i].cockroach);
+		w.pc.max_lag_us = rows[i].max;
+		start(&w);
+		UNTIL(&w, w.changes == 1);
+		assert_int_equal(strstr(w.query, "replay") != NULL, rows[i].asked);
+		assert_int_equal(strncmp(w.query, "SELECT pg_is_in_recovery()", 26), 0);
+		assert_int_equal(w.t->state, TARGET_UP);
+		world_close(&w);
+	}
+}
+
+static void probe_lag(struct world *w, const char *recovery, const char *lag)
+{
+	const char *const cols[] = {recovery, "off", lag};
+	unsigned before = w->queries;
+
+	w->answer.len = 0;
+	put_cols(&w->answer, cols, 3);
+	if (w->t->probe)
+		probe_now(w->t);
+	else
+		start(w);
+	UNTIL(w, w->queries == before + 1 && w->open == 0);
+	turn_for(w, 0);
+}
+
+static void lagging(void **unused)
+{
+	struct world w;
+
+	(void)unused;
+	world_open(&w, false);
+	w.pc.interval_us = 3600000 * (int64_t)MS;
+	w.pc.max_lag_us = 2000000;
+	probe_lag(&w, "t", "2000000");
+	assert_int_equal(w.t->state, TARGET_UP);
+	assert_int_equal(w.t->lag_us, 2000000);
+	assert_int_equal(w.t->lagging, 0);
+	probe_lag(&w, "t", "2000001"); /* one proves nothing */
+	assert_int_equal(w.t->lag_us, 2000001);
+	assert_int_equal(w.t->lagging, 0);
+	assert_int_equal(w.changes, 1);
+	probe_lag(&w, "t", "0");
+	probe_lag(&w, "t", "9000000");
+	assert_int_equal(w.t->lagging, 0);
+	probe_lag(&w, "t", "9000000");
+	assert_int_equal(w.t->lagging, 1);
+	assert_int_equal(w.changes, 2);
+	assert_int_equal(log_count(&w, "lagging=1"), 1);
+	probe_lag(&w, "t", "9000000");
+	assert_int_equal(w.changes, 2);
+	/* what says nothing of it changes nothing */
+	w.answer.len = 0;
+	put_error(&w.answer, "53300");
+	PUT_MSG(&w.answer, 'Z', "I");
+	probe_now(w.t);
+	UNTIL(&w, log_count(&w, "sqlstate=53300") == 1);
+	assert_int_equal(w.t->lagging, 1);
+	assert_int_equal(w.t->lag_us, 9000000);
+	/* nothing replayed yet, a clock that is behind, a primary */
+	probe_lag(&w, "t", NULL);
+	assert_int_equal(w.t->lagging, 0);
+	assert_int_equal(w.t->lag_us, 0);
+	assert_int_equal(w.changes, 3);
+	probe_lag(&w, "t", "-9000000");
+	probe_lag(&w, "t", "-9000000");
+	assert_int_equal(w.t->lagging, 0);
+	assert_int_equal(w.t->lag_us, 0);
+	probe_lag(&w, "f", "9000000");
+	probe_lag(&w, "f", "9000000");
+	assert_int_equal(w.t->lagging, 0);
+	assert_int_equal(w.t->lag_us, 0);
+	/* and when nobody cares any more */
+	probe_lag(&w, "t", "9000000");
+	probe_lag(&w, "t", "9000000");
+	assert_int_equal(w.t->lagging, 1);
+	w.pc.max_lag_us = 0;
+	probe_reconf(w.t, &w.pc);
+	probe_lag(&w, "t", "9000000");
+	assert_int_equal(w.t->lagging, 0);
+	world_close(&w);
+}
+
+/* The second look comes soon. */
+static void lag_is_looked_at_again(void **unused)
+{
+	static const char *const cols[] = {"t", "on", "5000000"};
+	struct world w;
+
+	(void)unused;
+	world_open(&w, false);
+	w.pc.interval_us = 2000 * MS;
+	w.pc.max_lag_us = 1;
+	w.answer.len = 0;
+	put_cols(&w.answer, cols, 3);
+	start(&w);
+	UNTIL(&w, w.t->lagging);
+	assert_int_equal(w.accepted, 2);
+	assert_true(w.accepted_at[1] - w.accepted_at[0] < 1500 * MS);
+	world_close(&w);
+}
+
+/* ---- HTTP ---- */
+
+#define OK_200 "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+#define NO_503                                                                                     \
+	"HTTP/1.1 503 No\r\nContent-Length: 32\r\n\r\n{\"error\":\"node is shutting down\"}"
+
+static void web_world(struct world *w, const char *answer)
+{
+	char path[] = "/health?ready=1";
+
+	world_open(w, false);
+	web_open(&w->web, w->base);
+	web_say(&w->web, answer);
+	w->has_web = true;
+	w->pc.interval_us = 3600000 * (int64_t)MS;
+	w->pc.http_port = w->web.port;
+	w->pc.http_path = path;
+	start(w);
+	memset(path, 'x', sizeof(path) - 1); /* it must have its own copy */
+}
+
+static void http_says_well(void **unused)
+{
+	struct world w;
+
+	(void)unused;
+	web_world(&w, OK_200);
+	UNTIL(&w, w.changes == 1);
+	assert_int_equal(w.t->state, TARGET_UP);
+	assert_int_equal(w.t->role, ROLE_PRIMARY);
+	assert_int_equal(strncmp(w.web.request, "GET /health?ready=1 HTTP/1.1\r\n", 30), 0);
+	/* first the one, then the other */
+	assert_int_equal(w.web.asked, 1);
+	assert_int_equal(w.queries, 1);
+	assert_int_equal(log_count(&w, "event=probe"), 0);
+	/* the login is what fails */
+	UNTIL(&w, w.open == 0);
+	w.manner = CLOSE;
+	probe_now(w.t);
+	UNTIL(&w, w.changes == 2);
+	assert_int_equal(w.t->state, TARGET_PROBATION);
+	assert_int_equal(w.web.asked, 2);
+	world_close(&w);
+}
+
+static void http_says_it_leaves(void **unused)
+{
+	struct world w;
+
+	(void)unused;
+	web_world(&w, NO_503);
+	UNTIL(&w, w.changes == 1);
+	assert_int_equal(w.t->state, TARGET_DRAINING);
+	assert_int_equal(w.accepted, 0); /* nobody logs in there */
+	for (unsigned i = 2; i < 6; i++) {
+		probe_now(w.t);
+		UNTIL(&w, w.web.asked == i && w.web.open == 0);
+		turn_for(&w, 2 * MS);
+	}
+	assert_int_equal(w.changes, 1);
+	assert_int_equal(log_count(&w, "result=draining sqlstate=- error=\"node is shutting down\""), 1);
+	assert_int_equal(log_count(&w, "event=probe_http"), 0);
+	/* back: twice, as rise has it */
+	web_say(&w.web, OK_200);
+	probe_now(w.t);
+	UNTIL(&w, w.queries == 1 && w.open == 0);
+	assert_int_equal(w.t->state, TARGET_DRAINING);
+	probe_now(w.t);
+	UNTIL(&w, w.t->state == TARGET_UP);
+	assert_int_equal(w.queries, 2);
+	assert_true(w.t->up_since_us > 0);
+	assert_int_equal(log_count(&w, "event=probe_http"), 1);
+	world_close(&w);
+}
+
+/* Whatever else it says is none of our business: the login decides. */
+static void http_is_no_use(void **unused)
+{
+	static const struct {
+		const char *answer, *status, *result;
+	} rows[] = {
+		{"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nhm", "status=404", "error=hm"},
+		{"HTTP/1.1 301 Moved\r\nLocation: /x\r\n\r\n", "status=301", "result=answer"},
+		{"HTTP/1.1 500 Oh\r\n\r\n", "status=500", "result=answer"},
+		{"nonsense\r\n\r\n", "status=0", "result=no_answer"},
+		{"", "status=0", "result=no_answer"},
+		{NULL, "status=0", "result=timeout"},
+		{"refused", "status=0", "result=no_answer"},
+	};
+	struct world w;
+
+	(void)unused;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		bool refuse = rows[i].answer && strcmp(rows[i].answer, "refused") == 0;
+
+		web_world(&w, rows[i].answer);
+		if (!rows[i].answer)
+			w.pc.timeout_us = 400 * MS;
+		probe_reconf(w.t, &w.pc);
+		if (refuse)
+			web_deaf(&w.web);
+		UNTIL(&w, w.changes == 1 && w.open == 0);
+		assert_int_equal(w.t->state, TARGET_UP);
+		for (unsigned k = 2; k < 4; k++) {
+			probe_now(w.t);
+			UNTIL(&w, w.queries == k && w.open == 0);
+			turn_for(&w, 2 * MS);
+		}
+		/* once, and with what it was */
+		assert_int_equal(log_count(&w, "event=probe_http"), 1);
+		assert_int_equal(log_count(&w, rows[i].status), 1);
+		assert_int_equal(log_count(&w, rows[i].result), 1);
+		/* and once that it is well again */
+		if (!refuse) {
+			web_say(&w.web, OK_200);
+			probe_now(w.t);
+			UNTIL(&w, w.queries == 4 && w.open == 0);
+			assert_int_equal(log_count(&w, "event=probe_http"), 2);
+			assert_int_equal(log_count(&w, "status=200"), 1);
+		}
+		/* a word by HTTP does not make a dead server live */
+		stop_listening(&w);
+		probe_now(w.t);
+		UNTIL(&w, w.changes == 2);
+		assert_int_equal(w.t->state, TARGET_DOWN);
+		world_close(&w);
+	}
+}
+
+/* Both together, within the time of one. */
+static void http_takes_no_more_time(void **unused)
+{
+	struct world w;
+	int64_t began = now_us(), took;
+
+	(void)unused;
+	web_world(&w, NULL);
+	w.login.len = 0; /* both silent */
+	w.pc.timeout_us = 300 * MS;
+	probe_reconf(w.t, &w.pc);
+	UNTIL(&w, w.changes == 1);
+	took = now_us() - began;
+	assert_int_equal(w.accepted, 1);
+	assert_int_equal(w.t->state, TARGET_PROBATION);
+	assert_int_equal(log_count(&w, "event=probe target=fake result=timeout"), 1);
+	assert_true(took >= 200 * MS);
+	assert_true(w.accepted_at[0] - began < 250 * MS);
+	/* what the login takes is not what both take */
+	web_say(&w.web, OK_200);
+	world_close(&w);
+}
+
+static void http_stopped_in_the_middle(void **unused)
+{
+	struct world w;
+
+	(void)unused;
+	web_world(&w, OK_200);
+	world_close(&w);
+	for (size_t cut = 0; cut < sizeof(NO_503); cut += 7) {
+		web_world(&w, NO_503);
+		w.web.step = 1;
+		w.web.answer_len = cut;
+		w.web.stay = true;
+		UNTIL(&w, w.web.asked && w.web.conn[0].out_at == cut);
+		probe_now(w.t);
+		turn_for(&w, 0);
+		world_close(&w);
+	}
+	/* stopped by the callback that its result brings */
+	web_world(&w, NO_503);
+	w.stop_in_callback = true;
+	UNTIL(&w, w.changes == 1);
+	assert_null(w.t->probe);
+	world_close(&w);
+	/* in the login behind it */
+	web_world(&w, OK_200);
+	w.login.len = 0;
+	UNTIL(&w, w.startup_len > 0);
+	world_close(&w);
+	/* asked no more */
+	web_world(&w, NO_503);
+	UNTIL(&w, w.changes == 1);
+	w.pc.http_port = 0;
+	probe_reconf(w.t, &w.pc);
+	probe_now(w.t);
+	UNTIL(&w, w.queries == 1);
+	assert_int_equal(w.web.asked, 1);
+	world_close(&w);
+}
+
 static void judgement(void **unused)
 {
 	static const struct {
@@ -1027,6 +1373,12 @@ static void judgement(void **unused)
 	} rows[] = {
 		{"x failed: FATAL:  28P01: no\nLOCATION:  a", false, false, true, V_ALIVE, "28P01"},
 		{"x failed: SCHWERWIEGEND:  57P03: nein\n", false, false, false, V_HARD, "57P03"},
+		{"x failed: ERROR:  57P01: server is not accepting clients\n", false, false, false,
+		 V_DRAIN, "57P01"},
+		{"x failed: ERROR:  57P01: server is shutting down\n", false, false, true, V_DRAIN,
+		 "57P01"},
+		{"x failed: FATAL:  57P01: terminating connection due to administrator command\n",
+		 false, false, true, V_BAD, "57P01"},
 		{"x failed: FATAL:  57P01\n", false, false, false, V_BAD, ""},
 		{"x failed: FATAL:  57p01: no", false, false, false, V_BAD, ""},
 		{"a:  b:  53300: no", false, false, false, V_ALIVE, "53300"},
@@ -1123,6 +1475,14 @@ int main(void)
 		cmocka_unit_test(stopped_in_each_phase),
 		cmocka_unit_test(our_own_trouble_is_no_result),
 		cmocka_unit_test(environment_has_no_say),
+		cmocka_unit_test(who_is_asked_for_lag),
+		cmocka_unit_test(lagging),
+		cmocka_unit_test(lag_is_looked_at_again),
+		cmocka_unit_test(http_says_well),
+		cmocka_unit_test(http_says_it_leaves),
+		cmocka_unit_test(http_is_no_use),
+		cmocka_unit_test(http_takes_no_more_time),
+		cmocka_unit_test(http_stopped_in_the_middle),
 		cmocka_unit_test(judgement),
 		cmocka_unit_test(connection_strings),
 	};
