@@ -147,7 +147,8 @@ enum pool_grant server_dial(struct shard *sh, struct target *t, const struct dia
 	if (!s->dialling || dial(s)) {
 		if (s->dialling) {
 			server_dialled(s, DIAL_DROPPED);
-			(void)dials_gone(t);
+			if (dials_gone(t))
+				h->up->tokens(h);
 		}
 		(void)pool_drop(&s->ps);
 		free(s);

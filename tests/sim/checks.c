@@ -299,6 +299,33 @@ static void check_held(struct world *w)
 /* The longest answer that is held back and a few buffers (settings.c, program.c). */
 #define OUT_MAX 600000u
 
+/* What is counted at a node is what is there. Servers between workers sit nowhere. */
+static void check_nodes(struct world *w)
+{
+	const struct target *t;
+	const struct link *l;
+	unsigned i;
+
+	for (t = w->targets.head; t; t = t->next) {
+		int conns = 0, dialling = 0;
+
+		for (i = 0; i < w->workers; i++) {
+			const struct hall *h = &w->sh.halls[i];
+
+			for (l = h->servers.next; w->running[i] && l != &h->servers; l = l->next) {
+				const struct server *sv = LIST_ITEM(l, struct server, all);
+
+				conns += sv->target == t;
+				dialling += sv->target == t && sv->dialling;
+			}
+		}
+		if (conns > atomic_load(&t->conns) || dialling != atomic_load(&t->dialling))
+			sim_wrong(&w->s, "node %s has %d connections and %d dials, and %d and %d are counted",
+				  t->addr.name, conns, dialling, atomic_load(&t->conns),
+				  atomic_load(&t->dialling));
+	}
+}
+
 static void check_memory(struct world *w, const struct client *c)
 {
 	if (c->s.out_len > OUT_MAX)
@@ -343,6 +370,7 @@ void world_check(struct world *w)
 	}
 	check_queue(w);
 	check_held(w);
+	check_nodes(w);
 }
 
 static const char *final(void *arg, unsigned key)
@@ -354,6 +382,7 @@ static const char *final(void *arg, unsigned key)
 
 void world_check_end(struct world *w)
 {
+	const struct target *t;
 	char text[800];
 
 	if (store_open(w->cluster.store))
@@ -361,6 +390,10 @@ void world_check_end(struct world *w)
 			  store_open(w->cluster.store));
 	if (w->cluster.all)
 		sim_wrong(&w->s, "connections to servers are left");
+	for (t = w->targets.head; t; t = t->next)
+		if (atomic_load(&t->conns) || atomic_load(&t->dialling))
+			sim_wrong(&w->s, "node %s: %d connections and %d dials are counted at the end",
+				  t->addr.name, atomic_load(&t->conns), atomic_load(&t->dialling));
 	if (atomic_load(&w->sh.held_bytes))
 		sim_wrong(&w->s, "%lld bytes are held for nobody",
 			  (long long)atomic_load(&w->sh.held_bytes));
