@@ -48,6 +48,12 @@ static void judge(const struct client *c, const struct server *s, const struct d
 		v->status = 'E';
 		return;
 	}
+	if (!block && c->unit.state != UNIT_NONE && !c->unit.outside) {
+		v->sqlstate = "40001";
+		v->message = lost_undone;
+		v->status = 'I';
+		return;
+	}
 	v->sqlstate = "40003";
 	v->message = block ? "the connection to the server was lost while COMMIT was in flight" :
 			     lost_unknown;

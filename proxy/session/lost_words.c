@@ -9,6 +9,7 @@
 const char lost_in_block[] = "the connection to the server was lost inside a transaction";
 const char lost_in_block_hint[] =
 	"Nothing of it was committed: roll back and run the transaction again.";
+const char lost_undone[] = "the connection to the server was lost before anything was done";
 const char lost_unknown[] = "the connection to the server was lost while a statement was in flight";
 const char lost_unknown_hint[] =
 	"It is not known whether it took effect: look before you run it again.";

@@ -10,6 +10,7 @@
 #include "session/session.h"
 
 extern const char lost_in_block[], lost_in_block_hint[];
+extern const char lost_undone[];
 extern const char lost_unknown[], lost_unknown_hint[];
 
 /* Tells c that its batch was lost, in answer to the message at hand. */

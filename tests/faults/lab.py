@@ -114,7 +114,8 @@ def config(nodes):
         ','.join(n.host for n in nodes), ','.join(str(n.port) for n in nodes))
     out = ['[databases]', 'app = %s target_session_attrs=read-write' % where,
            'ro = %s target_session_attrs=prefer-standby' % where, '[pgweir]',
-           'auth_type = trust', 'admin_users = admin', 'listen_port = 0']
+           'auth_type = trust', 'admin_users = admin', 'listen_port = 0',
+           'retry_unknown = readonly']
     return '\n'.join(out + ['%s = %s' % s for s in SETTINGS.items()]) + '\n'
 
 

@@ -211,6 +211,8 @@ static const struct rule errors[] = {
 	  EX_LOST_UNKNOWN },
 	{ MAY_LOSE, "40003", "the connection to the server was lost while a statement was in flight",
 	  false, EX_LOST_UNKNOWN },
+	{ MAY_LOSE, "40001", "the connection to the server was lost before anything was done", false,
+	  EX_LOST_UNKNOWN },
 	{ MAY_CANCEL, "57014", "canceling statement due to user request", false, EX_REFUSED },
 	{ MAY_CANCEL, "57014", "query execution canceled", false, EX_REFUSED },
 	{ MAY_WAIT, "57P03", "no suitable node was up within query_wait_timeout", false, EX_REFUSED },
