@@ -108,10 +108,10 @@ def prepare(pg, pgbench=True):
                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def config(nodes):
+def config(nodes, more=''):
     """pgweir's file: writers on app, readers on ro."""
-    where = 'host=%s port=%s dbname=app user=app' % (
-        ','.join(n.host for n in nodes), ','.join(str(n.port) for n in nodes))
+    where = 'host=%s port=%s dbname=app user=app %s' % (
+        ','.join(n.host for n in nodes), ','.join(str(n.port) for n in nodes), more)
     out = ['[databases]', 'app = %s target_session_attrs=read-write' % where,
            'ro = %s target_session_attrs=prefer-standby' % where, '[pgweir]',
            'auth_type = trust', 'admin_users = admin', 'listen_port = 0',
@@ -161,6 +161,7 @@ class Lab:
         os.mkdir(self.base)
         shutil.chown(self.base, os.stat(template.data).st_uid, os.stat(template.data).st_gid)
         self.nodes, self.primary, self.says = [], None, lambda text: None
+        self.more = ''      # settings of the databases
         self.n = standbys + 1
         self.template = template
 

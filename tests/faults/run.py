@@ -31,6 +31,7 @@ import scenarios  # noqa: E402,F401
 import scenarios_net  # noqa: E402,F401
 import scenarios_ha  # noqa: E402,F401
 import scenarios_crdb  # noqa: E402,F401
+from crdblab import CrdbLab  # noqa: E402
 from cluster import BIN, make_base, tail  # noqa: E402
 from net import NetLab  # noqa: E402
 
@@ -58,8 +59,6 @@ def why_not(f):
             return 'not run: needs /dev/net/tun'
     if f.kind == 'patroni' and ha.missing():
         return 'not run: ' + ha.missing()
-    if f.kind == 'crdb':
-        return 'not run: CockroachDB is not here'
     return ''
 
 
@@ -68,6 +67,8 @@ def make_lab(f, base, template, seconds, seed):
     kw = {'seconds': seconds, 'seed': seed}
     if f.kind == 'patroni':
         return ha.PatroniLab(*args, **kw)
+    if f.kind == 'crdb':
+        return CrdbLab(*args, **kw)
     if f.kind == 'net' or f.kind == 'best' and not os.geteuid() and shutil.which('nft'):
         return NetLab(*args, **kw)
     if f.kind == 'slow':
@@ -82,7 +83,7 @@ def run_one(f, base, template, opts):
         lab = make_lab(f, base, template, opts.seconds, opts.seed)
         lab.says = lambda text: say('    ' + text)
         lab.open()
-        daemon = lab_.Daemon(lab.base, lab_.config(lab.nodes))
+        daemon = lab_.Daemon(lab.base, lab_.config(lab.nodes, lab.more))
         v = lab_.play(f, lab, daemon, lab_.Timing(seconds=opts.seconds), opts.serializable)
         v.daemon = v.daemon or daemon.stop()
         if v.violations():
