@@ -30,7 +30,7 @@ FUZZ_BIN = $(FUZZ_SRC:%.c=$(BUILD)/%)
 # Debian's Python, because the drivers are Debian packages.
 PYTEST = /usr/bin/python3 -m pytest -p no:cacheprovider -q
 PYTEST_ARGS ?=
-TSAN_TESTS = test_workers.py test_cancel.py test_pool_limits.py test_systemd.py
+TSAN_TESTS = test_move.py test_workers.py test_cancel.py test_pool_limits.py test_systemd.py
 
 # make V=1 shows the commands
 Q = $(if $(V),,@)

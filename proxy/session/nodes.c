@@ -119,6 +119,10 @@ enum dialled nodes_dial(struct shard *sh)
 		server_close(slow, "takes long, another node is dialled", false);
 		grant = server_dial(sh, t, &rule.limits);
 	}
+	/* a pause that began since the node was chosen has an end that nobody tells */
+	if (grant == POOL_FULL && !dials_open(t, &rule.limits, h->w.now_us, &when) &&
+	    when != UINT64_MAX)
+		dial_later(sh, when);
 	return grant == POOL_OK	     ? DIALLED :
 	       grant == POOL_DB_FULL ? DIALLED_DB_FULL :
 				       DIALLED_NOT_NOW;

@@ -370,11 +370,18 @@ static void got_rows(struct down *d, uint8_t type, bool mine, uint64_t id, const
 /* default_transaction_read_only changes by nobody's statement: somebody fences the node
  * off. It is the node's and not the session's, or it would follow the client to the next
  * one. (Other settings of a configuration file are the same everywhere.) */
-static bool is_fence(const struct down *d, const char *name, bool ours)
+static bool is_fence(const struct down *d, const char *name, const char *value, bool ours)
 {
-	if (ours || strcasecmp(name, "default_transaction_read_only") != 0)
+	const char *base = params_get(&d->s->base, name), *wish;
+
+	if (strcasecmp(name, "default_transaction_read_only") != 0 ||
+	    (base && strcmp(base, value) == 0))
 		return false;
-	return d->c ? !d->c->residue.leaves : d->s->state == SV_LIVE;
+	if (d->c && !ours)
+		return !d->c->residue.leaves;
+	/* what we say sets it to what the client wishes, or back to what it was */
+	wish = d->c ? params_get(&d->c->params, name) : NULL;
+	return !wish || strcmp(wish, value) != 0;
 }
 
 static void got_fence(struct down *d, const char *name, const char *value)
@@ -398,9 +405,10 @@ static void got_setting(struct down *d, enum owed_verdict v, const struct front 
 	uint8_t b[1024];
 	struct wire_put w = wire_put_to(b, sizeof(b));
 
-	if (is_fence(d, name, ours)) {
+	if (is_fence(d, name, value, ours)) {
 		got_fence(d, name, value);
-		forward(d, msg, have);
+		if (!ours)
+			forward(d, msg, have);
 		return;
 	}
 	if (c && (!ours || f->ours == OURS_RESTORE))
