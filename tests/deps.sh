@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs the Debian packages that are missing, and does nothing (offline, in
-# milliseconds) when all are there. No questions; sudo only when not root.
+# milliseconds) when all are there. No questions; sudo only when not root. With
+# names, these instead of those that `make check` needs.
 #
 # The packages of PostgreSQL, pgbouncer and haproxy may start services of their
 # own; nothing here ever uses or touches those.
@@ -13,7 +14,8 @@ libcmocka-dev clang libclang-rt-14-dev cppcheck postgresql-15 postgresql-client-
 python3 python3-pytest python3-pytest-timeout python3-psycopg2 python3-psycopg python3-asyncpg
 python3-sqlalchemy python3-aiohttp python3-flask
 python3-psycopg-pool python3-pg8000 python3-greenlet python3-django
-util-linux procps spin"
+util-linux procps spin nftables iproute2"
+[ $# = 0 ] || want="$*"
 
 missing=""
 for p in $want; do
