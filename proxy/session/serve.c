@@ -130,6 +130,8 @@ void serve_targets_changed(struct hall *h)
 	struct down_why w = { .why = "its node does not answer" };
 	struct server *s;
 
+	/* idle ones first: who is told may want another server at once */
+	link_targets_changed(h);
 	while ((s = nodes_hung(h))) {
 		struct client *c = client_for(s);
 
@@ -138,7 +140,6 @@ void serve_targets_changed(struct hall *h)
 		else
 			server_gone(s, &w);
 	}
-	link_targets_changed(h);
 }
 
 static void server_free(struct server *s)
