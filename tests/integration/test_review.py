@@ -299,3 +299,26 @@ def test_logins_that_take_long_everywhere(weir):
     finally:
         a.close(check=False)
         b.close(check=False)
+
+
+def test_fence_is_taken_back_when_it_is_left(weir):
+    """A server becomes read-only under its client, who is told so (relay_down.c
+    got_setting() passes the fence on) and goes to another server: nobody tells it that
+    default_transaction_read_only is off again."""
+    def say(n, u, text):
+        if n == 0 and 'kv' in text:
+            return wire.parameter('default_transaction_read_only', 'on') + answer(u, 'x')
+        return answer(u, 'x')
+    with Scripted(weir, say) as n, n.w.connect() as c:
+        c.ask(query('SELECT v FROM kv'))
+        for _ in range(3):
+            c.ask(query('SELECT 2'))
+        assert c.params['default_transaction_read_only'] == 'off'
+
+
+def test_retry_off_is_off(weir):
+    """retry = off: `off` is off, says docs/retry.md. A unit that writes is
+    run again all the same after FATAL 57P01, and no setting turns that off."""
+    with Nodes(weir, KILLED, params=wire.PARAMS, conf={'retry': 'off'}) as n, n.w.connect() as c:
+        m = c.ask(query("INSERT INTO near VALUES ('once')"))
+        assert [x[1]['C'] for x in m if x[0] == 'E'] == ['40003'] and n.moved() == 0
