@@ -60,6 +60,8 @@ struct target {
 	_Atomic int dial_fails;         /* dials that failed since one succeeded */
 	_Atomic uint64_t dial_after_us; /* ... and none before that */
 	_Atomic int dial_wanted;        /* somebody found no room to dial */
+	_Atomic uint64_t login_us;      /* how long the last login of a server took */
+	_Atomic uint64_t full_us;       /* when a login was refused with 53300, 0: never */
 	_Atomic uint64_t asked_us;      /* a worker last asked for a check */
 	_Atomic unsigned refs;          /* 0: free for targets_sweep */
 	/* control loop only */

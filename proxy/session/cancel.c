@@ -209,6 +209,8 @@ static void deliver(struct hall *h, struct cancel *x)
 
 	x->h = h;
 	x->s.w = &h->w;
+	if (s)
+		c->unit.cancelled = true;
 	if (s && (c->dressing || c->beginning || (cancel_too_early(s) && !c->at_start))) {
 		/* what is in flight is ours: a moment later it is the client's */
 		c->cancel_due = true;

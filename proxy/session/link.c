@@ -340,6 +340,8 @@ bool link_failed(struct shard *sh, struct target *t, const char *sqlstate, const
 		link_dial(sh);
 		return false;
 	}
+	if (strcmp(sqlstate, "53300") == 0)
+		atomic_store_explicit(&t->full_us, sh->h->w.now_us, memory_order_relaxed);
 	if (strcmp(sqlstate, "53300") == 0 || strcmp(sqlstate, "25006") == 0 || atomic_load(&sh->pool.hub->limit.used) > 0) {
 		/* full, in another role, or refused though others of the pool were let in */
 		nodes_tried(sh, t);

@@ -280,6 +280,7 @@ static void done(struct server *s)
 	int64_t life = s->shard->db->conf->k.server_lifetime;
 
 	server_dialled(s, DIAL_OK);
+	atomic_store_explicit(&s->target->login_us, h->w.now_us - s->born_us, memory_order_relaxed);
 	if (!tells_role(s)) {
 		login_failed(s, "25006", "it has another role than target_session_attrs asks for",
 			     false);

@@ -26,9 +26,84 @@
 /* Longer than that is long for a statement. */
 #define LONG_US 1000000u
 
+static bool gives_name(const uint8_t *m, uint32_t len, const char *name)
+{
+	struct wire_get g = wire_body(m, len);
+
+	if (m[0] == 'Q')
+		return !*name;
+	if (m[0] == 'C' && wire_get_u8(&g) != 'S')
+		return false;
+	return (m[0] == 'P' || m[0] == 'C') && strcmp(wire_get_str(&g, NULL), name) == 0;
+}
+
+/* What the name stands for in a Bind at `at`: the text of the one Parse in front of it,
+ * or what it stood for before if nothing in the unit changes it. NULL: not known for
+ * certain. */
+static const char *text_of(const struct client *c, const char *name, size_t bind_at)
+{
+	const struct hold *raw = &c->unit.raw;
+	const uint8_t *parse = NULL;
+	const struct stmt *st;
+	struct wire_get g;
+	unsigned given = 0;
+	uint8_t type = 0;
+	uint32_t len = 0;
+	size_t at;
+
+	for (at = 0; wire_header(raw->p + at, raw->len - at, &type, &len) == WIRE_OK; at += len) {
+		if (!gives_name(raw->p + at, len, name))
+			continue;
+		given++;
+		parse = type == 'P' && at < bind_at ? raw->p + at : NULL;
+	}
+	if (given > 1 || (given && !parse))
+		return NULL;
+	if (parse) {
+		(void)wire_header(parse, WIRE_HEADER, &type, &len);
+		g = wire_body(parse, len);
+		(void)wire_get_str(&g, NULL);
+		return wire_get_str(&g, NULL);
+	}
+	st = *name ? stmt_names_get(&c->names, name) : c->unnamed;
+	return st ? (const char *)st->body : NULL;
+}
+
+static const char *bound(const struct client *c, size_t at, uint32_t len)
+{
+	struct wire_get g = wire_body(c->unit.raw.p + at, len);
+
+	(void)wire_get_str(&g, NULL);
+	return text_of(c, wire_get_str(&g, NULL), at);
+}
+
+/* Does all of the unit only read? */
+static bool reads_only(const struct client *c)
+{
+	const struct hold *raw = &c->unit.raw;
+	const char *sql;
+	uint8_t type = 0;
+	uint32_t len = 0;
+	size_t at;
+
+	for (at = 0; at < raw->len; at += len) {
+		const uint8_t *m = raw->p + at;
+
+		if (wire_header(m, raw->len - at, &type, &len) != WIRE_OK || len > raw->len - at ||
+		    !strchr("QPBDESH", type))
+			return false;
+		if (type != 'Q' && type != 'B')
+			continue;
+		sql = type == 'Q' ? (const char *)m + WIRE_HEADER : bound(c, at, len);
+		if (!sql || !lex_reads_only(sql, strlen(sql)))
+			return false;
+	}
+	return raw->len > 0;
+}
+
 /* The server aborted what it was doing and said so. A statement that has run for long
  * may have been the very reason: who ends it does not want to see it again. */
-static bool was_aborted(const struct client *c, const struct down_why *w)
+static bool was_aborted(const struct client *c, const struct server *s, const struct down_why *w)
 {
 	const struct unit *u = &c->unit;
 
@@ -38,58 +113,15 @@ static bool was_aborted(const struct client *c, const struct down_why *w)
 	if (c->dressing)
 		return true;
 	return !u->uncertain && !u->complete_seen &&
-	       (u->fresh || (u->state == UNIT_ARMED && !u->bound_only));
-}
-
-/* The text that message m of the unit runs, NULL: none. A Parse is looked at when it
- * is bound. */
-static const char *text_of(const struct client *c, const uint8_t *m, uint32_t len, const char *parsed)
-{
-	struct wire_get g = wire_body(m, len);
-	const char *name;
-	const struct stmt *st;
-
-	if (m[0] == 'Q')
-		return (const char *)m + WIRE_HEADER;
-	(void)wire_get_str(&g, NULL);
-	name = wire_get_str(&g, NULL);
-	if (!*name && parsed)
-		return parsed;
-	st = *name ? stmt_names_get(&c->names, name) : c->unnamed;
-	return st ? (const char *)st->body : "";
-}
-
-/* Does all of the unit only read? Its own Parse of the unnamed statement counts for
- * the Binds behind it; of a named one the client's names know. */
-static bool reads_only(const struct client *c)
-{
-	const struct hold *raw = &c->unit.raw;
-	const char *parsed = NULL, *sql;
-	uint8_t type;
-	uint32_t len;
-	size_t at;
-
-	for (at = 0; at < raw->len; at += len) {
-		struct wire_get g;
-
-		if (wire_header(raw->p + at, raw->len - at, &type, &len) != WIRE_OK ||
-		    len > raw->len - at || !strchr("QPBDESHC", type))
-			return false;
-		g = wire_body(raw->p + at, len);
-		if (type == 'P' && !*wire_get_str(&g, NULL))
-			parsed = wire_get_str(&g, NULL);
-		sql = type == 'Q' || type == 'B' ? text_of(c, raw->p + at, len, parsed) : NULL;
-		if (sql && !lex_reads_only(sql, strlen(sql)))
-			return false;
-	}
-	return raw->len > 0;
+	       (u->fresh || (u->state == UNIT_ARMED && !u->bound_only)) &&
+	       (c->retry_terminated || (!s->odd_sql && reads_only(c)));
 }
 
 bool move_may(const struct client *c, const struct server *s, const struct down_why *w)
 {
 	const struct unit *u = &c->unit;
 
-	if (!u->movable || c->moves >= MOVES_MAX || c->body_left || c->limbo || c->ending ||
+	if (!u->movable || u->cancelled || c->moves >= MOVES_MAX || c->body_left || c->limbo || c->ending ||
 	    (c->state != CL_LINKED && c->state != CL_BACKOFF))
 		return false;
 	if (!w || u->answered || !u->outside)
@@ -98,7 +130,7 @@ bool move_may(const struct client *c, const struct server *s, const struct down_
 		return true;
 	if (s->crdb)
 		return u->fresh && nodes_is_drain(w->sqlstate, w->message);
-	return was_aborted(c, w);
+	return was_aborted(c, s, w);
 }
 
 /* The names that the unit has given, which are those of its first Parses. */
@@ -127,11 +159,11 @@ bool move_unit(struct client *c, struct server *s, const struct down_why *w)
 
 	if (stream_unread(&c->s, u->raw.p, u->raw.len))
 		return false;
+	nodes_avoid(s->shard, s->target);
 	names_clear(c);
 	take_names(c);
 	residue_lost(c);
-	if (undo_lost(c, s))
-		c->residue.evict = true;
+	undo_unseen(c);
 	if (u->answered && !u->wrong_role) {
 		u->attempts++;
 		STAT_INC(&c->h->stats, retried);
@@ -162,7 +194,9 @@ bool move_wrong_role(const struct client *c, const struct server *s)
 	enum session_attrs attrs = shard_attrs(s->shard);
 	const char *standby = params_get(&s->base, "in_hot_standby");
 
-	if ((attrs != ATTRS_PRIMARY && attrs != ATTRS_READ_WRITE) || !c->unit.movable ||
+	/* every node of CockroachDB is a primary; and there, what was completed lasts */
+	if ((attrs != ATTRS_PRIMARY && attrs != ATTRS_READ_WRITE) || s->crdb ||
+	    !c->unit.movable || c->unit.complete_seen || c->unit.commit_seen || c->unit.failed ||
 	    c->moves >= ROLE_MOVES_MAX)
 		return false;
 	if (standby && (is_on(standby) || s->turned))

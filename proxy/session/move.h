@@ -12,15 +12,19 @@
  *  - CockroachDB: 57P01 in its words for a drain as the only answer to the unit. A
  *    DrainRequest stands in line behind what was received before it, and what comes
  *    later is not run;
- *  - PostgreSQL: FATAL 57P01 before any CommandComplete, to a unit of statements of
- *    which nothing lasts when they are broken off: the backend has aborted its
- *    transaction. Or before the settings in front of the unit are answered. Not when
- *    it has run for more than a second: an operator may have ended it on purpose;
+ *  - PostgreSQL: FATAL 57P01 before any CommandComplete, to a unit that only reads, or
+ *    with retry_terminated to one of statements of which nothing lasts when they are
+ *    broken off: the backend has aborted its transaction. (Foreign tables have committed
+ *    before that, so it is not the default for what writes.) Or before the settings in
+ *    front of the unit are answered. Not when it has run for more than a second: an
+ *    operator may have ended it on purpose;
  *  - a unit that touches its session alone (BEGIN, SET, SHOW, a Parse without a Bind):
  *    whatever was done of it ended with the server;
  *  - a unit that had failed with a retryable error and waited for its next attempt;
  *  - with retry_unknown = readonly, one that only reads: twice is as good as once;
  *  - 25006 from a server that is no primary any more.
+ *
+ * Never what its client has asked to be cancelled.
  *
  * Threads: the worker's.
  *

@@ -328,6 +328,7 @@ void names_emit_due(struct client *c, struct server *s)
 			      g->retry_mem_total))
 			continue;
 		unit_pass(c, RV_MEMORY);
+		unit_stays(c);
 		say(c, b, n);
 	}
 }

@@ -13,6 +13,8 @@
 #define ASK_US 100000u
 /* Dead zone around a node's share: a seventh, and always one connection. */
 #define DEAD_ZONE 7
+/* A node that had no room is not counted on for so long. */
+#define FULL_US 60000000u
 
 static struct pick_rule rule_of(const struct shard *sh)
 {
@@ -66,10 +68,15 @@ void nodes_tried(struct shard *sh, const struct target *t)
 	sh->tried |= bit_of(sh, t);
 }
 
+void nodes_avoid(struct shard *sh, const struct target *t)
+{
+	sh->avoid |= bit_of(sh, t);
+}
+
 void nodes_slow(struct server *s)
 {
 	pool_slow(&s->ps);
-	nodes_tried(s->shard, s->target);
+	nodes_avoid(s->shard, s->target);
 	nodes_seen(s->h, s->target, SEEN_SLOW);
 }
 
@@ -97,14 +104,20 @@ enum dialled nodes_dial(struct shard *sh)
 	struct server *slow;
 	struct target *t;
 	uint64_t when;
+	bool quick = true;
 	int i;
 
 	if (h->w.now_us < sh->dial_after_us) {
 		dial_later(sh, sh->dial_after_us);
 		return DIALLED_NOT_NOW;
 	}
-	i = pick_node(sh->db->nodes, sh->db->node_n, &rule, sh->tried, h->w.now_us,
+	i = pick_node(sh->db->nodes, sh->db->node_n, &rule, sh->tried | sh->avoid, h->w.now_us,
 		      worker_random(&h->w), &sh->turn, &when);
+	if (i == PICK_NONE && sh->avoid) {
+		quick = false;
+		i = pick_node(sh->db->nodes, sh->db->node_n, &rule, sh->tried, h->w.now_us,
+			      worker_random(&h->w), &sh->turn, &when);
+	}
 	if (i == PICK_NONE) {
 		if (sh->tried && !sh->pool.n[SEAT_DIALLING])
 			nodes_back_off(sh);
@@ -114,7 +127,8 @@ enum dialled nodes_dial(struct shard *sh)
 	}
 	t = sh->db->nodes[i].t;
 	grant = server_dial(sh, t, &rule.limits);
-	slow = grant == POOL_OK ? NULL : slow_elsewhere(sh, t);
+	/* not for one that was slow itself: they would end each other for ever */
+	slow = grant == POOL_OK || !quick ? NULL : slow_elsewhere(sh, t);
 	if (slow) {
 		server_close(slow, "takes long, another node is dialled", false);
 		grant = server_dial(sh, t, &rule.limits);
@@ -264,6 +278,14 @@ struct shares {
 	int best;
 };
 
+/* It has refused somebody for want of room: nobody is sent there, nobody taken away. */
+static bool is_full(const struct shard *sh, const struct target *t)
+{
+	uint64_t at = atomic_load_explicit(&t->full_us, memory_order_relaxed);
+
+	return at && sh->h->w.now_us - at < FULL_US;
+}
+
 static void sort_out(const struct shard *sh, const struct pick_rule *r, struct shares *out)
 {
 	size_t i, n = sh->db->node_n < PICK_TRIED ? sh->db->node_n : PICK_TRIED;
@@ -274,7 +296,7 @@ static void sort_out(const struct shard *sh, const struct pick_rule *r, struct s
 		enum target_suit suit = target_suits(p->t, r->attrs);
 
 		out->move[i] = 0;
-		out->key[i] = suit > SUIT_PANIC ? 2 * (int)suit + p->near : 0;
+		out->key[i] = suit > SUIT_PANIC && !is_full(sh, p->t) ? 2 * (int)suit + p->near : 0;
 		/* in the order written, the first is worth more than all others */
 		if (r->how == BALANCE_DISABLE && out->key[i] && out->key[i] == out->best)
 			out->key[i] = 1;

@@ -20,6 +20,8 @@ enum dialled nodes_dial(struct shard *sh);
 
 /* Left out by this shard until one dial succeeds. */
 void nodes_tried(struct shard *sh, const struct target *t);
+/* Dialled by this shard only if no other will do, until one dial succeeds. */
+void nodes_avoid(struct shard *sh, const struct target *t);
 /* Not before server_login_retry has passed: the login itself was refused. */
 void nodes_back_off(struct shard *sh);
 /* s, dialling, takes long: another node is dialled beside it. */

@@ -407,9 +407,7 @@ static void got_setting(struct down *d, enum owed_verdict v, const struct front 
 
 	if (is_fence(d, name, value, ours)) {
 		got_fence(d, name, value);
-		if (!ours)
-			forward(d, msg, have);
-		return;
+		return; /* the node's, and not of this session */
 	}
 	if (c && (!ours || f->ours == OURS_RESTORE))
 		tell = settings_reported(c, d->s, name, value, ours);

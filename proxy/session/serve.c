@@ -114,8 +114,8 @@ static void server_gone(struct server *s, const struct down_why *w)
 		if (s->state == SV_CLOSED)
 			return; /* it was idle itself */
 	} else {
-		/* an idle one may have been ended by anybody */
-		nodes_seen(sh->h, s->target, c ? SEEN_BAD : SEEN_WANTED);
+		/* an idle one may have been ended by anybody, and so may one that says why */
+		nodes_seen(sh->h, s->target, c && !*w->sqlstate ? SEEN_BAD : SEEN_WANTED);
 	}
 	if (c) {
 		client_lost(c, s, w);
@@ -245,7 +245,7 @@ void serve_live(struct server *s)
 	struct shard *sh = s->shard;
 
 	sh->fails = 0;
-	sh->tried = 0;
+	sh->tried = sh->avoid = 0;
 	link_put(s);
 	link_dial(sh); /* it was the one that had to get through first */
 }

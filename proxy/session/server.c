@@ -17,7 +17,7 @@
 
 /* For what runs on a server whose client has gone, to end after its cancel. */
 #define ABANDON_US 10000000u
-/* A dial that takes longer than this, and twice the last check, is not waited for. */
+/* A dial that takes longer than this, and twice the last check or login, is not waited for. */
 #define SLOW_US 250000u
 
 static void on_readable(struct stream *st)
@@ -102,6 +102,8 @@ static void set_deadline(struct server *s)
 	uint64_t now = s->h->w.now_us;
 	uint64_t slow = 2 * atomic_load_explicit(&s->target->probe_us, memory_order_relaxed);
 
+	if (slow < 2 * atomic_load_explicit(&s->target->login_us, memory_order_relaxed))
+		slow = 2 * atomic_load_explicit(&s->target->login_us, memory_order_relaxed);
 	if (slow < SLOW_US)
 		slow = SLOW_US;
 	s->connect_by_us = now + (uint64_t)limit;
@@ -150,7 +152,8 @@ enum pool_grant server_dial(struct shard *sh, struct target *t, const struct dia
 			if (dials_gone(t))
 				h->up->tokens(h);
 		}
-		(void)pool_drop(&s->ps);
+		if (pool_drop(&s->ps))
+			h->up->tokens(h);
 		free(s);
 		return POOL_FULL;
 	}

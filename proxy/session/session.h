@@ -97,6 +97,7 @@ struct unit {
 	bool uncertain;          /* part of it may last although it was broken off */
 	bool outside;            /* it does something outside its session */
 	bool rollback;           /* all it does is to end its transaction */
+	bool cancelled;          /* its client has asked for an end of it */
 	bool wrong_role;         /* it failed because the server is no primary any more */
 	struct hold log;         /* frontend records, see unit.h */
 	struct hold back;        /* backend bytes held back */
@@ -192,6 +193,7 @@ struct client {
 	bool counted;            /* holds a token of max_client_conn */
 	uint8_t negotiations;    /* bits: SSLRequest, GSSENCRequest: each once */
 	uint8_t pool_mode, retry, pin, retry_unknown;
+	bool retry_terminated;
 	uint8_t replication;     /* enum replication (session/raw.h) */
 	bool crdb;               /* its servers are CockroachDB, by what it was told at its login */
 	uint64_t id;             /* never used again in this worker; the worker is in it */
@@ -303,7 +305,8 @@ struct shard {
 	unsigned clients;            /* clients that use it */
 	unsigned servers;
 	unsigned fails;              /* dials failed in a row */
-	uint64_t tried;              /* targets that failed since the last success, a bit each */
+	uint64_t tried;              /* nodes that failed since the last success, a bit each */
+	uint64_t avoid;              /* ... that are dialled only if no other will do */
 	uint64_t dial_after_us;
 	struct deadline dial_dl;
 	struct pick_turn turn;

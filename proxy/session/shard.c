@@ -227,7 +227,7 @@ void shard_reconf(struct shard *sh, struct snapshot *snap)
 		atomic_store(&hub->limit.max, pool_size(snap, db, sh->user_conf));
 	atomic_store(&hub->pins.max, pins_max(snap, pool_size(snap, db, sh->user_conf)));
 	atomic_store(&hub->in->limit.max, db_max(snap, db));
-	sh->tried = sh->dial_after_us = 0;
+	sh->tried = sh->avoid = sh->dial_after_us = 0;
 }
 
 void shards_sweep(struct hall *h, bool all)

@@ -197,6 +197,8 @@ static enum startup admit(struct client *c, struct startup_no *no)
 		c->pool_mode = POOL_SESSION;
 	c->pin = (uint8_t)CONF_PICK(u ? u->k.pin : CONF_UNSET, db->conf->k.pin, g->pin);
 	c->retry = (uint8_t)CONF_PICK(u ? u->k.retry : CONF_UNSET, db->conf->k.retry, g->retry);
+	c->retry_terminated = CONF_PICK(CONF_UNSET, db->conf->k.retry_terminated,
+					g->retry_terminated) != 0;
 	c->retry_unknown = (uint8_t)CONF_PICK(u ? u->k.retry_unknown : CONF_UNSET,
 					      db->conf->k.retry_unknown, g->retry_unknown);
 	c->wait_timeout_us = CONF_PICK(u ? u->k.query_wait_timeout : CONF_UNSET,

@@ -59,6 +59,18 @@ int undo_lost(struct client *c, const struct server *s)
 	return rc ? -1 : 0;
 }
 
+void undo_unseen(struct client *c)
+{
+	struct undo *u = c->undo;
+
+	if (!u || !u->noted)
+		return;
+	params_clear(&c->params);
+	c->params = u->before;
+	u->before = (struct params){ 0 };
+	u->noted = false;
+}
+
 void undo_put(struct client *c, struct wire_put *w)
 {
 	uint32_t i;

@@ -21,6 +21,8 @@ void undo_forget(struct client *c);
 /* The transaction was lost with its server: c's settings are what they were before it.
  * -1: out of memory. */
 MUST_CHECK int undo_lost(struct client *c, const struct server *s);
+/* The same where the client was told of nothing since. */
+void undo_unseen(struct client *c);
 /* ParameterStatus messages that tell of that, once: in front of the first ReadyForQuery
  * after it. */
 void undo_put(struct client *c, struct wire_put *w);

@@ -21,27 +21,27 @@ static const char *const harmless[] = {
 	"case", "cast", "ceil", "ceiling", "char", "char_length", "character", "chr", "clock_timestamp",
 	"coalesce", "concat", "concat_ws", "corr", "cos", "count", "cume_dist", "current_database",
 	"current_date", "current_schema", "current_setting", "current_time", "current_timestamp",
-	"date", "date_bin", "date_part", "date_trunc", "decimal", "decode", "degrees", "dense_rank",
-	"distinct", "div", "else", "encode", "every", "except", "exists", "exp", "extract", "filter",
-	"first_value", "float", "floor", "format", "from", "gen_random_uuid", "generate_series",
+	"date_bin", "date_part", "date_trunc", "decimal", "decode", "degrees", "dense_rank",
+	"distinct", "else", "encode", "every", "except", "exists", "exp", "extract", "filter",
+	"first_value", "float", "floor", "from", "gen_random_uuid", "generate_series",
 	"greatest", "having", "ilike", "in", "initcap", "intersect", "interval", "is", "join",
 	"json_agg", "json_array_length", "json_build_array", "json_build_object", "json_object_agg",
 	"jsonb_agg", "jsonb_array_elements", "jsonb_array_elements_text", "jsonb_array_length",
 	"jsonb_build_array", "jsonb_build_object", "jsonb_each", "jsonb_each_text",
 	"jsonb_extract_path", "jsonb_extract_path_text", "jsonb_object_agg", "jsonb_object_keys",
 	"jsonb_pretty", "jsonb_set", "jsonb_typeof", "lag", "last_value", "lateral", "lead", "least",
-	"left", "length", "like", "limit", "ln", "localtime", "localtimestamp", "log", "lower", "lpad",
+	"left", "length", "like", "limit", "ln", "localtime", "localtimestamp", "lower", "lpad",
 	"ltrim", "make_date", "make_interval", "make_timestamp", "make_timestamptz", "materialized",
-	"max", "md5", "min", "mod", "not", "now", "nth_value", "ntile", "nullif", "numeric",
-	"octet_length", "offset", "on", "or", "over", "overlay", "percent_rank", "percentile_cont",
-	"percentile_disc", "pg_is_in_recovery", "pg_size_pretty", "pg_typeof", "pi", "position",
-	"power", "quote_ident", "quote_literal", "radians", "random", "rank", "regexp_match",
-	"regexp_matches", "regexp_replace", "regexp_split_to_array", "repeat", "replace", "reverse",
+	"max", "md5", "min", "not", "now", "nth_value", "ntile", "nullif", "numeric",
+	"octet_length", "offset", "on", "or", "over", "percent_rank", "percentile_cont",
+	"percentile_disc", "pg_is_in_recovery", "pg_size_pretty", "pg_typeof", "pi", 
+	"quote_ident", "quote_literal", "radians", "random", "rank", "regexp_match",
+	"regexp_matches", "regexp_replace", "regexp_split_to_array", 
 	"right", "round", "row", "row_number", "row_to_json", "rpad", "rtrim", "select", "sha256",
 	"sign", "sin", "some", "split_part", "sqrt", "starts_with", "statement_timestamp", "stddev",
 	"stddev_pop", "stddev_samp", "string_agg", "string_to_array", "strpos", "substr", "substring",
 	"sum", "tan", "then", "time", "timestamp", "timestamptz", "timetz", "to_char", "to_date",
-	"to_json", "to_jsonb", "to_number", "to_timestamp", "transaction_timestamp", "translate",
+	"to_json", "to_jsonb", "to_number", "to_timestamp", "transaction_timestamp", 
 	"trim", "trunc", "union", "unnest", "upper", "using", "values", "var_pop", "var_samp",
 	"varchar", "variance", "version", "when", "where", "width_bucket", "with", "within",
 };
@@ -95,6 +95,9 @@ bool lex_reads_only(const char *sql, size_t len)
 	lex_init(&l, sql, len);
 	for (t = lex_next(&l); t.kind != LEX_END; t = lex_next(&l)) {
 		if (t.kind == LEX_BAD || is_in(&t, writes, COUNT(writes)))
+			return false;
+		/* (row).f is a call like f(row) */
+		if (is_punct(&t, ".") && (is_punct(&was[0], ")") || is_punct(&was[0], "]")))
 			return false;
 		if (is_punct(&t, "(") && (was[0].kind == LEX_WORD || was[0].kind == LEX_QUOTED) &&
 		    !may_call(&was[0], &was[1], &was[2]))

@@ -1,8 +1,9 @@
 /* proxy/wire/reads.h - does a text only read? Fails closed: what is not known to
  * read is taken to write.
  *
- * Pure. Operators, types, views and policies with functions of the user's own behind
- * them cannot be seen in a text: whoever asks must be told so.
+ * Pure. Functions of the user's own behind operators, types, views, policies, a.f for
+ * f(a), or the name of a built-in one with other arguments cannot be seen in a text:
+ * whoever asks must be told so.
  *
  * SPDX-License-Identifier: ISC
  */

@@ -115,7 +115,7 @@ def config(nodes, more=''):
     out = ['[databases]', 'app = %s target_session_attrs=read-write' % where,
            'ro = %s target_session_attrs=prefer-standby' % where, '[pgweir]',
            'auth_type = trust', 'admin_users = admin', 'listen_port = 0',
-           'retry_unknown = readonly']
+           'retry_unknown = readonly', 'retry_terminated = 1']
     return '\n'.join(out + ['%s = %s' % s for s in SETTINGS.items()]) + '\n'
 
 

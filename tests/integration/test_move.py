@@ -230,7 +230,7 @@ def test_pg_a_long_statement_stays_ended(weir, pg):
 def test_pg_backends_terminated_under_load(weir, pg, kind):
     """Tokens are stored one by one while backends are terminated without end: no
     client sees an error, no token is lost or stored twice."""
-    w = weir(ini({'app': db(pg)}, workers=2, default_pool_size=4, **QUICK))
+    w = weir(ini({'app': db(pg, retry_terminated=1)}, workers=2, default_pool_size=4, **QUICK))
     pg.sql('CREATE TABLE IF NOT EXISTS tokens (t text); TRUNCATE tokens', user='app')
     stop = threading.Event()
     killed = [0]
