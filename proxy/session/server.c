@@ -149,11 +149,11 @@ enum pool_grant server_dial(struct shard *sh, struct target *t, const struct dia
 	if (!s->dialling || dial(s)) {
 		if (s->dialling) {
 			server_dialled(s, DIAL_DROPPED);
-			if (dials_gone(t))
-				h->up->tokens(h);
+			(void)dials_gone(t);
 		}
-		if (pool_drop(&s->ps))
-			h->up->tokens(h);
+		/* nobody is told of the place: where descriptors are wanting, whoever is would
+		 * be back here at once. The upkeep looks again. */
+		(void)pool_drop(&s->ps);
 		free(s);
 		return POOL_FULL;
 	}
