@@ -205,12 +205,57 @@ static void unit_answered(struct down *d, char status)
 	deadline_clear(&c->idle_dl);
 }
 
+/* default_transaction_read_only changes by nobody's statement: somebody fences the node
+ * off. It is the node's and not the session's, or it would follow the client to the next
+ * one. (Other settings of a configuration file are the same everywhere.) */
+static bool is_fence(const struct down *d, const char *name, const char *value, bool ours)
+{
+	const char *base = params_get(&d->s->base, name), *wish;
+
+	if (strcasecmp(name, "default_transaction_read_only") != 0 ||
+	    (base && strcmp(base, value) == 0))
+		return false;
+	if (d->c && !ours)
+		return !d->c->residue.leaves;
+	/* what we say sets it to what the client wishes, or back to what it was */
+	wish = d->c ? params_get(&d->c->params, name) : NULL;
+	return !wish || strcmp(wish, value) != 0;
+}
+
+static void got_fence(struct down *d, const char *name, const char *value)
+{
+	struct server *s = d->s;
+
+	params_unset(&s->params, name);
+	s->turned = strcmp(value, "on") == 0;
+	if (params_set(&s->base, name, value))
+		s->close_needed = true;
+	nodes_seen(s->h, s->target, SEEN_WANTED);
+}
+
+/* The block is over, and what was set in it for itself alone is taken back. */
+static void settle_fence(struct down *d)
+{
+	static const char name[] = "default_transaction_read_only";
+	const char *value = params_get(&d->s->params, name);
+	char now[8];
+
+	d->s->fence_due = false;
+	if (!value || d->c->residue.leaves)
+		return;
+	(void)snprintf(now, sizeof(now), "%s", value);
+	params_unset(&d->c->params, name);
+	got_fence(d, name, now);
+}
+
 static void got_ready(struct down *d, bool mine, char status)
 {
 	struct client *c = d->c;
 
 	d->s->tx = status;
 	d->s->block = status != 'I';
+	if (c && status == 'I' && d->s->fence_due)
+		settle_fence(d);
 	if (c && status == 'I')
 		undo_forget(c);
 	if (!c || !mine)
@@ -367,33 +412,6 @@ static void got_rows(struct down *d, uint8_t type, bool mine, uint64_t id, const
 		d->s->describing = 0;
 }
 
-/* default_transaction_read_only changes by nobody's statement: somebody fences the node
- * off. It is the node's and not the session's, or it would follow the client to the next
- * one. (Other settings of a configuration file are the same everywhere.) */
-static bool is_fence(const struct down *d, const char *name, const char *value, bool ours)
-{
-	const char *base = params_get(&d->s->base, name), *wish;
-
-	if (strcasecmp(name, "default_transaction_read_only") != 0 ||
-	    (base && strcmp(base, value) == 0))
-		return false;
-	if (d->c && !ours)
-		return !d->c->residue.leaves;
-	/* what we say sets it to what the client wishes, or back to what it was */
-	wish = d->c ? params_get(&d->c->params, name) : NULL;
-	return !wish || strcmp(wish, value) != 0;
-}
-
-static void got_fence(struct down *d, const char *name, const char *value)
-{
-	struct server *s = d->s;
-
-	s->turned = strcmp(value, "on") == 0;
-	if (params_set(&s->base, name, value))
-		s->close_needed = true;
-	nodes_seen(s->h, s->target, SEEN_WANTED);
-}
-
 /* A ParameterStatus goes to the client, unless it comes of something of ours or
  * says what is not to be so for this one. */
 static void got_setting(struct down *d, enum owed_verdict v, const struct front *f,
@@ -405,7 +423,9 @@ static void got_setting(struct down *d, enum owed_verdict v, const struct front 
 	uint8_t b[1024];
 	struct wire_put w = wire_put_to(b, sizeof(b));
 
-	if (is_fence(d, name, value, ours)) {
+	if (is_fence(d, name, value, ours) && c && !ours && d->s->block) {
+		d->s->fence_due = true; /* or a SET LOCAL, which is taken back */
+	} else if (is_fence(d, name, value, ours)) {
 		got_fence(d, name, value);
 		return; /* the node's, and not of this session */
 	}

@@ -259,6 +259,8 @@ struct server {
 	uint8_t stmt_trouble;    /* enum stmt_trouble: the error being handled */
 	bool once, used;         /* server_lifetime = 0: good for one use; has been used */
 	bool crdb;
+	bool fence_due;          /* its read-only default changed in a block: whose wish it was shows
+				    at the end */
 	bool turned;             /* it has become read-only since its login, by no client's wish */
 	bool sync_failed;
 	bool body_swallow;

@@ -116,9 +116,9 @@ def test_those_calls_are_calls(pg):
             c.sql('CREATE FUNCTION own_functions.charge(one) RETURNS int LANGUAGE sql AS '
                   "$$ INSERT INTO called VALUES ('charge') RETURNING 1 $$")
             c.sql('SELECT one.charge FROM one')
-            c.sql('CREATE TEMP SEQUENCE calls')
-            assert c.one("SELECT ('calls'::regclass).nextval") == '1'
-            assert c.one("SELECT ('calls'::regclass).nextval") == '2'
+            c.sql('CREATE TEMP SEQUENCE own_calls')
+            assert c.one("SELECT ('own_calls'::regclass).nextval") == '1'
+            assert c.one("SELECT ('own_calls'::regclass).nextval") == '2'
             assert sorted(r[0] for r in c.sql('SELECT t FROM called')) == ['charge', 'log']
         finally:
             c.sql('DROP SCHEMA own_functions CASCADE')
