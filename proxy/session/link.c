@@ -21,13 +21,13 @@
 
 /* ---- letters ---- */
 
-enum ask { ASK_SPARE, ASK_NO_SPARE, ASK_TOKENS, ASK_EVICT };
+enum ask { ASK_SPARE, ASK_NO_SPARE, ASK_TOKENS, ASK_EVICT, ASK_EVICT_NODE };
 
 struct ask_letter {
 	struct letter l;
 	enum ask what;
 	unsigned from;
-	const void *key;       /* struct hub or hub_db: compared, never followed */
+	const void *key;       /* struct hub, hub_db or target: compared, never followed */
 };
 
 static struct shard *shard_of(struct hall *h, const void *hub)
@@ -59,6 +59,22 @@ static bool evict_one(struct hall *h, const void *db)
 	return false;
 }
 
+/* An idle server at the node, of a pool in which nobody waits. */
+static bool evict_at(struct hall *h, const void *node)
+{
+	struct link *l, *tmp;
+
+	LIST_EACH(l, tmp, &h->servers) {
+		struct server *s = LIST_ITEM(l, struct server, all);
+
+		if (s->target != node || s->ps.seat != SEAT_IDLE || s->shard->pool.waiting_n)
+			continue;
+		server_close(s, "makes room for another pool at its node", true);
+		return true;
+	}
+	return false;
+}
+
 static void on_ask(struct worker *w, struct letter *l)
 {
 	struct ask_letter *a = (struct ask_letter *)(void *)l;
@@ -85,6 +101,9 @@ static void on_ask(struct worker *w, struct letter *l)
 		break;
 	case ASK_EVICT:
 		(void)evict_one(h, a->key);
+		break;
+	case ASK_EVICT_NODE:
+		(void)evict_at(h, a->key);
 		break;
 	}
 	free(a);
@@ -225,6 +244,21 @@ static void ask_evict(struct shard *sh)
 			ask(h, i, ASK_EVICT, sh->pool.hub->in);
 }
 
+/* The same where it is its nodes that have no room. */
+static void ask_room(struct shard *sh)
+{
+	const struct target *t = nodes_full(sh);
+	struct hall *h = sh->h;
+	unsigned i;
+
+	if (!t || evict_at(h, t) || sh->asked_evict)
+		return;
+	sh->asked_evict = true;
+	for (i = 0; i < h->sh->hall_n; i++)
+		if (i != h->w.id)
+			ask(h, i, ASK_EVICT_NODE, t);
+}
+
 /* One more server for this shard. false: not now. */
 static bool dial_one(struct shard *sh)
 {
@@ -232,6 +266,8 @@ static bool dial_one(struct shard *sh)
 
 	if (r == DIALLED_DB_FULL)
 		ask_evict(sh);
+	else if (r == DIALLED_NODE_FULL)
+		ask_room(sh);
 	return r == DIALLED;
 }
 

@@ -123,6 +123,8 @@ enum dialled nodes_dial(struct shard *sh)
 			nodes_back_off(sh);
 		else if (when != UINT64_MAX)
 			dial_later(sh, when);
+		else if (rule.limits.conns)
+			return DIALLED_NODE_FULL;
 		return DIALLED_NOT_NOW;
 	}
 	t = sh->db->nodes[i].t;
@@ -140,6 +142,21 @@ enum dialled nodes_dial(struct shard *sh)
 	return grant == POOL_OK	     ? DIALLED :
 	       grant == POOL_DB_FULL ? DIALLED_DB_FULL :
 				       DIALLED_NOT_NOW;
+}
+
+const struct target *nodes_full(const struct shard *sh)
+{
+	int max = (int)sh->snap->conf->g.max_node_connections;
+	size_t i;
+
+	for (i = 0; i < sh->db->node_n; i++) {
+		const struct target *t = sh->db->nodes[i].t;
+
+		if (target_suits(t, shard_attrs(sh)) > SUIT_PANIC && max &&
+		    atomic_load(&t->conns) >= max)
+			return t;
+	}
+	return NULL;
 }
 
 /* ---- what was seen of a node ---- */

@@ -14,7 +14,8 @@
 enum dialled {
 	DIALLED = 0,
 	DIALLED_NOT_NOW,    /* no node now (dial_dl tells when), or no room */
-	DIALLED_DB_FULL     /* another pool of the database may give up a place */
+	DIALLED_DB_FULL,    /* another pool of the database may give up a place */
+	DIALLED_NODE_FULL   /* any pool may, at a node that suits */
 };
 enum dialled nodes_dial(struct shard *sh);
 
@@ -35,6 +36,8 @@ enum target_seen nodes_what(const char *sqlstate, const char *message, bool hard
 /* Tells the control loop. */
 void nodes_seen(struct hall *h, struct target *t, enum target_seen what);
 
+/* A node that would suit the shard, but for its state of fullness; NULL: none. */
+const struct target *nodes_full(const struct shard *sh);
 /* t is leaving: its idle servers are closed, the others when they are free. */
 void nodes_leaving(struct hall *h, const struct target *t);
 /* The next server to be closed because its node is not what it was, NULL: none is

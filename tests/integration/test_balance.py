@@ -129,6 +129,17 @@ def test_max_node_connections(weir, cluster, workers):
     assert all(conns(w, n) <= 2 for n in nodes)
 
 
+@pytest.mark.parametrize('workers', [1, 2])
+def test_idle_ones_make_room_at_their_node(weir, pg, workers):
+    """A pool that has taken all places of a node, and uses none, gives one up."""
+    w = weir(ini({'app': db(pg), 'app2': db(pg)}, workers=workers, max_node_connections=2,
+                 query_wait_timeout=10, **QUICK))
+    wait_node(w, pg.port, 'up')
+    let_go(hold(w, 2))
+    assert conns(w, pg) == 2
+    assert [w.one('SELECT 1', database='app2') for _ in range(3)] == ['1'] * 3
+
+
 def test_max_node_logins(weir):
     """No more logins at once than allowed, however many wait."""
     now, most = [0], [0]
