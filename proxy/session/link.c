@@ -231,32 +231,29 @@ static bool ask_others(struct shard *sh)
 	return any;
 }
 
-static void ask_evict(struct shard *sh)
+/* Once until somebody has looked again. */
+static void ask_evict(struct shard *sh, enum ask what, const void *key)
 {
 	struct hall *h = sh->h;
 	unsigned i;
 
-	if (evict_one(h, sh->pool.hub->in) || sh->asked_evict)
+	if (sh->asked_evict)
 		return;
 	sh->asked_evict = true;
 	for (i = 0; i < h->sh->hall_n; i++)
 		if (i != h->w.id)
-			ask(h, i, ASK_EVICT, sh->pool.hub->in);
+			ask(h, i, what, key);
 }
 
-/* The same where it is its nodes that have no room. */
-static void ask_room(struct shard *sh)
+/* Another pool of its database gives up a place, or any at a node that is full. */
+static void make_room(struct shard *sh, bool in_db)
 {
-	const struct target *t = nodes_full(sh);
-	struct hall *h = sh->h;
-	unsigned i;
+	const void *db = sh->pool.hub->in, *node = in_db ? NULL : nodes_full(sh);
 
-	if (!t || evict_at(h, t) || sh->asked_evict)
-		return;
-	sh->asked_evict = true;
-	for (i = 0; i < h->sh->hall_n; i++)
-		if (i != h->w.id)
-			ask(h, i, ASK_EVICT_NODE, t);
+	if (in_db && !evict_one(sh->h, db))
+		ask_evict(sh, ASK_EVICT, db);
+	if (node && !evict_at(sh->h, node))
+		ask_evict(sh, ASK_EVICT_NODE, node);
 }
 
 /* One more server for this shard. false: not now. */
@@ -264,10 +261,8 @@ static bool dial_one(struct shard *sh)
 {
 	enum dialled r = nodes_dial(sh);
 
-	if (r == DIALLED_DB_FULL)
-		ask_evict(sh);
-	else if (r == DIALLED_NODE_FULL)
-		ask_room(sh);
+	if (r == DIALLED_DB_FULL || r == DIALLED_NODE_FULL)
+		make_room(sh, r == DIALLED_DB_FULL);
 	return r == DIALLED;
 }
 
@@ -367,6 +362,8 @@ void link_put(struct server *s)
 bool link_failed(struct shard *sh, struct target *t, const char *sqlstate, const char *message,
 		 bool hard)
 {
+	bool full = strcmp(sqlstate, "53300") == 0;
+
 	sh->fails++;
 	explicit_bzero(&sh->salted, sizeof(sh->salted));
 	(void)snprintf(sh->last_sqlstate, sizeof(sh->last_sqlstate), "%s", sqlstate);
@@ -376,9 +373,9 @@ bool link_failed(struct shard *sh, struct target *t, const char *sqlstate, const
 		link_dial(sh);
 		return false;
 	}
-	if (strcmp(sqlstate, "53300") == 0)
+	if (full)
 		atomic_store_explicit(&t->full_us, sh->h->w.now_us, memory_order_relaxed);
-	if (strcmp(sqlstate, "53300") == 0 || strcmp(sqlstate, "25006") == 0 || atomic_load(&sh->pool.hub->limit.used) > 0) {
+	if (full || strcmp(sqlstate, "25006") == 0 || atomic_load(&sh->pool.hub->limit.used) > 0) {
 		/* full, in another role, or refused though others of the pool were let in */
 		nodes_tried(sh, t);
 		link_dial(sh);

@@ -124,7 +124,7 @@ bool move_may(const struct client *c, const struct server *s, const struct down_
 	if (!u->movable || u->cancelled || c->moves >= MOVES_MAX || c->body_left || c->limbo || c->ending ||
 	    (c->state != CL_LINKED && c->state != CL_BACKOFF))
 		return false;
-	if (!w || u->answered || !u->outside)
+	if (u->answered || !u->outside)
 		return true;
 	if (c->retry_unknown == UNKNOWN_READONLY && !s->odd_sql && reads_only(c))
 		return true;
@@ -153,7 +153,6 @@ static void take_names(struct client *c)
 
 bool move_unit(struct client *c, struct server *s, const struct down_why *w)
 {
-	const char *why = w ? w->why : "server in another role";
 	struct unit *u = &c->unit;
 	char token[64];
 
@@ -178,9 +177,9 @@ bool move_unit(struct client *c, struct server *s, const struct down_why *w)
 	c->moves++;
 	STAT_INC(&c->h->stats, moved);
 	LOG(&c->log, LOG_LEVEL_INFO, "unit_moved", "from=%s why=%s", s->target->addr.name,
-	    log_token(token, sizeof(token), why));
+	    log_token(token, sizeof(token), w->why));
 	client_step(c, CE_UNLINK);
-	server_close(s, why, false);
+	server_close(s, w->why, false);
 	return true;
 }
 

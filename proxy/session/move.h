@@ -36,7 +36,7 @@
 #include "session/relay.h"
 #include "session/session.h"
 
-/* May it, now that s is lost for the reason w (NULL: it is we who leave it)? */
+/* May it, now that s is lost for the reason w? */
 bool move_may(const struct client *c, const struct server *s, const struct down_why *w);
 /* c has no server then (s is closed), and its unit is in front of its buffer: run
  * it. false: out of memory, nothing has changed. */

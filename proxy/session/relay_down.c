@@ -149,6 +149,17 @@ static void local_due(struct down *d)
 
 /* ---- what a message means ---- */
 
+/* Its answer is kept: the unit is to be run again. */
+static void due_again(struct down *d, char status)
+{
+	struct unit *u = &d->c->unit;
+
+	u->answered = true;
+	u->status = status;
+	d->retry = true;
+	gather_init(&d->g);
+}
+
 /* The unit's ReadyForQuery has come. */
 static void unit_answered(struct down *d, char status)
 {
@@ -164,20 +175,15 @@ static void unit_answered(struct down *d, char status)
 		    u->statements, u->completes);
 	}
 	if (u->reprepare && again_reprepare(c, d->s, status) && keep(d)) {
-		u->answered = u->reprepared = true;
-		u->status = status;
-		d->retry = true;
-		gather_init(&d->g);
+		u->reprepared = true;
+		due_again(d, status);
 		return;
 	}
 	u->reprepare = false;
 	u->wrong_role = u->wrong_role && u->state == UNIT_ARMED && status == 'I' &&
 			move_wrong_role(c, d->s);
 	if (u->wrong_role && keep(d)) {
-		u->answered = true;
-		u->status = status;
-		d->retry = true;
-		gather_init(&d->g);
+		due_again(d, status);
 		return;
 	}
 	c->moves = 0;
@@ -185,10 +191,7 @@ static void unit_answered(struct down *d, char status)
 		v = again_decide(c, d->s, status);
 		again_count(h, v);
 		if (v == RV_RETRY && u->state == UNIT_ARMED && !u->bound_only && keep(d)) {
-			u->answered = true;
-			u->status = status;
-			d->retry = true;
-			gather_init(&d->g);
+			due_again(d, status);
 			return;
 		}
 		if (v == RV_EXHAUSTED)
@@ -423,11 +426,12 @@ static void got_setting(struct down *d, enum owed_verdict v, const struct front 
 	uint8_t b[1024];
 	struct wire_put w = wire_put_to(b, sizeof(b));
 
-	if (is_fence(d, name, value, ours) && c && !ours && d->s->block) {
+	if (is_fence(d, name, value, ours)) {
+		if (!c || ours || !d->s->block) {
+			got_fence(d, name, value);
+			return; /* the node's, and not of this session */
+		}
 		d->s->fence_due = true; /* or a SET LOCAL, which is taken back */
-	} else if (is_fence(d, name, value, ours)) {
-		got_fence(d, name, value);
-		return; /* the node's, and not of this session */
 	}
 	if (c && (!ours || f->ours == OURS_RESTORE))
 		tell = settings_reported(c, d->s, name, value, ours);

@@ -52,10 +52,7 @@ int undo_lost(struct client *c, const struct server *s)
 		if (strcmp(now, then) != 0)
 			rc |= params_set(&u->told, name, then);
 	}
-	params_clear(&c->params);
-	c->params = u->before;
-	u->before = (struct params){ 0 };
-	u->noted = false;
+	undo_unseen(c);
 	return rc ? -1 : 0;
 }
 

@@ -260,21 +260,10 @@ def test_a_statement_on_a_hung_node_is_given_up(weir, cluster):
         assert cluster.primary.one('SELECT v FROM kv WHERE k = 999') == '0'
 
 
-def test_on_marked_down_none_waits(weir, cluster):
-    w = up(weir, cluster.nodes[:2], on_marked_down='none', **HUNG)
-    with w.connect() as c:
-        c.sql('SELECT 1')
-        cluster.primary.freeze()
-        c.send(query('SELECT 7'))
-        wait_node(w, cluster.primary.port, 'down')
-        assert c.quiet(0.5)
-        cluster.primary.cont()
-        assert ('D', ['7']) in c.until()
-
-
-def test_a_hung_node_alone_is_waited_for(weir, cluster):
-    """There is no other: nothing is gained by giving up."""
-    w = up(weir, cluster.nodes[:1], **HUNG)
+@pytest.mark.parametrize('nodes, kw', [(2, {'on_marked_down': 'none'}), (1, {})],
+                         ids=['on_marked_down = none', 'there is no other'])
+def test_a_hung_node_is_waited_for(weir, cluster, nodes, kw):
+    w = up(weir, cluster.nodes[:nodes], **kw, **HUNG)
     with w.connect() as c:
         c.sql('SELECT 1')
         cluster.primary.freeze()
