@@ -59,9 +59,10 @@ static void leave_server(struct client *c, struct server *s)
 		link_put(s);
 	} else if (busy) {
 		/* What runs there is nobody's any more. */
-		if (cancel && owed_runs(&s->owed))
+		cancel = cancel && owed_runs(&s->owed);
+		if (cancel)
 			cancel_server(s, -1);
-		if (recoverable(c, s) && !server_abandon(s, reset))
+		if (recoverable(c, s) && !server_abandon(s, reset, cancel))
 			return;
 		server_close(s, "client left in the middle", false);
 		link_dial(sh);

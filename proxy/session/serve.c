@@ -64,7 +64,7 @@ static void try_without(struct client *c, struct server *s)
 
 	pool_part(&s->ps);
 	s->sync_failed = false;
-	if (server_abandon(s, "DISCARD ALL")) {
+	if (server_abandon(s, "DISCARD ALL", false)) {
 		server_close(s, "client left in the middle", false);
 		link_dial(sh);
 	}
@@ -264,6 +264,12 @@ void serve_late(struct server *s)
 		login_failed(s, "08001", "server_connect_timeout", false);
 		return;
 	}
+	if (server_cancel_again(s)) {
+		cancel_server(s, -1); /* s may be closed */
+		return;
+	}
+	if (sh->h->w.now_us < s->clean_by_us)
+		return;
 	server_close(s, "did not come clean in time", false);
 	link_dial(sh);
 }

@@ -17,6 +17,11 @@
 
 /* For what runs on a server whose client has gone, to end after its cancel. */
 #define ABANDON_US 10000000u
+/* For a rollback or a reset. */
+#define CLEAN_US 5000000u
+/* A server that is cancelled before it has begun with the query takes no notice:
+ * again after this long, and after twice that. */
+#define CANCEL_AGAIN_US 100000u
 /* A dial that takes longer than this, and twice the last check or login, is not waited for. */
 #define SLOW_US 250000u
 
@@ -240,7 +245,9 @@ bool server_clean(struct server *s, const char *reset)
 	if (!any)
 		return false;
 	server_step(s, SE_DIRTY);
-	deadline_set(&s->h->w, DL_CLEAN, &s->dl, s->h->w.now_us + 5000000u);
+	s->cancel_gap_us = 0;
+	s->clean_by_us = s->h->w.now_us + CLEAN_US;
+	deadline_set(&s->h->w, DL_CLEAN, &s->dl, s->clean_by_us);
 	if ((rollback && send_query(s, "ROLLBACK")) ||
 	    (reset && *reset && send_query(s, reset)))
 		s->close_needed = true;
@@ -256,7 +263,7 @@ static int send_bytes(struct server *s, char type, const uint8_t *msg, size_t n)
 
 /* CopyFail ends a COPY that is under way or about to begin, and means nothing
  * otherwise; a Sync ends a batch; ROLLBACK a transaction. */
-int server_abandon(struct server *s, const char *reset)
+int server_abandon(struct server *s, const char *reset, bool cancelled)
 {
 	static const uint8_t copy_fail[] = { 'f', 0, 0, 0, 16, 'c', 'l', 'i', 'e', 'n',
 					     't', ' ', 'g', 'o', 'n', 'e', 0 };
@@ -274,9 +281,27 @@ int server_abandon(struct server *s, const char *reset)
 	    (batch && send_bytes(s, 'S', sync, sizeof(sync))) || send_query(s, "ROLLBACK") ||
 	    (reset && *reset && send_query(s, reset)))
 		return -1;
-	deadline_set(&s->h->w, DL_CLEAN, &s->dl, s->h->w.now_us + ABANDON_US);
+	s->cancel_gap_us = cancelled ? CANCEL_AGAIN_US : 0;
+	s->clean_by_us = s->h->w.now_us + ABANDON_US;
+	deadline_set(&s->h->w, DL_CLEAN, &s->dl,
+		     cancelled ? s->h->w.now_us + CANCEL_AGAIN_US : s->clean_by_us);
 	STAT_INC(&s->h->stats, recovered);
 	return 0;
+}
+
+bool server_cancel_again(struct server *s)
+{
+	const struct owed_entry *e = owed_front(&s->owed);
+	uint64_t now = s->h->w.now_us, at = s->clean_by_us;
+	bool left = e && !(e->kind == OWED_QUERY && e->ref != REF_ABANDONED);
+
+	if (!s->cancel_gap_us || now >= at)
+		return false;
+	s->cancel_gap_us *= 2;
+	if (now + s->cancel_gap_us < at)
+		at = now + s->cancel_gap_us;
+	deadline_set(&s->h->w, DL_CLEAN, &s->dl, at);
+	return left && !s->cancels && owed_runs(&s->owed);
 }
 
 void server_cleaned(struct server *s)

@@ -35,8 +35,12 @@ bool server_uncancel(struct server *s);
 bool server_clean(struct server *s, const char *reset);
 /* Its client has gone in the middle of something: what is owed is swallowed,
  * the transaction is rolled back, `reset` is sent. State clean. -1: it must be
- * closed. Not for a server that waits for the rest of a message. */
-MUST_CHECK int server_abandon(struct server *s, const char *reset);
+ * closed. Not for a server that waits for the rest of a message. cancelled: a
+ * cancel is on its way, and has to be sent again if it comes too early. */
+MUST_CHECK int server_abandon(struct server *s, const char *reset, bool cancelled);
+/* Its deadline has come. true: what its client left runs on and is to be cancelled
+ * again. A deadline is set unless clean_by_us has come. */
+bool server_cancel_again(struct server *s);
 /* Cleaned: back to live. */
 void server_cleaned(struct server *s);
 

@@ -252,6 +252,8 @@ struct server {
 	struct target *target;
 	bool dialling;           /* counts among the logins under way there */
 	uint64_t connect_by_us;  /* ... which must be done by then */
+	uint64_t clean_by_us;    /* it must have come clean by then */
+	uint64_t cancel_gap_us;  /* before what its gone client left is cancelled again, 0: never */
 	char tx;                 /* status of the last ReadyForQuery */
 	bool block;              /* a transaction block is open by what was completed since */
 	bool close_needed;       /* not to be used again */

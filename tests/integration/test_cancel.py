@@ -206,6 +206,34 @@ def test_cancel_when_the_server_does_not_answer(weir):
 
 
 @pytest.mark.weir_only
+def test_what_a_gone_client_left_is_cancelled_until_it_ends(weir):
+    """A server that is told to cancel before it has begun with a query takes no
+    notice. The scripted one notices the third time only."""
+    def script(c):
+        if c.expect_query() == 'SELECT 1':
+            c.send(wire.result('1'), wire.ready())
+            c.wait_close()
+            return
+        c.expect('f')
+        c.expect_query('ROLLBACK')
+        until(lambda: len(c.server.cancels) == 3, why='the third cancel')
+        c.send(wire.error('57014', 'canceling statement due to user request'), wire.ready(),
+               wire.complete('ROLLBACK'), wire.ready())
+        c.expect_query('SELECT 1')
+        c.send(wire.result('1'), wire.ready())
+        c.wait_close()
+    with wire.FakeServer(script) as fake:
+        w = weir(ini({'app': db(fake)}, default_pool_size=1, health_check_interval=60))
+        a = w.connect()
+        a.send(query('SELECT forever'), wire.terminate())
+        until(lambda: fake.seen, why='the query to arrive')
+        a.close()
+        with w.connect() as b:
+            assert b.one('SELECT 1') == '1'
+        assert fake.logins == 1 and len(fake.cancels) == 3
+
+
+@pytest.mark.weir_only
 def test_cancel_carries_the_key_of_the_right_server(weir):
     """Two servers in use: the cancel names the one of this client."""
     def script(c):
