@@ -143,7 +143,7 @@ static void test_words(void **state)
 		{"auth_type", "scram-sha-256", AUTH_SCRAM},
 		{"retry", "off", RETRY_OFF},
 		{"retry", "observe", RETRY_OBSERVE},
-		{"retry", "implicit", RETRY_IMPLICIT},
+		{"retry", "implicit", RETRY_IMPLICIT}, {"retry", "replay", RETRY_REPLAY},
 	};
 	static const char *const bad[][2] = {
 		{"tcp_keepalive", "2"}, {"tcp_keepalive", ""}, {"workers", "0"},
