@@ -56,6 +56,15 @@
 	X(refused_complete, "not retried: a statement of the unit was complete") \
 	X(refused_severity, "not retried: the session ended with the error")   \
 	X(refused_memory, "not retried: no memory left for holding")           \
+	X(refused_savepoint, "not replayed: a savepoint was open")             \
+	X(replay_begun, "replays of a transaction begun, each attempt")        \
+	X(replay_ok, "transactions that went on after a replay")               \
+	X(replay_mismatch, "replays in which something came out otherwise")    \
+	X(replay_exhausted, "transactions given up after the last attempt or time") \
+	X(replay_cancelled, "transactions given up because the client cancelled") \
+	X(replay_lost, "replays begun because the server was lost")            \
+	X(replay_gave_up, "transactions whose replay was given up, for any reason") \
+	X(replay_time_us, "time added by replays that succeeded")              \
 	X(refused_session, "not retried: switched off for the session")
 
 struct stats {

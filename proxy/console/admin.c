@@ -233,7 +233,7 @@ static void stat_rows(struct client *c, struct rows *r, bool retries)
 
 	rows_begin(r, col, type);
 	for (i = 0; i < sizeof(row) / sizeof(*row); i++) {
-		bool is_retry = strncmp(row[i].name, "retr", 4) == 0 ||
+		bool is_retry = strncmp(row[i].name, "retr", 4) == 0 || strncmp(row[i].name, "replay", 6) == 0 ||
 				strncmp(row[i].name, "refused_", 8) == 0;
 
 		if (is_retry != retries)

@@ -322,6 +322,16 @@ bool stream_broken(struct stream *s)
 			     errno != EWOULDBLOCK);
 }
 
+bool stream_gone(struct stream *s)
+{
+	ssize_t n;
+
+	if (s->failed || s->fd < 0)
+		return true;
+	n = kernel_peek(s->fd);
+	return n == 0 || (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK);
+}
+
 void stream_detach(struct stream *s)
 {
 	if (s->rd_armed)

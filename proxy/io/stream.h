@@ -92,6 +92,8 @@ static inline bool stream_backed_up(const struct stream *s)
 
 /* Whether readable() is wanted. */
 void stream_want(struct stream *s, bool on);
+/* MSG_PEEK: the other end has said that nothing more comes, or is not there. */
+bool stream_gone(struct stream *s);
 /* MSG_PEEK: true when there is neither EOF nor an error nor a byte waiting. */
 bool stream_quiet(struct stream *s);
 

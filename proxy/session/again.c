@@ -4,6 +4,8 @@
  */
 #include "session/again.h"
 
+#include "session/replay.h"
+
 void again_count(struct hall *h, enum retry_verdict v)
 {
 	switch (v) {
@@ -29,6 +31,8 @@ enum retry_verdict again_decide(const struct client *c, const struct server *s, 
 				 u->first_fail_us ? now - u->first_fail_us : 0 };
 	struct retry_bounds b = { (unsigned)g->retry_max_attempts, (uint64_t)g->retry_max_time };
 
+	if (c->replay && (u->explicit_txn || u->opens))
+		return replay_decide(c, status);
 	if ((u->state == UNIT_PASS || u->bound_only) && u->refused != RV_RETRY)
 		return (enum retry_verdict)u->refused;
 	if (c->retry_off)

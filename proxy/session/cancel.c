@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "session/link.h"
+#include "session/replay.h"
 #include "session/server.h"
 #include "wire/wire.h"
 
@@ -211,6 +212,16 @@ static void deliver(struct hall *h, struct cancel *x)
 	x->s.w = &h->w;
 	if (s)
 		c->unit.cancelled = true;
+	if (c && replay_runs(c)) {
+		c->replay->cancelled = true;
+		if (s && c->state == CL_REPLAY && owed_runs(&s->owed)) {
+			go(x, h, s);
+			return;
+		}
+		h->up->cancelled(c);
+		finish(x);
+		return;
+	}
 	if (s && (c->dressing || c->beginning || (cancel_too_early(s) && !c->at_start))) {
 		/* what is in flight is ours: a moment later it is the client's */
 		c->cancel_due = true;

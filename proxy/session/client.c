@@ -18,12 +18,14 @@
 #include "session/move.h"
 #include "session/residue.h"
 #include "session/raw.h"
+#include "session/replay_run.h"
 #include "session/resend.h"
 #include "session/retry.h"
 #include "session/server.h"
 #include "session/startup.h"
 #include "session/step.h"
 #include "session/settings.h"
+#include "session/undo.h"
 #include "session/unit.h"
 #include "session/wait_words.h"
 #include "session/welcome.h"
@@ -45,7 +47,10 @@ static void wait_over(struct client *c)
 		return;
 	}
 	client_step(c, CE_UNLINK);
-	refuse_unit(c, code, msg, detail, hint);
+	if (replay_runs(c))
+		replay_abandon(c, NULL, NULL, NULL, NULL);
+	else
+		refuse_unit(c, code, msg, detail, hint);
 	client_run(c, false);
 }
 
@@ -81,7 +86,9 @@ static void on_deadline(struct deadline *d)
 		wait_over(c);
 		break;
 	case CL_BACKOFF:
-		if (!send_again(c))
+		if (replay_runs(c))
+			client_replay(c, server_for(c), replay_due(c, server_for(c)));
+		else if (!send_again(c))
 			client_lost(c, server_for(c), &w);
 		break;
 	case CL_LINGER:
@@ -90,6 +97,7 @@ static void on_deadline(struct deadline *d)
 	case CL_NONE:
 	case CL_READY:
 	case CL_LINKED:
+	case CL_REPLAY:
 	case CL_CONSOLE:
 	case CL_CLOSED:
 	case CL_N:
@@ -197,6 +205,8 @@ static void run_linked(struct client *c)
 		welcome_replication(c, s);
 	else if (c->state == CL_WELCOME)
 		try_on(c, s);
+	else if (replay_runs(c))
+		client_replay(c, s, replay_moved(c, s));
 	else
 		client_run(c, false);
 }
@@ -254,6 +264,63 @@ static bool unknown_state(struct client *c)
 	return c->residue.evict;
 }
 
+/* ... in the middle of a replay, and there is no other. */
+static void replay_lost(struct client *c, struct server *s, const struct down_why *w)
+{
+	bool bound = c->pool_mode == POOL_SESSION || residue_holds(c);
+	struct shard *sh = s->shard;
+
+	STAT_INC(&c->h->stats, server_lost);
+	client_step(c, CE_UNLINK);
+	server_close(s, w->why, false);
+	undo_unseen(c);
+	c->dressing = c->dressed_only = c->cancel_due = false;
+	replay_abandon(c, NULL, NULL, NULL, NULL);
+	link_dial(sh);
+	if (!bound)
+		residue_lost(c);
+	if (bound)
+		client_end(c, "57P01", "the server connection of this session was lost", w->why,
+			   "Connect again: its settings, temporary tables and locks went with it.",
+			   "server of the session lost");
+	else
+		client_run(c, false);
+}
+
+/* What a step of c's replay came to. */
+void client_replay(struct client *c, struct server *s, enum replay_next next)
+{
+	struct down_why w = { .why = "server connection lost" };
+
+	switch (next) {
+	case REPLAY_BROKEN:
+		client_lost(c, s, &w);
+		return;
+	case REPLAY_GOES_ON:
+		if (c->at_start)
+			client_set_idle(c, s->tx);
+		client_run(c, false);
+		return;
+	case REPLAY_TOLD:
+		if (s->tx == 'I') {
+			client_tx_done(c, s);
+			return;
+		}
+		client_set_idle(c, s->tx);
+		client_run(c, false);
+		return;
+	case REPLAY_LEFT:
+		client_run(c, false);
+		return;
+	case REPLAY_CLIENT_GONE:
+		client_close(c, "client closed the connection");
+		return;
+	case REPLAY_WAIT:
+	default:
+		return;
+	}
+}
+
 void client_lost(struct client *c, struct server *s, const struct down_why *w)
 {
 	struct shard *sh = s->shard;
@@ -268,6 +335,17 @@ void client_lost(struct client *c, struct server *s, const struct down_why *w)
 
 	if (strcmp(w->sqlstate, "08P01") == 0 && !cut) {
 		out_of_step(c, s, w);
+		return;
+	}
+	if (replay_may_move(c, s, w)) {
+		replay_move(c, s, w);
+		link_dial(sh);
+		if (!unknown_state(c) && link_need(c))
+			run_linked(c);
+		return;
+	}
+	if (replay_runs(c)) {
+		replay_lost(c, s, w);
 		return;
 	}
 	if (move_may(c, s, w) && move_unit(c, s, w)) {
@@ -492,6 +570,7 @@ void client_run(struct client *c, bool readable)
 	case CL_WELCOME:
 	case CL_WAITING:
 	case CL_BACKOFF:
+	case CL_REPLAY:
 		/* only its end is of interest now */
 		if (readable && fill(c))
 			stream_want(&c->s, false);
@@ -603,7 +682,7 @@ void client_drain(struct client *c)
 		return;
 	if (c->state == CL_STARTUP || c->state == CL_PASSWORD || c->replication)
 		client_close(c, "shutting down");
-	else if (between && !c->body_left && c->state != CL_BACKOFF)
+	else if (between && !c->body_left && c->state != CL_BACKOFF && c->state != CL_REPLAY)
 		say_goodbye(c);
 }
 

@@ -8,6 +8,7 @@
 #define PGWEIR_SESSION_CLIENT_H
 
 #include "session/relay_down.h"
+#include "session/replay_run.h"
 #include "session/session.h"
 
 /* Takes over an accepted, non-blocking fd. */
@@ -25,6 +26,8 @@ void client_set_idle(struct client *c, char tx);
 void client_welcomed(struct client *c);
 /* Its server is lost: tells it, or goes on with another one. */
 void client_lost(struct client *c, struct server *s, const struct down_why *w);
+/* A step of its replay has come to this; s may be NULL. */
+void client_replay(struct client *c, struct server *s, enum replay_next next);
 /* Its server is out of its transaction and owes nothing. */
 void client_tx_done(struct client *c, struct server *s);
 /* A replication connection: bytes from the client (up) or the server. */

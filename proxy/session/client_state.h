@@ -16,6 +16,7 @@
 	X(CL_WAITING, "waiting")     /* a server */                            \
 	X(CL_LINKED, "linked")       /* the end of its transaction */          \
 	X(CL_BACKOFF, "backoff")     /* the time of the next attempt; has a server */ \
+	X(CL_REPLAY, "replay")       /* its transaction to come out as before; has a server */ \
 	X(CL_CONSOLE, "console")     /* its next console command */            \
 	X(CL_LINGER, "linger")       /* the last bytes to it */                \
 	X(CL_CLOSED, "closed")
@@ -29,6 +30,7 @@
 	X(CE_LINK, "got a server")                                             \
 	X(CE_UNLINK, "server gone or given back")                              \
 	X(CE_FAIL40001, "to be tried again")                                   \
+	X(CE_REPLAY, "replayed")                                               \
 	X(CE_AGAIN, "tried again")                                             \
 	X(CE_LAST, "nothing more to say")                                      \
 	X(CE_CLOSE, "closed")

@@ -9,6 +9,7 @@
 #include "session/cancel.h"
 #include "session/link.h"
 #include "session/names.h"
+#include "session/replay.h"
 #include "session/residue.h"
 #include "session/retry.h"
 #include "session/server.h"
@@ -90,6 +91,7 @@ static void forget(struct client *c)
 
 	residue_drop(c);
 	undo_free(c);
+	replay_forget(c);
 	client_forget_begin(c);
 	names_clear(c);
 	stmt_names_clear(&c->names, &h->stmts);

@@ -10,6 +10,7 @@
 
 #include "session/lost_words.h"
 #include "session/names.h"
+#include "session/replay.h"
 #include "session/server.h"
 #include "session/step.h"
 #include "session/undo.h"
@@ -188,6 +189,7 @@ bool lost_server(struct client *c, struct server *s, const struct down_why *w)
 	if (done)
 		answer_rollback(c, s);
 	unit_end(c);
+	replay_forget(c);
 	names_clear(c);
 	deadline_clear(&c->dl);
 	c->dressing = c->dressed_only = c->beginning = c->begin_failed =
@@ -241,6 +243,7 @@ void refuse_unit(struct client *c, const char *sqlstate, const char *message, co
 	if (c->begun) {
 		/* its transaction has failed before it began anywhere */
 		client_forget_begin(c);
+		replay_forget(c);
 		c->limbo = c->limbo_told = true;
 	}
 	if (type == 'Q' || (type == 'F' && !c->crdb))

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "session/ours.h"
+#include "session/replay.h"
 #include "session/retry.h"
 #include "session/server.h"
 #include "session/step.h"
@@ -101,8 +102,15 @@ static void settle_name(struct client *c)
 		unit_stays(c); /* what it stood for is not kept */
 	else if (*p->name)
 		c->unit.named++;
-	stmts_put(&c->h->stmts, p->taken);
+	if (!*p->name || !replay_keeps(c, p->taken))
+		stmts_put(&c->h->stmts, p->taken);
 	free(p);
+}
+
+void names_settle_all(struct client *c)
+{
+	while (c->pending)
+		settle_name(c);
 }
 
 /* What came later has taken it from this one, and takes it now from the one before.
@@ -321,6 +329,8 @@ void names_emit_due(struct client *c, struct server *s)
 	while (owed_local_due(&s->owed, &ref)) {
 		size_t n = names_reply(s, ref, b);
 
+		if (!replay_told(c, b, n, false))
+			continue;
 		if (c->unit.state == UNIT_ARMED && c->unit.back.len == 0)
 			unit_hold_timer(c);
 		if (c->unit.state == UNIT_ARMED &&

@@ -28,6 +28,8 @@ bool names_awaits(const struct client *c, const char *name);
 void names_query(struct client *c);
 /* Their answers will not come: all is as it was. */
 void names_clear(struct client *c);
+/* ... or, since what was sent is sent again: all is as it will be. */
+void names_settle_all(struct client *c);
 
 /* Replies of our own that are due and that no answer of the server is going to
  * carry along: to the client, or to what is held for it. */

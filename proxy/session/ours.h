@@ -16,7 +16,8 @@ enum ours {
 	OURS_SETTINGS_PART,      /* ... another that is not the last */
 	OURS_RESTORE,            /* settings that a RESET has undone; the client is told of them */
 	OURS_QUESTION,           /* what is left behind? (session/residue.h) */
-	OURS_BEGIN               /* a BEGIN that the client has been answered already */
+	OURS_BEGIN,              /* a BEGIN that the client has been answered already */
+	OURS_REPLAY              /* of a replay (session/replay_run.h): may fail */
 };
 
 /* | enum refusal: of a Query or Bind that must fail. */

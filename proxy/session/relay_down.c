@@ -10,11 +10,13 @@
 #include <strings.h>
 
 #include "session/again.h"
+#include "session/fence.h"
 #include "session/gather.h"
 #include "session/move.h"
 #include "session/names.h"
 #include "session/nodes.h"
 #include "session/ours.h"
+#include "session/replay.h"
 #include "session/residue.h"
 #include "session/server.h"
 #include "session/settings.h"
@@ -33,6 +35,7 @@ struct down {
 	struct down_why *why;
 	bool backed_up;
 	bool retry;              /* the unit is to be run again */
+	bool notice;             /* a NoticeResponse is passed on */
 };
 
 enum step { STEP_ON = 0, STEP_MORE, STEP_PAUSE, STEP_SERVER, STEP_REFUSED };
@@ -119,8 +122,15 @@ static void flush(struct down *d)
 
 static void forward(struct down *d, const uint8_t *p, size_t n)
 {
+	size_t go;
+
 	if (!d->c)
 		return;
+	go = replay_told(d->c, p, n, d->notice);
+	if (!go)
+		return;
+	p += n - go;
+	n = go;
 	if (!gather_room(&d->g, 2, 8))
 		flush(d);
 	gather_range(&d->g, p, n);
@@ -129,6 +139,12 @@ static void forward(struct down *d, const uint8_t *p, size_t n)
 /* A message of our own making. */
 static void forward_copy(struct down *d, const uint8_t *p, size_t n)
 {
+	size_t go = replay_told(d->c, p, n, false);
+
+	if (!go)
+		return;
+	p += n - go;
+	n = go;
 	if (!gather_room(&d->g, 1, n))
 		flush(d);
 	gather_copy(&d->g, p, n);
@@ -187,10 +203,14 @@ static void unit_answered(struct down *d, char status)
 		return;
 	}
 	c->moves = 0;
-	if (u->failed) {
-		v = again_decide(c, d->s, status);
-		again_count(h, v);
-		if (v == RV_RETRY && u->state == UNIT_ARMED && !u->bound_only && keep(d)) {
+	if (u->failed || replay_short(c)) {
+		v = u->failed ? again_decide(c, d->s, status) : RV_STATUS;
+		if (u->failed)
+			again_count(h, v);
+		if ((v == RV_RETRY || replay_short(c)) && u->state == UNIT_ARMED && !u->bound_only &&
+		    keep(d)) {
+			if (c->replay)
+				c->replay->failed = v == RV_RETRY;
 			due_again(d, status);
 			return;
 		}
@@ -204,51 +224,9 @@ static void unit_answered(struct down *d, char status)
 	}
 	send_all(d);
 	gather_init(&d->g);
+	replay_answered(c, status);
 	unit_end(c);
 	deadline_clear(&c->idle_dl);
-}
-
-/* default_transaction_read_only changes by nobody's statement: somebody fences the node
- * off. It is the node's and not the session's, or it would follow the client to the next
- * one. (Other settings of a configuration file are the same everywhere.) */
-static bool is_fence(const struct down *d, const char *name, const char *value, bool ours)
-{
-	const char *base = params_get(&d->s->base, name), *wish;
-
-	if (strcasecmp(name, "default_transaction_read_only") != 0 ||
-	    (base && strcmp(base, value) == 0))
-		return false;
-	if (d->c && !ours)
-		return !d->c->residue.leaves;
-	/* what we say sets it to what the client wishes, or back to what it was */
-	wish = d->c ? params_get(&d->c->params, name) : NULL;
-	return !wish || strcmp(wish, value) != 0;
-}
-
-static void got_fence(struct down *d, const char *name, const char *value)
-{
-	struct server *s = d->s;
-
-	params_unset(&s->params, name);
-	s->turned = strcmp(value, "on") == 0;
-	if (params_set(&s->base, name, value))
-		s->close_needed = true;
-	nodes_seen(s->h, s->target, SEEN_WANTED);
-}
-
-/* The block is over, and what was set in it for itself alone is taken back. */
-static void settle_fence(struct down *d)
-{
-	static const char name[] = "default_transaction_read_only";
-	const char *value = params_get(&d->s->params, name);
-	char now[8];
-
-	d->s->fence_due = false;
-	if (!value || d->c->residue.leaves)
-		return;
-	(void)snprintf(now, sizeof(now), "%s", value);
-	params_unset(&d->c->params, name);
-	got_fence(d, name, now);
 }
 
 static void got_ready(struct down *d, bool mine, char status)
@@ -258,10 +236,12 @@ static void got_ready(struct down *d, bool mine, char status)
 	d->s->tx = status;
 	d->s->block = status != 'I';
 	if (c && status == 'I' && d->s->fence_due)
-		settle_fence(d);
+		fence_settle(d->s, c);
 	if (c && status == 'I')
 		undo_forget(c);
-	if (!c || !mine)
+	if (c && mine && replay_runs(c))
+		replay_compare(c);
+	if (!c || !mine || replay_runs(c))
 		return;
 	c->queries++;
 	names_stay(c);
@@ -368,11 +348,18 @@ static enum step got_error(struct down *d, enum owed_verdict v, const struct fro
 	struct wire_fields f;
 
 	wire_get_fields(body, &f);
-	if (c && v == OWED_FORWARD) {
+	if (c && v == OWED_FORWARD && replay_runs(c)) {
+		residue_undone(c);
+		c->replay->failed |= snapshot_is_retry_code(c->h->snap, f.sqlstate);
+	} else if (c && v == OWED_FORWARD) {
 		residue_undone(c);
 		if (snapshot_is_retry_code(c->h->snap, f.sqlstate)) {
 			STAT_INC(&c->h->stats, retry_seen);
 			c->unit.failed = true;
+			if (replay_covers(c)) {
+				flush(d); /* the client has what came before */
+				replay_hold(c);
+			}
 			if (!c->unit.first_fail_us)
 				c->unit.first_fail_us = c->h->w.now_us;
 		} else {
@@ -385,7 +372,8 @@ static enum step got_error(struct down *d, enum owed_verdict v, const struct fro
 		s->close_needed = true; /* said without being asked: it is leaving */
 	if (v != OWED_SWALLOW || front->abandoned)
 		return STEP_ON;
-	s->sync_failed = front->ours != OURS_QUESTION && front->ours != OURS_SETTINGS_BEGIN;
+	s->sync_failed = front->ours != OURS_QUESTION && front->ours != OURS_SETTINGS_BEGIN &&
+			 front->ours != OURS_REPLAY;
 	(void)snprintf(s->sync_error, sizeof(s->sync_error), "%s", f.sqlstate);
 	(void)snprintf(s->sync_message, sizeof(s->sync_message), "%s", f.message);
 	if (c && front->ours == OURS_QUESTION)
@@ -426,9 +414,9 @@ static void got_setting(struct down *d, enum owed_verdict v, const struct front 
 	uint8_t b[1024];
 	struct wire_put w = wire_put_to(b, sizeof(b));
 
-	if (is_fence(d, name, value, ours)) {
+	if (fence_is(d->s, c, name, value, ours)) {
 		if (!c || ours || !d->s->block) {
-			got_fence(d, name, value);
+			fence_got(d->s, name, value);
 			return; /* the node's, and not of this session */
 		}
 		d->s->fence_due = true; /* or a SET LOCAL, which is taken back */
@@ -589,6 +577,7 @@ static void got_ours(struct down *d, enum ours ours)
 	case OURS_SETTINGS_BEGIN:
 	case OURS_SETTINGS_PART:
 	case OURS_RESTORE:
+	case OURS_REPLAY:
 	default:
 		break;
 	}
@@ -615,8 +604,11 @@ static void pass_on(struct down *d, uint8_t type, enum owed_verdict v, const str
 		say_refusal(d, f->refused);
 	else if (type == 'E' && v == OWED_FORWARD && have == len)
 		forward_error(d, msg, have);
-	else if (type != 'S' && (v == OWED_FORWARD || type == 'A' || (v == OWED_ASYNC && type != 'E')))
+	else if (type != 'S' && (v == OWED_FORWARD || type == 'A' || (v == OWED_ASYNC && type != 'E'))) {
+		d->notice = type == 'N';
 		forward(d, msg, have);
+		d->notice = false;
+	}
 }
 
 static enum step one_message(struct down *d)
@@ -735,7 +727,7 @@ enum relay relay_down(struct server *s, bool readable, struct down_why *why)
 	gather_init(&d.g);
 	d.at = 0;
 	d.why = why;
-	d.retry = false;
+	d.retry = d.notice = false;
 	d.backed_up = d.c && stream_backed_up(&d.c->s);
 	*why = (struct down_why){ .why = "server closed the connection" };
 	for (fills = 0;; fills++) {

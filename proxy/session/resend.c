@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "session/names.h"
+#include "session/replay.h"
 #include "session/unit.h"
 #include "session/up_stmt.h"
 #include "wire/wire.h"
@@ -40,6 +41,8 @@ static bool prepare_again(struct client *c, struct server *s, const char *name)
 	const char *theirs;
 	const struct stmt *st = id ? stmt_names_find(&c->names, id, &theirs) : NULL;
 
+	if (!st && id)
+		st = replay_closed(c, id);
 	if (!st || stmt_cache_use(&s->cache, id))
 		return true; /* nothing to prepare */
 	again = s->stale == id;
@@ -124,17 +127,9 @@ static bool resend_one(struct client *c, struct server *s, const uint8_t *msg, u
 	return stream_send(&s->s, msg, len) != IO_FAIL;
 }
 
-bool resend_unit(struct client *c, struct server *s)
+bool resend_log(struct client *c, struct server *s, const struct hold *log, size_t at, size_t end)
 {
-	struct hold *log = &c->unit.log;
-	size_t at = 0;
-
-	hold_clear(&c->unit.back, &c->h->sh->held_bytes);
-	c->unit.answered = c->unit.failed = c->unit.other_error = c->unit.reprepare = false;
-	c->unit.complete_seen = c->unit.commit_seen = false;
-	c->unit.completes = 0;
-	c->unit.resending = true;
-	while (at < log->len) {
+	while (at < end) {
 		uint8_t kind = log->p[at++], type = 0;
 		uint32_t len = 0;
 
@@ -147,11 +142,26 @@ bool resend_unit(struct client *c, struct server *s)
 				return false;
 			continue;
 		}
-		if (wire_header(log->p + at, log->len - at, &type, &len) != WIRE_OK ||
-		    len > log->len - at || !resend_one(c, s, log->p + at, len, kind == UNIT_SWALLOW))
+		if (wire_header(log->p + at, end - at, &type, &len) != WIRE_OK || len > end - at ||
+		    !resend_one(c, s, log->p + at, len, kind == UNIT_SWALLOW))
 			return false;
 		at += len;
 	}
-	c->unit.resending = false;
+	return true;
+}
+
+bool resend_unit(struct client *c, struct server *s)
+{
+	struct unit *u = &c->unit;
+
+	hold_clear(&u->back, &c->h->sh->held_bytes);
+	u->answered = u->failed = u->other_error = u->reprepare = false;
+	u->complete_seen = u->commit_seen = false;
+	u->completes = 0;
+	u->resending = true;
+	c->at_start = false; /* what the client sends next is another unit */
+	if (!resend_log(c, s, &u->log, 0, u->log.len))
+		return false;
+	u->resending = false;
 	return true;
 }

@@ -12,5 +12,7 @@
 /* Sends c's unit again from its log. A named Parse that the first attempt left
  * on the server is closed first. false: the server is lost. */
 bool resend_unit(struct client *c, struct server *s);
+/* Sends the records of log from at to end again. Result as resend_unit(). */
+bool resend_log(struct client *c, struct server *s, const struct hold *log, size_t at, size_t end);
 
 #endif

@@ -15,6 +15,18 @@ enum retry_verdict retry_decide(const struct retry_facts *f, const struct retry_
 	return RV_RETRY;
 }
 
+enum retry_verdict retry_decide_block(const struct retry_block_facts *f,
+				      const struct retry_bounds *b)
+{
+	if (f->commit_seen || (f->status != 'E' && !(f->status == 'I' && f->commits)))
+		return RV_STATUS;
+	if (f->savepoint)
+		return RV_SAVEPOINT;
+	if (f->attempts >= b->attempts_max || f->since_us > b->time_max_us)
+		return RV_EXHAUSTED;
+	return RV_RETRY;
+}
+
 uint64_t retry_backoff_us(unsigned attempt, uint64_t base_us, uint64_t max_us, uint64_t rnd)
 {
 	uint64_t top = attempt < 32 ? base_us << attempt : max_us;

@@ -35,6 +35,7 @@
 	X(RV_SEVERITY, "severity", refused_severity)                           \
 	X(RV_MEMORY, "memory", refused_memory)                                 \
 	X(RV_SESSION, "session", refused_session)                              \
+	X(RV_SAVEPOINT, "savepoint", refused_savepoint)                        \
 	X(RV_EXHAUSTED, "exhausted", retry_exhausted)
 
 enum retry_verdict {
@@ -53,12 +54,27 @@ struct retry_facts {
 	uint64_t since_us;       /* since the unit's first failure */
 };
 
+/* The same of a unit in a transaction block, or of one that begins a block. */
+struct retry_block_facts {
+	bool opens;              /* its first statement is BEGIN */
+	bool commits;            /* its last statement is COMMIT */
+	bool commit_seen;        /* CommandComplete COMMIT in the unit */
+	bool savepoint;          /* one is open: its owner may want to go back to it */
+	char status;             /* of the ReadyForQuery after the error */
+	unsigned attempts;       /* replays made so far */
+	uint64_t since_us;       /* since the first failure */
+};
+
 struct retry_bounds {
 	unsigned attempts_max;
 	uint64_t time_max_us;
 };
 
 enum retry_verdict retry_decide(const struct retry_facts *f, const struct retry_bounds *b);
+/* May its transaction be replayed? It has certainly been rolled back when the block has
+ * failed (status E), or when it is over (I) and the unit was to end it. */
+enum retry_verdict retry_decide_block(const struct retry_block_facts *f,
+				      const struct retry_bounds *b);
 
 /* Full jitter: uniform in [0, min(max, base * 2^attempt)]. */
 uint64_t retry_backoff_us(unsigned attempt, uint64_t base_us, uint64_t max_us, uint64_t rnd);

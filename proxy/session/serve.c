@@ -15,6 +15,7 @@
 #include "session/lost.h"
 #include "session/nodes.h"
 #include "session/relay_down.h"
+#include "session/replay_run.h"
 #include "session/resend.h"
 #include "session/retry.h"
 #include "session/server.h"
@@ -42,6 +43,10 @@ static void again(struct client *c, struct server *s)
 {
 	struct down_why w = { .why = "server connection lost" };
 
+	if (replay_covers(c)) {
+		client_replay(c, s, replay_recover(c, s));
+		return;
+	}
 	if (c->unit.wrong_role) {
 		nodes_seen(c->h, s->target, SEEN_WANTED);
 		s->close_needed = true;
@@ -186,6 +191,12 @@ static void server_readable(struct server *s)
 	}
 	r = relay_down(s, true, &w);
 
+	if (c && replay_runs(c) && r != RELAY_SERVER_GONE && r != RELAY_SETTINGS_REFUSED) {
+		if (r == RELAY_PAUSE)
+			stream_want(&s->s, false);
+		client_replay(c, s, replay_step(c, s));
+		return;
+	}
 	switch (r) {
 	case RELAY_TX_DONE:
 		/* in the pause before another attempt a word from the server
@@ -296,7 +307,10 @@ void serve_failed(struct shard *sh, struct target *t, const char *sqlstate,
 			continue;
 		}
 		client_step(c, CE_UNLINK);
-		refuse_unit(c, sqlstate, message, sh->last_error, NULL);
+		if (replay_runs(c))
+			replay_abandon(c, sqlstate, message, sh->last_error, NULL);
+		else
+			refuse_unit(c, sqlstate, message, sh->last_error, NULL);
 		/* on the next turn: it may want a server again at once */
 		if (!list_on(&c->ready))
 			list_push_back(&sh->h->resume, &c->ready);
@@ -305,6 +319,15 @@ void serve_failed(struct shard *sh, struct target *t, const char *sqlstate,
 
 void serve_cancelled(struct client *c)
 {
+	if (replay_runs(c)) {
+		if (!server_for(c)) {
+			link_unwait(c);
+			deadline_clear(&c->dl);
+			client_step(c, CE_UNLINK);
+		}
+		client_replay(c, server_for(c), replay_cancel(c, server_for(c)));
+		return;
+	}
 	if (c->state == CL_BACKOFF) {
 		char status = c->unit.status;
 

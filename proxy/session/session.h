@@ -95,6 +95,7 @@ struct unit {
 	bool fresh;              /* nothing of it has been answered */
 	uint64_t begun_us;
 	bool uncertain;          /* part of it may last although it was broken off */
+	bool opens, commits;     /* its first text begins a transaction, its last commits it */
 	bool outside;            /* it does something outside its session */
 	bool rollback;           /* all it does is to end its transaction */
 	bool cancelled;          /* its client has asked for an end of it */
@@ -211,6 +212,8 @@ struct client {
 	struct residue residue;
 	struct undo *undo;       /* NULL until the first */
 	struct unit unit;
+	struct replay *replay;   /* of its transaction (session/replay.h), or NULL */
+	uint8_t replay_why;      /* enum retry_verdict: why that was disarmed */
 	struct login *login;     /* until logged in */
 	char *user, *db;
 	char *begun;             /* a BEGIN that was answered and not sent */

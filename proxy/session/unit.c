@@ -4,7 +4,7 @@
  */
 #include "session/unit.h"
 
-#include "session/retry.h"
+#include "session/replay.h"
 #include "session/step.h"
 #include "wire/lexer.h"
 
@@ -39,6 +39,8 @@ void unit_pass(struct client *c, unsigned reason)
 {
 	struct unit *u = &c->unit;
 
+	if (reason != RV_STARTED)
+		replay_disarm(c, (enum retry_verdict)reason);
 	if ((u->state == UNIT_PASS || u->bound_only) && u->refused == RV_RETRY)
 		u->refused = (uint8_t)reason; /* observed only */
 	if (u->state != UNIT_ARMED)
@@ -50,7 +52,8 @@ void unit_pass(struct client *c, unsigned reason)
 	if (u->back.len)
 		unit_stays(c);
 	say(c, u->back.p, u->back.len);
-	hold_clear(&u->log, &c->h->sh->held_bytes);
+	if (!replay_covers(c))
+		hold_clear(&u->log, &c->h->sh->held_bytes);
 	hold_clear(&u->back, &c->h->sh->held_bytes);
 }
 
@@ -70,6 +73,7 @@ void unit_begin(struct client *c, const struct server *s)
 {
 	struct unit *u = &c->unit;
 	struct unit was = *u;
+	bool listens;
 
 	*u = (struct unit){ .log = was.log, .back = was.back, .raw = was.raw, .fresh = true };
 	if (c->moving) { /* the same unit */
@@ -84,16 +88,21 @@ void unit_begin(struct client *c, const struct server *s)
 	c->dressed_only = false;
 	c->at_start = false;
 	deadline_clear(&c->idle_dl);
-	u->state = u->explicit_txn ? UNIT_PASS : UNIT_ARMED;
 	/* a notification among what is held would be lost with it, or overtake it */
-	if ((c->residue.pinned & LEAVES_LISTEN) || c->residue.asking) {
-		u->state = UNIT_PASS;
+	listens = (c->residue.pinned & LEAVES_LISTEN) || c->residue.asking;
+	if (!u->explicit_txn)
+		replay_forget(c);
+	else if (listens || s->odd_sql)
+		replay_disarm(c, listens ? RV_SESSION : RV_CLASS);
+	u->state = listens || (u->explicit_txn && !replay_covers(c)) ? UNIT_PASS : UNIT_ARMED;
+	if (listens)
 		u->refused = RV_SESSION;
-	}
 	u->bound_only = true;
 	if (u->state == UNIT_PASS && !u->explicit_txn)
 		return;
-	if (u->explicit_txn)
+	if (u->explicit_txn && replay_covers(c))
+		u->bound_only = false;
+	else if (u->explicit_txn)
 		u->refused = RV_TXN;
 	else if (s->odd_sql)
 		u->refused = RV_CLASS;
@@ -109,10 +118,10 @@ void unit_log(struct client *c, const void *p, size_t n)
 {
 	const struct conf_global *g = &c->h->snap->conf->g;
 
-	if (c->unit.state != UNIT_ARMED)
+	if (c->unit.state != UNIT_ARMED && !replay_covers(c))
 		return;
-	if (hold_add(&c->unit.log, p, n, (size_t)g->retry_hold_max, &c->h->sh->held_bytes,
-		     g->retry_mem_total))
+	if (hold_add(&c->unit.log, p, n, (size_t)(replay_covers(c) ? g->replay_log_max : g->retry_hold_max),
+		     &c->h->sh->held_bytes, g->retry_mem_total))
 		unit_pass(c, RV_MEMORY);
 }
 

@@ -4,7 +4,7 @@
  */
 #include "session/up.h"
 
-#include "session/retry.h"
+#include "session/replay.h"
 #include "session/unit.h"
 #include "wire/wire.h"
 

@@ -10,6 +10,7 @@
 #include "session/shard.h"
 #include "session/names.h"
 #include "session/ours.h"
+#include "session/replay.h"
 #include "session/settings.h"
 #include "session/step.h"
 #include "session/unit.h"
@@ -79,6 +80,7 @@ static enum step restore(struct up *u)
 
 	if (r != STEP_ON)
 		return r;
+	replay_disarm(u->c, RV_CLASS); /* it would not be in the log */
 	settings_restore(u->c, u->s, &w);
 	if (w.bad)
 		return restore_big(u);
@@ -272,6 +274,7 @@ bool up_lazily(struct client *c, const char *sql, size_t n)
 		if (!tag)
 			return false;
 		client_forget_begin(c);
+		replay_forget(c);
 		answer(c, tag, 'I');
 		return true;
 	}
@@ -286,5 +289,6 @@ bool up_lazily(struct client *c, const char *sql, size_t n)
 		tag = "BEGIN"; /* also of START TRANSACTION */
 	STAT_INC(&c->h->stats, lazy_begins);
 	answer(c, tag, 'T');
+	replay_lazily(c, c->begun);
 	return true;
 }

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "session/ours.h"
-#include "session/retry.h"
+#include "session/replay.h"
 #include "session/unit.h"
 #include "session/up_rewrite.h"
 #include "session/up_stmt.h"
@@ -17,6 +17,18 @@
 
 /* Texts that one client's statements may keep in memory. */
 #define UP_NAMES_MAX (32u << 20)
+
+/* A text is part of a transaction that may be replayed; k NULL: it is not all here. */
+static bool takes_for_replay(struct up *u, const char *sql, size_t n, const struct lex_class *k)
+{
+	struct replayable x;
+
+	if (u->c->retry != RETRY_REPLAY && u->c->retry != RETRY_OBSERVE && !u->c->replay)
+		return false;
+	if (k)
+		x = lex_replayable(sql, n, &u->c->h->snap->lists, k);
+	return replay_takes(u->c, u->s, k ? &x : NULL);
+}
 
 static enum step up_query(struct up *u, const uint8_t *msg, uint32_t len, size_t have)
 {
@@ -65,11 +77,13 @@ static enum step up_query(struct up *u, const uint8_t *msg, uint32_t len, size_t
 		c->unit.uncertain = true;
 	c->unit.outside |= !whole || !lex_session_only(&k);
 	c->unit.rollback = whole && stmt_ends_only(&k) && !stmt_may_commit(&k);
-	if (!whole || !lex_retryable(&k) || c->unit.bound_only)
+	c->unit.closed = true;
+	if (takes_for_replay(u, sql, whole ? len - WIRE_HEADER - 1 : 0, whole ? &k : NULL))
+		c->barrier = true; /* one unit at a time */
+	else if (!whole || !lex_retryable(&k) || c->unit.bound_only)
 		unit_pass(c, RV_CLASS);
 	if (live) /* CockroachDB may keep it: another client's */
 		u->s->unnamed_serial = u->s->crdb ? UNNAMED_UNKNOWN : 0;
-	c->unit.closed = true;
 	if (no != REFUSED_NOT) {
 		unit_pass(c, RV_CLASS);
 		/* the end of a failed block is carried out all the same */
@@ -179,7 +193,7 @@ static enum step up_parse(struct up *u, const uint8_t *msg, uint32_t len)
 	if (fresh)
 		up_classify(c, st);
 	STAT_INC(&c->h->stats, parses);
-	if (!st->retryable)
+	if (!st->retryable && !replay_might_take(c, &st->replayable))
 		unit_doubt(c, RV_CLASS);
 	if (*name)
 		return up_parse_named(u, name, st);
@@ -279,6 +293,9 @@ static enum step up_bind(struct up *u, const uint8_t *msg, uint32_t len, size_t 
 	if (r != STEP_ON)
 		return r;
 	STAT_INC(&u->c->h->stats, binds);
+	if (!replay_takes(u->c, u->s, st ? &st->replayable : NULL) && st && !st->retryable)
+		unit_doubt(u->c, RV_CLASS);
+	replay_binds(u->c, (const char *)msg + WIRE_HEADER);
 	u->c->unit.binds++;
 	u->c->unit.outside |= !st || !st->session_only;
 	u->c->unit.rollback = u->c->unit.binds == 1 && st && st->ends_only && !st->may_commit;
@@ -320,6 +337,8 @@ static enum step up_describe(struct up *u, const uint8_t *msg, uint32_t len)
 		r = up_owe(u, 'D', what, false, rows_of(u, what, name, st), NULL);
 	if (r != STEP_ON)
 		return r;
+	if (what == 'P')
+		replay_uses(u->c, name);
 	if (what == 'P' && u->c->unit.binds == 1)
 		u->c->unit.described = true;
 	if (*name && st)
@@ -350,6 +369,8 @@ static enum step up_close(struct up *u, const uint8_t *msg, uint32_t len)
 		return r;
 	}
 	unnamed = what == 'S' && !*name;
+	if (what == 'P')
+		replay_uses(u->c, name);
 	r = up_room(u, 5, 64);
 	if (r == STEP_ON)
 		r = up_owe(u, 'C', 0, false, unnamed ? REF_UNNAMED : 0, &live);
@@ -383,8 +404,10 @@ static enum step up_plain(struct up *u, uint8_t type, const uint8_t *msg, uint32
 	switch (type) {
 	case 'S':
 		u->c->unit.closed = true;
+		u->c->barrier |= replay_covers(u->c); /* one unit at a time */
 		break;
 	case 'E':
+		replay_uses(u->c, (const char *)msg + WIRE_HEADER);
 		break;
 	case 'F':
 		residue_nextval(u->c);

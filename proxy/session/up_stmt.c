@@ -8,7 +8,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "session/retry.h"
+#include "session/replay.h"
 #include "session/settings.h"
 #include "session/unit.h"
 #include "wire/wire.h"
@@ -90,6 +90,7 @@ void up_classify(struct client *c, struct stmt *st)
 	st->sure = k.sure;
 	st->nextval = lex_may_nextval(&k);
 	st->barrier = stmt_changes_names(&k);
+	st->replayable = lex_replayable((const char *)st->body, n, &c->h->snap->lists, &k);
 }
 
 /* A Close of one of our statements; ref as wire/owed.h. *live: it will be read. */
@@ -342,7 +343,7 @@ enum step up_use_stmt(struct up *u, const char *name, const struct stmt **found)
 		r = up_need_unnamed(u);
 	else
 		r = *found ? up_need_stmt(u, *found) : STEP_ON;
-	if (!*found || !(*found)->retryable)
+	if (!*found || (!(*found)->retryable && !replay_might_take(c, &(*found)->replayable)))
 		unit_doubt(c, RV_CLASS);
 	if (!*found || !(*found)->all_or_nothing)
 		c->unit.uncertain = true;

@@ -126,6 +126,25 @@ static bool is_definition(const char *sql, size_t len)
 	return false;
 }
 
+static void look_for_reset(void *arg, const char *name, bool reset)
+{
+	bool *found = arg;
+
+	(void)name;
+	*found |= reset;
+}
+
+/* What a setting goes back to is not the server's own value where the client's startup
+ * packet gave another: it is set in messages of ours, which a replay does not have. */
+static bool resets(const char *sql, size_t len, const struct lex_class *k)
+{
+	bool found = (k->leaves & LEAVES_RESET_ALL) != 0 || k->first == VERB_RESET;
+
+	if (k->leaves & LEAVES_SETTING)
+		lex_settings(sql, len, look_for_reset, &found);
+	return found;
+}
+
 static struct replayable act(const char *sql, size_t len, enum replayable_act what)
 {
 	struct replayable r = { .act = (uint8_t)what };
@@ -140,10 +159,10 @@ static struct replayable one(const char *sql, size_t len, const struct lex_class
 {
 	struct replayable r = { 0 }, no = { .flags = REPLAYABLE_NOT };
 
-	if (!k->sure || k->denied || k->chain || (k->leaves & LEAVES_NOT) ||
+	if (!k->sure || k->denied || k->chain || (k->leaves & LEAVES_NOT) || resets(sql, len, k) ||
 	    takes_advisory_lock(sql, len))
 		return no;
-	if (k->leaves & (LEAVES_SETTING | LEAVES_RESET_ALL | LEAVES_TEMP))
+	if (k->leaves & (LEAVES_SETTING | LEAVES_TEMP))
 		r.flags |= REPLAYABLE_NOT_CRDB;
 	if (k->statements == 0 || (k->first >= VERB_SELECT && k->first <= VERB_EXPLAIN && k->listed))
 		return r;
@@ -176,7 +195,6 @@ static struct replayable one(const char *sql, size_t len, const struct lex_class
 	case VERB_SET_TRANSACTION:
 		return has_word(sql, len, "snapshot") ? no : r;
 	case VERB_SET:
-	case VERB_RESET:
 	case VERB_NOTIFY:
 	case VERB_LOCK:
 	case VERB_CALL: /* in a block it cannot commit */

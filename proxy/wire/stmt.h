@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 #include "conf/err.h"
+#include "wire/replayable.h"
 
 #define STMT_PREFIX "pgweir_"
 #define STMT_NAME_CAP 32               /* "pgweir_" + 16 hex digits + zero */
@@ -36,6 +37,7 @@ struct stmt {
 	bool nextval;                  /* may call nextval() */
 	bool barrier;                  /* DEALLOCATE or DISCARD: the names change with its answer */
 	uint16_t leaves;               /* what it may leave behind: lex_leaves */
+	struct replayable replayable;  /* what it means for a replay */
 	uint32_t len;
 	uint64_t id;
 	uint64_t hash;
