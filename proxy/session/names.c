@@ -246,7 +246,7 @@ static void dropped_parse(struct server *s, struct client *c, const struct owed_
 		stmt_cache_del(&s->cache, id);
 		/* a second attempt whose Parse failed: the name of the first
 		 * stands for nothing */
-		if (c && (e->ref & REF_AGAIN) && !e->swallow)
+		if (c && (e->ref & REF_AGAIN) && !e->swallow && !replay_runs(c))
 			stmt_names_forget(&c->names, &c->h->stmts, id);
 	}
 }
@@ -286,7 +286,7 @@ void names_dropped(void *server, const struct owed_entry *e, bool failed)
 			c->pending->failed = true; /* the oldest is the one that failed */
 		c->undo_n++;
 		/* the unnamed one is given again with a unit that is run again */
-		c->unit.names_lost |= e->ref != REF_UNNAMED;
+		c->unit.names_lost |= e->ref != REF_UNNAMED && !replay_runs(c);
 	}
 	if (e->kind == OWED_PARSE)
 		dropped_parse(s, c, e, failed);
@@ -337,7 +337,7 @@ void names_emit_due(struct client *c, struct server *s)
 		    !hold_add(&c->unit.back, b, n, (size_t)g->retry_hold_max, &c->h->sh->held_bytes,
 			      g->retry_mem_total))
 			continue;
-		unit_pass(c, RV_MEMORY);
+		unit_pass(c, replay_covers(c) ? RV_STARTED : RV_MEMORY);
 		unit_stays(c);
 		say(c, b, n);
 	}

@@ -535,7 +535,10 @@ static void say_refusal(struct down *d, enum refusal no)
 static void forward_error(struct down *d, const uint8_t *msg, size_t n)
 {
 	uint8_t b[GATHER_OWN];
-	size_t len = d->c ? names_translated(d->c, msg, n, b, sizeof(b)) : 0;
+	size_t len = d->c ? replay_translated(d->c, msg, n, b, sizeof(b)) : 0;
+
+	if (!len && d->c)
+		len = names_translated(d->c, msg, n, b, sizeof(b));
 
 	if (len)
 		forward_copy(d, b, len);

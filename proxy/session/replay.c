@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "wire/wire.h"
+
 /* ---- beginning and end ---- */
 
 static void drop(struct client *c)
@@ -245,6 +247,24 @@ size_t replay_told(struct client *c, const void *p, size_t n, bool notice)
 	return r->differs ? 0 : n - left;
 }
 
+size_t replay_translated(const struct client *c, const uint8_t *msg, size_t n, uint8_t *out,
+			 size_t cap)
+{
+	static const struct wire_error e = { "ERROR", "25P02",
+					     "current transaction is aborted, commands ignored until end "
+					     "of transaction block", NULL, NULL, NULL };
+	struct wire_put w = wire_put_to(out, cap);
+	struct wire_fields f;
+
+	if (!c->replay || c->replay->phase != REPLAY_OFF || c->replay_why != RV_EXHAUSTED)
+		return 0;
+	wire_get_fields((struct wire_get){ msg + WIRE_HEADER, msg + n, false }, &f);
+	if (strcmp(f.sqlstate, "34000") != 0)
+		return 0;
+	wire_put_error(&w, 'E', &e);
+	return w.bad ? 0 : w.len;
+}
+
 static bool keep(struct client *c, struct hold *h, const void *p, size_t n)
 {
 	const struct conf_global *g = &c->h->snap->conf->g;
@@ -342,6 +362,7 @@ enum retry_verdict replay_decide(const struct client *c, char status)
 	struct retry_block_facts f = { u->opens,
 				       u->commits,
 				       u->commit_seen,
+				       r->told > 0,
 				       r->savepoints.n > 0,
 				       status,
 				       r->attempts,

@@ -107,6 +107,11 @@ void replay_forget(struct client *c);
 /* Bytes are on their way to the client: how many of them are to go (from the end), and
  * the rest is only compared. notice: a NoticeResponse. */
 size_t replay_told(struct client *c, const void *p, size_t n, bool notice);
+/* In the failed transaction that a replay has left, portals of the client's are not
+ * there: an error that says so is written to out as the one it stands for. 0: it is
+ * another. */
+size_t replay_translated(const struct client *c, const uint8_t *msg, size_t n, uint8_t *out,
+			 size_t cap);
 /* A unit was answered well: it joins the log. status: of its ReadyForQuery. */
 void replay_answered(struct client *c, char status);
 /* What was interrupted has been done after all. */

@@ -141,6 +141,8 @@ void replay_abandon(struct client *c, const char *sqlstate, const char *message,
 {
 	struct replay *r = c->replay;
 	bool lost = r->lost, in_flight = r->in_flight, closed = c->unit.closed;
+	/* that the BEGIN failed is as good as that what came behind it did */
+	bool before = lost && in_flight && c->unit.opens && !r->told;
 	char status = r->status;
 
 	client_forget_begin(c);
@@ -158,14 +160,14 @@ void replay_abandon(struct client *c, const char *sqlstate, const char *message,
 	r->phase = REPLAY_ARMED;
 	forget_unit(c, 'E');
 	replay_forget(c);
-	c->limbo = lost || status == 'E';
+	c->limbo = !before && (lost || status == 'E');
 	c->limbo_told = !lost || in_flight;
 	c->limbo_exit = false;
 	c->skip_to_sync = c->batch_lost = false;
-	if (!c->limbo && sqlstate)
-		say_ready(c, 'I');
-	else if (lost && in_flight && !closed)
+	if (lost && in_flight && !closed)
 		c->skip_to_sync = true;
+	else if (before || (!c->limbo && sqlstate))
+		say_ready(c, 'I');
 	else if ((lost && in_flight) || (!lost && sqlstate))
 		say_ready(c, 'E');
 }
@@ -186,7 +188,7 @@ static enum replay_next give_up(struct client *c, struct server *s, const char *
 		replay_abandon(c, NULL, NULL, NULL, NULL);
 		return REPLAY_LEFT;
 	}
-	if (c->state == CL_BACKOFF)
+	if (c->state != CL_REPLAY)
 		client_step(c, CE_REPLAY);
 	deadline_clear(&c->dl);
 	r->phase = REPLAY_GIVE_UP;
@@ -435,6 +437,10 @@ bool replay_may_move(const struct client *c, const struct server *s, const struc
 	if (runs && r->cancelled)
 		return false;
 	if (in_flight && (u->commits || c->commit_sent || u->cancelled || u->other_error))
+		return false;
+	/* what it has been told of a batch that goes on could be compared only while the rest
+	 * of it, a COMMIT perhaps, is on its way */
+	if (in_flight && !u->closed && u->state == UNIT_PASS && r->tally.bytes)
 		return false;
 	if (in_flight && w->fatal && strcmp(w->sqlstate, "57P01") == 0 && now - u->begun_us > LONG_US)
 		return false;

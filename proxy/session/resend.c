@@ -113,6 +113,10 @@ static bool resend_one(struct client *c, struct server *s, const uint8_t *msg, u
 		if (!swallow && !unnamed_again(c, s, 'C', g))
 			return false;
 	}
+	if (msg[0] == 'C' && what == 'S' && swallow && len > WIRE_HEADER + 2) {
+		ref = id_of(wire_get_str(&g, NULL)); /* it had to make room */
+		stmt_cache_del(&s->cache, ref);
+	}
 	if (msg[0] == 'B')
 		(void)wire_get_str(&g, NULL);
 	if (msg[0] == 'B' || (msg[0] == 'D' && what == 'S')) {

@@ -20,6 +20,9 @@ enum retry_verdict retry_decide_block(const struct retry_block_facts *f,
 {
 	if (f->commit_seen || (f->status != 'E' && !(f->status == 'I' && f->commits)))
 		return RV_STATUS;
+	/* what was told can be compared only when it is too late */
+	if (f->commits && f->told)
+		return RV_STARTED;
 	if (f->savepoint)
 		return RV_SAVEPOINT;
 	if (f->attempts >= b->attempts_max || f->since_us > b->time_max_us)

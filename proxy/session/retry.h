@@ -59,6 +59,7 @@ struct retry_block_facts {
 	bool opens;              /* its first statement is BEGIN */
 	bool commits;            /* its last statement is COMMIT */
 	bool commit_seen;        /* CommandComplete COMMIT in the unit */
+	bool told;               /* part of its answer was passed on */
 	bool savepoint;          /* one is open: its owner may want to go back to it */
 	char status;             /* of the ReadyForQuery after the error */
 	unsigned attempts;       /* replays made so far */

@@ -5,6 +5,7 @@
  */
 #include <string.h>
 
+#include "session/replay.h"
 #include "session/shard.h"
 #include "world_in.h"
 
@@ -193,6 +194,11 @@ static void check_time(struct world *w, const struct client *c)
 	if (c->unit.state != UNIT_NONE && c->unit.attempts > g->retry_max_attempts && !w->lowered)
 		sim_wrong(&w->s, "%s: a unit has been run %u times again, and may be %lld times",
 			  c->log.who, c->unit.attempts, (long long)g->retry_max_attempts);
+	if (c->replay && (int64_t)c->replay->attempts > g->retry_max_attempts && !w->lowered)
+		sim_wrong(&w->s, "%s: a transaction has been replayed %u times, and may be %lld times",
+			  c->log.who, c->replay->attempts, (long long)g->retry_max_attempts);
+	if (c->replay && replay_runs(c))
+		fail = c->replay->first_fail_us;
 	if (c->state == CL_BACKOFF && fail && !w->lowered &&
 	    w->s.now_us - fail >
 		    (uint64_t)g->retry_max_time + (uint64_t)g->retry_backoff_max + LATE_US)
@@ -287,6 +293,9 @@ static void check_held(struct world *w)
 
 			held += (int64_t)(c->unit.log.cap + c->unit.back.cap +
 					  c->unit.raw.cap);
+			if (c->replay)
+				held += (int64_t)(c->replay->log.cap + c->replay->sums.cap +
+						  c->replay->first.cap);
 		}
 	}
 	if (held != total)

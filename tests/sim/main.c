@@ -25,7 +25,7 @@
 /* Shared between parent and child. */
 struct report {
 	uint64_t seed, runs, failed;
-	struct tally t, sum;
+	struct run_tally t, sum;
 	uint64_t fault_runs[FAULT_N], quiet_runs, unclear;
 	struct cells cells;
 	bool ok;
@@ -66,6 +66,9 @@ static void add(struct report *r)
 	r->sum.unknown += r->t.unknown;
 	r->sum.cancels += r->t.cancels;
 	r->sum.retried += r->t.retried;
+	r->sum.replays += r->t.replays;
+	r->sum.mismatches += r->t.mismatches;
+	r->sum.lost += r->t.lost;
 	r->sum.handovers += r->t.handovers;
 	r->sum.pins += r->t.pins;
 	r->sum.questions += r->t.questions;
@@ -155,6 +158,9 @@ static void print_sum(const struct report *r, unsigned jobs, uint64_t from, doub
 		s.sum.unknown += r[i].sum.unknown;
 		s.sum.cancels += r[i].sum.cancels;
 		s.sum.retried += r[i].sum.retried;
+		s.sum.replays += r[i].sum.replays;
+		s.sum.mismatches += r[i].sum.mismatches;
+		s.sum.lost += r[i].sum.lost;
 		s.sum.handovers += r[i].sum.handovers;
 		s.sum.pins += r[i].sum.pins;
 		s.sum.questions += r[i].sum.questions;
@@ -165,11 +171,14 @@ static void print_sum(const struct report *r, unsigned jobs, uint64_t from, doub
 	       (unsigned long long)s.runs, (unsigned long long)from, took,
 	       (unsigned long long)s.failed, (unsigned long long)s.unclear);
 	printf("sim: %llu steps, %.0f s simulated, %u clients, %u faults; %u transactions "
-	       "committed, %u aborted, %u unknown; %u cancels hit, %llu units retried, %llu servers "
-	       "handed over, %llu pins, %llu questions\n",
+	       "committed, %u aborted, %u unknown; %u cancels hit, %llu units retried, %llu "
+	       "transactions replayed, %llu not the same, %llu after a loss, %llu servers handed over, "
+	       "%llu pins, %llu questions\n",
 	       (unsigned long long)s.sum.steps, (double)s.sum.sim_us / 1e6, s.sum.clients,
 	       s.sum.moments, s.sum.committed, s.sum.aborted, s.sum.unknown, s.sum.cancels,
-	       (unsigned long long)s.sum.retried, (unsigned long long)s.sum.handovers,
+	       (unsigned long long)s.sum.retried, (unsigned long long)s.sum.replays,
+	       (unsigned long long)s.sum.mismatches, (unsigned long long)s.sum.lost,
+	       (unsigned long long)s.sum.handovers,
 	       (unsigned long long)s.sum.pins, (unsigned long long)s.sum.questions);
 	printf("sim: runs with: nothing %llu", (unsigned long long)s.quiet_runs);
 	for (k = 0; k < FAULT_N; k++)

@@ -80,9 +80,13 @@ static void put_pool(struct world *w, struct rng *r, bool again)
 
 static void put_retry(struct world *w, struct rng *r)
 {
-	put(w, "retry = %s\n", ONE(r, "implicit", "implicit", "implicit", "off", "observe"));
+	put(w, "retry = %s\n", ONE(r, "replay", "replay", "replay", "implicit", "off", "observe"));
 	if (rng_chance(r, 30))
 		put(w, "retry_max_attempts = %u\n", rng_between(r, 1, 3));
+	if (rng_chance(r, 15))
+		put(w, "replay_log_max = %s\n", ONE(r, "1024", "4k"));
+	if (rng_chance(r, 10))
+		put(w, "replay_units_max = %u\n", rng_between(r, 1, 5));
 	if (rng_chance(r, 30))
 		put(w, "retry_hold_max = %s\n", ONE(r, "1024", "4k", "64k"));
 	if (rng_chance(r, 20))

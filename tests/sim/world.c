@@ -436,6 +436,9 @@ static void count(struct world *w)
 		const struct stats *st = &w->sh.halls[i].stats;
 
 		w->t.retried += STAT_GET(st, retried);
+		w->t.replays += STAT_GET(st, replay_ok);
+		w->t.mismatches += STAT_GET(st, replay_mismatch);
+		w->t.lost += STAT_GET(st, replay_lost);
 		w->t.handovers += STAT_GET(st, server_handovers);
 		w->t.pins += STAT_GET(st, pins);
 		w->t.questions += STAT_GET(st, questions);
@@ -477,7 +480,7 @@ struct plan plan_whole(uint64_t seed)
 	return (struct plan){ seed, UINT32_MAX, UINT32_MAX, 0, 0, 0, 0 };
 }
 
-bool world_run(const struct plan *p, FILE *trace, struct tally *t, struct cells *cells, char *text,
+bool world_run(const struct plan *p, FILE *trace, struct run_tally *t, struct cells *cells, char *text,
 	       size_t cap)
 {
 	struct world *w = calloc(1, sizeof(*w));

@@ -51,11 +51,12 @@ struct plan {
 struct plan plan_whole(uint64_t seed);
 
 /* What a run was like. */
-struct tally {
+struct run_tally {
 	uint64_t steps, sim_us, digest;
 	unsigned clients, workers, nodes, faults, moments;
 	unsigned committed, aborted, unknown, cancels;
 	bool unclear;
+	uint64_t replays, mismatches, lost;
 	uint64_t retried, handovers, pins, questions;
 };
 
@@ -65,7 +66,7 @@ struct cells {
 };
 
 /* false: something was wrong, text says what. cells may be NULL. */
-bool world_run(const struct plan *p, FILE *trace, struct tally *t, struct cells *cells, char *text,
+bool world_run(const struct plan *p, FILE *trace, struct run_tally *t, struct cells *cells, char *text,
 	       size_t cap);
 
 const char *fault_name(enum fault f);

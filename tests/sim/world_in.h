@@ -54,7 +54,7 @@ struct world {
 	struct queued queue[QUEUE_MAX];
 	unsigned queue_n;
 	uint64_t rested;              /* after how many steps it was at rest */
-	struct tally t;
+	struct run_tally t;
 	struct cells *cells;
 };
 
