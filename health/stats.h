@@ -59,6 +59,11 @@
 	X(refused_savepoint, "not replayed: a savepoint was open")             \
 	X(replay_begun, "replays of a transaction begun, each attempt")        \
 	X(replay_ok, "transactions that went on after a replay")               \
+	X(replay_ok_1, "... of these after one attempt")                       \
+	X(replay_ok_2, "... after two")                                        \
+	X(replay_ok_3_5, "... after three to five")                            \
+	X(replay_ok_6_10, "... after six to ten")                              \
+	X(replay_ok_more, "... after more")                                    \
 	X(replay_mismatch, "replays in which something came out otherwise")    \
 	X(replay_exhausted, "transactions given up after the last attempt or time") \
 	X(replay_cancelled, "transactions given up because the client cancelled") \

@@ -256,6 +256,46 @@ static void show_retries(struct client *c, struct rows *r)
 	stat_rows(c, r, true);
 }
 
+/* One fingerprint, in all workers; of a worker's own only the first one has it. */
+static void mismatch_row(struct shared *sh, struct rows *r, unsigned hall, unsigned at)
+{
+	const struct mismatch *m = &sh->halls[hall].mismatches.row[at];
+	uint64_t print = atomic_load(&m->fingerprint), n = atomic_load(&m->count);
+	unsigned i, k;
+	char text[24];
+
+	for (i = 0; i < sh->hall_n; i++)
+		for (k = 0; i != hall && k <= MISMATCHES_MAX; k++) {
+			const struct mismatch *o = &sh->halls[i].mismatches.row[k];
+
+			if (atomic_load(&o->fingerprint) != print || (!print && k != MISMATCHES_MAX))
+				continue;
+			if (i < hall)
+				return;
+			n += atomic_load(&o->count);
+		}
+	(void)snprintf(text, sizeof(text), "%016llx", (unsigned long long)print);
+	rows_row(r);
+	rows_text(r, print ? text : "others");
+	rows_uint(r, atomic_load(&m->unit));
+	rows_uint(r, n);
+	rows_end_row(r);
+}
+
+static void show_mismatches(struct client *c, struct rows *r)
+{
+	static const char *const col[] = { "fingerprint", "unit", "mismatches", NULL };
+	static const int type[] = { ROWS_TEXT, ROWS_INT8, ROWS_INT8 };
+	struct shared *sh = c->h->sh;
+	unsigned i, k;
+
+	rows_begin(r, col, type);
+	for (i = 0; i < sh->hall_n; i++)
+		for (k = 0; k <= MISMATCHES_MAX; k++)
+			if (atomic_load(&sh->halls[i].mismatches.row[k].count))
+				mismatch_row(sh, r, i, k);
+}
+
 static void count_pool(void *arg, struct hub *hub)
 {
 	int *n = arg;
@@ -302,7 +342,7 @@ static const struct {
 } command[] = {
 	{ "config", show_config }, { "version", show_version }, { "pools", show_pools },
 	{ "nodes", show_nodes },   { "stats", show_stats },	{ "retries", show_retries },
-	{ "lists", show_lists },   { "help", show_help },
+	{ "lists", show_lists },   { "help", show_help },	{ "mismatches", show_mismatches },
 };
 
 static const struct {

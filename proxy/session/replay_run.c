@@ -13,6 +13,7 @@
 #include "session/names.h"
 #include "session/nodes.h"
 #include "session/ours.h"
+#include "session/replay_name.h"
 #include "session/residue.h"
 #include "session/resend.h"
 #include "session/server.h"
@@ -70,12 +71,20 @@ static void restore_unnamed(struct client *c)
 static void count_end(struct client *c, const char *why)
 {
 	struct replay *r = c->replay;
-	struct stats *st = &c->h->stats;
+	bool mismatch = strcmp(why, "mismatch") == 0;
+	unsigned unit = mismatch ? r->unit_at : r->units;
+	uint64_t fingerprint = replay_fingerprint(c, unit);
 
-	STAT_INC(st, replay_gave_up);
+	STAT_INC(&c->h->stats, replay_gave_up);
+	if (mismatch) {
+		STAT_INC(&c->h->stats, replay_mismatch);
+		if (fingerprint)
+			mismatches_add(&c->h->mismatches, fingerprint, unit);
+	}
 	LOG(&c->log, LOG_LEVEL_INFO, "replay_gave_up",
-	    "reason=%s attempts=%u unit=%u units=%u time_us=%llu", why, r->attempts, r->unit_at,
-	    r->units, (unsigned long long)(c->h->w.now_us - r->first_fail_us));
+	    "reason=%s attempts=%u unit=%u units=%u fingerprint=%016llx time_us=%llu", why,
+	    r->attempts, unit, r->units, (unsigned long long)fingerprint,
+	    (unsigned long long)(c->h->w.now_us - r->first_fail_us));
 }
 
 /* The client's 57014 in place of the error that it would have got. */
@@ -342,11 +351,7 @@ enum replay_next replay_recover(struct client *c, struct server *s)
 	r->in_flight = true;
 	c->at_start = false;
 	keep_unnamed(c);
-	if (!r->failed) {
-		STAT_INC(&c->h->stats, replay_mismatch);
-		return give_up(c, s, "mismatch");
-	}
-	return again(c, s);
+	return r->failed ? again(c, s) : give_up(c, s, "mismatch");
 }
 
 enum replay_next replay_due(struct client *c, struct server *s)
@@ -364,10 +369,8 @@ static enum replay_next advance(struct client *c, struct server *s)
 		return again(c, s);
 	if (r->cancelled)
 		return give_up(c, s, "cancelled");
-	if (r->differs || s->tx != 'T' || (r->phase == REPLAY_REST && r->unit_at != r->units)) {
-		STAT_INC(&c->h->stats, replay_mismatch);
+	if (r->differs || s->tx != 'T' || (r->phase == REPLAY_REST && r->unit_at != r->units))
 		return give_up(c, s, "mismatch");
-	}
 	return r->phase == REPLAY_FIRST ? rest(c, s) : live(c, s);
 }
 

@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "conf/conf.h"
+#include "health/mismatches.h"
 #include "health/stats.h"
 #include "health/target.h"
 #include "io/stream.h"
@@ -358,6 +359,7 @@ struct hall {
 	const struct server_up *up;
 	struct snapshot *snap;
 	struct stats stats;
+	struct mismatches mismatches;
 	struct link clients, servers, ready, resume;
 	uint64_t client_ids;
 	struct shard *shards;

@@ -39,7 +39,7 @@ void unit_pass(struct client *c, unsigned reason)
 {
 	struct unit *u = &c->unit;
 
-	if (reason != RV_STARTED)
+	if (reason != RV_STARTED && replay_covers(c))
 		replay_disarm(c, (enum retry_verdict)reason);
 	if ((u->state == UNIT_PASS || u->bound_only) && u->refused == RV_RETRY)
 		u->refused = (uint8_t)reason; /* observed only */

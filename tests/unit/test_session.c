@@ -16,6 +16,7 @@
 #include "proxy/session/hold.h"
 #include "proxy/session/retry.h"
 #include "proxy/session/server_state.h"
+#include "proxy/session/tally.h"
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -183,6 +184,84 @@ static void test_retry_rows(void **state)
 				 rows[i].want);
 }
 
+/* Every combination: what is replayed is proven to be rolled back, and nothing else. */
+static void test_block_rows(void **state)
+{
+	static const struct retry_bounds b = {10, 1000};
+	static const char status[] = {'I', 'T', 'E', 0, 'e'};
+	unsigned i, s;
+
+	(void)state;
+	for (i = 0; i < 32; i++)
+		for (s = 0; s < COUNT(status); s++) {
+			struct retry_block_facts f = {
+				.opens = i & 1,	   .commits = i & 2,	.commit_seen = i & 4,
+				.told = i & 8,	   .savepoint = i & 16, .status = status[s],
+			};
+			bool proven = !f.commit_seen && (f.status == 'E' || (f.status == 'I' && f.commits));
+			enum retry_verdict v = retry_decide_block(&f, &b);
+
+			assert_int_equal(v == RV_STATUS, !proven);
+			if (!proven)
+				continue;
+			assert_int_equal(v, f.commits && f.told ? RV_STARTED :
+					    f.savepoint		? RV_SAVEPOINT :
+								  RV_RETRY);
+			f.attempts = 9;
+			f.since_us = 1000;
+			assert_int_equal(retry_decide_block(&f, &b), v);
+			f.attempts = 10;
+			assert_int_equal(retry_decide_block(&f, &b) == RV_EXHAUSTED, v == RV_RETRY);
+			f.attempts = 0;
+			f.since_us = 1001;
+			assert_int_equal(retry_decide_block(&f, &b) == RV_EXHAUSTED, v == RV_RETRY);
+		}
+}
+
+static size_t tally_of(struct tally *t, const char *p, size_t n, size_t cut, uint8_t *out)
+{
+	size_t at;
+
+	for (at = 0; at < n; at += cut)
+		tally_add(t, p + at, n - at < cut ? n - at : cut);
+	return tally_end(t, out);
+}
+
+/* The sum depends on the bytes and not on where they were cut; and on every byte. */
+static void test_tally(void **state)
+{
+	static const size_t len[] = {0, 1, 31, 32, 95, 96, 97, 200, 1000};
+	uint8_t a[TALLY_MAX], b[TALLY_MAX];
+	struct tally t = {0};
+	char text[1000];
+	size_t i, n, cut, at;
+
+	(void)state;
+	for (i = 0; i < sizeof(text); i++)
+		text[i] = (char)(i * 7);
+	tally_begin(&t);
+	for (i = 0; i < COUNT(len); i++) {
+		n = tally_of(&t, text, len[i], 1, a);
+		assert_in_range(n, 1, TALLY_MAX);
+		for (cut = 2; cut < 300; cut += 37) {
+			assert_int_equal(tally_of(&t, text, len[i], cut, b), n);
+			assert_memory_equal(a, b, n);
+		}
+		for (at = 0; at < len[i]; at++) {
+			text[at] ^= 1;
+			assert_true(tally_of(&t, text, len[i], 64, b) != n || memcmp(a, b, n) != 0);
+			text[at] ^= 1;
+		}
+		/* in between, and going on */
+		tally_add(&t, text, len[i]);
+		assert_int_equal(tally_sum(&t, b), n);
+		assert_memory_equal(a, b, n);
+		tally_add(&t, "x", 1);
+		assert_true(tally_end(&t, b) != n || memcmp(a, b, n) != 0);
+	}
+	tally_free(&t);
+}
+
 static void test_retry_bounds(void **state)
 {
 	static const struct retry_bounds none = {0, 1000};
@@ -331,8 +410,13 @@ static void test_client_states(void **state)
 		[CL_WAITING][CE_UNLINK] = CL_READY,
 		[CL_LINKED][CE_UNLINK] = CL_READY,
 		[CL_LINKED][CE_FAIL40001] = CL_BACKOFF,
+		[CL_LINKED][CE_REPLAY] = CL_REPLAY,	/* on another server; or given up at once */
 		[CL_BACKOFF][CE_AGAIN] = CL_LINKED,
+		[CL_BACKOFF][CE_REPLAY] = CL_REPLAY,
 		[CL_BACKOFF][CE_UNLINK] = CL_READY,
+		[CL_REPLAY][CE_AGAIN] = CL_LINKED,
+		[CL_REPLAY][CE_FAIL40001] = CL_BACKOFF,	/* the next attempt */
+		[CL_REPLAY][CE_UNLINK] = CL_READY,
 	};
 	enum client_state s;
 	enum client_event e;
@@ -383,6 +467,7 @@ int main(void)
 		cmocka_unit_test(test_hold_bounds),  cmocka_unit_test(test_hold_pieces),
 		cmocka_unit_test(test_hold_budget),  cmocka_unit_test(test_hold_room),
 		cmocka_unit_test(test_retry_rows),   cmocka_unit_test(test_retry_bounds),
+		cmocka_unit_test(test_block_rows),   cmocka_unit_test(test_tally),
 		cmocka_unit_test(test_retry_never_wrong), cmocka_unit_test(test_backoff),
 		cmocka_unit_test(test_verdict_names), cmocka_unit_test(test_server_states),
 		cmocka_unit_test(test_server_ways),  cmocka_unit_test(test_client_states),
