@@ -74,16 +74,17 @@ static void count_end(struct client *c, const char *why)
 	bool mismatch = strcmp(why, "mismatch") == 0;
 	unsigned unit = mismatch ? r->unit_at : r->units;
 	uint64_t fingerprint = replay_fingerprint(c, unit);
+	unsigned begin = r->begin != NULL; /* not in the log, and a unit of the client's */
 
 	STAT_INC(&c->h->stats, replay_gave_up);
 	if (mismatch) {
 		STAT_INC(&c->h->stats, replay_mismatch);
 		if (fingerprint)
-			mismatches_add(&c->h->mismatches, fingerprint, unit);
+			mismatches_add(&c->h->mismatches, fingerprint, unit + begin);
 	}
 	LOG(&c->log, LOG_LEVEL_INFO, "replay_gave_up",
 	    "reason=%s attempts=%u unit=%u units=%u fingerprint=%016llx time_us=%llu", why,
-	    r->attempts, unit, r->units, (unsigned long long)fingerprint,
+	    r->attempts, unit + begin, r->units + begin, (unsigned long long)fingerprint,
 	    (unsigned long long)(c->h->w.now_us - r->first_fail_us));
 }
 

@@ -137,7 +137,7 @@ def test_mismatches_are_told_by_number(w, pg):
         with w.connect() as c:
             assert codes(fail(w, pg, c, first)) == ['40001']
     rows = w.console('SHOW MISMATCHES')
-    assert len(rows) == 1 and (rows[0]['unit'], rows[0]['mismatches']) == ('0', '2'), rows
+    assert len(rows) == 1 and (rows[0]['unit'], rows[0]['mismatches']) == ('1', '2'), rows
     assert w.log().count('fingerprint=' + rows[0]['fingerprint']) == 2
     assert '7654321' not in w.log()
 
