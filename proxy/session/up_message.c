@@ -123,6 +123,9 @@ static enum step up_parse_named(struct up *u, const char *name, struct stmt *st)
 	/* the unit before may be skipped, and with it what it does to the name */
 	if (names_awaits(c, name) && owed_unit(&u->s->owed))
 		return let_go(u, st, STEP_STOP_PAUSE);
+	/* ... or end the failed transaction */
+	if (failed && !st->may_exit && owed_unit(&u->s->owed))
+		return let_go(u, st, STEP_STOP_PAUSE);
 	/* A Parse that must fail is the server's to refuse: of a name that is taken (its
 	 * own 42P05: it has the statement, and is asked for it once more), in a failed
 	 * transaction, or in a COPY. */
