@@ -670,7 +670,8 @@ static enum step one_message(struct down *d)
 	d->at += have;
 	s->body_left = len - (uint32_t)have;
 	s->body_swallow = v == OWED_SWALLOW || !d->c;
-	local_due(d);
+	if (type != 'Z') /* behind it they are of the next unit */
+		local_due(d);
 	if (type == '2' && d->c && v == OWED_FORWARD && d->c->unit.bound_only) {
 		flush(d);
 		unit_pass(d->c, d->c->unit.refused);
@@ -711,6 +712,8 @@ static enum step pass_over(struct down *d)
 		else
 			r = one_message(d);
 	}
+	if (r == STEP_ON && !d->retry && !s->body_left)
+		local_due(d);
 	flush(d);
 	return r == STEP_ON && d->backed_up ? STEP_PAUSE : r;
 }
