@@ -241,6 +241,8 @@ static void got_ready(struct down *d, bool mine, char status)
 		undo_forget(c);
 	if (c && mine && replay_runs(c))
 		replay_compare(c);
+	else if (c && mine && status == 'I' && c->replay && c->replay->phase == REPLAY_OFF)
+		replay_forget(c); /* others may be in flight behind it */
 	if (!c || !mine || replay_runs(c))
 		return;
 	c->queries++;

@@ -164,6 +164,7 @@ bool resend_unit(struct client *c, struct server *s)
 	u->completes = 0;
 	u->resending = true;
 	c->at_start = false; /* what the client sends next is another unit */
+	c->commit_sent |= u->commits;
 	if (!resend_log(c, s, &u->log, 0, u->log.len))
 		return false;
 	u->resending = false;

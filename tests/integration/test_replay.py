@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+import wire
 from conftest import db, ini, run_threads, until
 from wire import bind, cancel, close, execute, extended, parse, query, sync
 
@@ -293,3 +294,27 @@ def test_caps(weir, pg, what):
         ask(c, 'ROLLBACK')
     got = w.retries()
     assert got['refused_memory'] == 1 and got['replay_begun'] == 0, got
+
+
+def test_commit_of_a_replay_is_lost(weir, pg):
+    """The COMMIT runs for the second time when the connection breaks: whether it was done is
+    not known, and that is what its client is told. (A scripted server: a real one cannot be
+    made to fail at COMMIT and then to go.)"""
+    def script(s):
+        while True:
+            text = s.expect_query()
+            if text == 'COMMIT' and s.server.fails:
+                s.server.fails -= 1
+                s.send(wire.error('40001', 'could not serialize access'), wire.ready('I'))
+            elif text == 'COMMIT':
+                return
+            else:
+                s.send(wire.complete(text), wire.ready('T'))
+    with wire.FakeServer(script) as fake:
+        fake.fails = 1
+        w = weir(ini({'app': db(fake)}, retry='replay', lazy_begin=0, health_check_interval=60, **FAST))
+        with w.connect() as c:
+            ask(c, 'BEGIN')
+            ask(c, 'UPDATE 1')
+            m = ask(c, 'COMMIT')
+            assert codes(m) == ['40003'] and m[-1] == ('Z', 'I'), m
