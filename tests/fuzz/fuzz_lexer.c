@@ -8,7 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proxy/wire/fingerprint.h"
 #include "proxy/wire/lexer.h"
+#include "proxy/wire/replayable.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -123,6 +125,52 @@ static void check_neighbours(const char *sql, size_t len, const struct lex_class
 	must(!n.listed);
 }
 
+static struct replayable replayable_between(const char *before, const char *sql, size_t len,
+					    const char *after)
+{
+	size_t b = strlen(before), a = strlen(after);
+	char *p = malloc(b + len + a + 1);
+	struct replayable r;
+	struct lex_class k;
+
+	must(p != NULL);
+	memcpy(p, before, b);
+	if (len > 0)
+		memcpy(p + b, sql, len);
+	memcpy(p + b + len, after, a);
+	lex_classify(p, b + len + a, NULL, &k);
+	r = lex_replayable(p, b + len + a, NULL, &k);
+	must(lex_fingerprint(p, b + len + a) != 0);
+	free(p);
+	return r;
+}
+
+/* What may be replayed is understood, denied nothing, and says what it does to its
+ * transaction; what must not be stays so in any company. */
+static void check_replayable(const char *sql, size_t len, const struct lex_class *c)
+{
+	struct replayable r = lex_replayable(sql, len, NULL, c), n = replayable_between("", sql, len, "");
+	unsigned opens = REPLAYABLE_OPENS, commits = REPLAYABLE_COMMITS, ends = REPLAYABLE_ENDS;
+	const unsigned not_ours = LEAVES_LISTEN | LEAVES_HOLD | LEAVES_LOCK | LEAVES_PREPARE |
+				  LEAVES_LIBRARY | LEAVES_OBJECT | LEAVES_UNKNOWN | LEAVES_EXECUTE;
+
+	must(r.flags == n.flags && r.act == n.act && r.name == n.name);
+	if (!c->sure)
+		must(r.flags & REPLAYABLE_NOT);
+	n = replayable_between("", sql, len, "\n;listen a");
+	must(!c->sure || (n.flags & REPLAYABLE_NOT));
+	n = replayable_between("select 1;", sql, len, "");
+	must(!(r.flags & (REPLAYABLE_NOT | opens | ends)) || (n.flags & REPLAYABLE_NOT));
+	if (r.flags & REPLAYABLE_NOT)
+		return;
+	must(!c->denied && !c->chain && !(c->leaves & not_ours));
+	must(((r.flags & opens) != 0) == (c->first == VERB_BEGIN));
+	must(((r.flags & commits) != 0) == (c->last == VERB_COMMIT));
+	must(!(r.flags & ends) || (c->statements == 1 && c->first == VERB_ROLLBACK));
+	must(r.act == ACT_NONE || c->statements == 1);
+	must(c->statements > 1 || c->listed || !lex_retryable(c));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	const char *sql = (const char *)data;
@@ -141,6 +189,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	must((c.statements == 0) == (c.first == VERB_EMPTY));
 	must(c.first < VERB_N && c.last < VERB_N && (!c.chain || c.txn_control));
 	check_leaves(sql, size, &c);
+	check_replayable(sql, size, &c);
 	if (c.sure)
 		check_neighbours(sql, size, &c);
 	return 0;
