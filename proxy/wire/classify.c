@@ -14,8 +14,10 @@
  *
  * SPDX-License-Identifier: ISC
  */
+#include "proxy/wire/hints.h"
 #include "proxy/wire/leaves.h"
 #include "proxy/wire/lexer.h"
+#include "proxy/wire/switches.h"
 
 #include <string.h>
 
@@ -273,6 +275,8 @@ static void begin_statement(struct walk *w, const struct lex_token *t)
 	c->last = verb;
 	if (is_txn_control(verb))
 		c->txn_control = true;
+	if (verb == VERB_SET || verb == VERB_SET_LOCAL || verb == VERB_SHOW || verb == VERB_RESET)
+		c->switches |= switches_named(w->lex, verb == VERB_SET || verb == VERB_SET_LOCAL);
 	if (!is_listed(verb) || (verb == VERB_EXPLAIN && !explains_listed(w->lex))) {
 		c->listed = false;
 		if (verb == VERB_EXPLAIN || !is_fleeting(verb))
@@ -524,6 +528,18 @@ static void on_other(struct walk *w, const struct lex_token *t)
 		w->out->sure = false;
 }
 
+/* Only a text that begins with a blank or a comment can have one. */
+static inline void look_at_hints(const char *sql, size_t len, struct lex_class *out)
+{
+	unsigned hints;
+
+	if (len == 0 || (*sql != '/' && *sql != '-' && *sql > ' '))
+		return;
+	hints = hints_read(sql, len);
+	out->hint_off = (hints & HINT_RETRY_OFF) != 0;
+	out->hint_idempotent = (hints & HINT_IDEMPOTENT) != 0;
+}
+
 /* CREATE TEMP TABLE ... ON COMMIT DROP: gone with its transaction. */
 static bool drops_at_commit(const char *sql, size_t len)
 {
@@ -555,6 +571,7 @@ void lex_classify(const char *sql, size_t len, const struct lex_lists *lists,
 		w.deny = lists->deny;
 		w.leave = lists->leave;
 	}
+	look_at_hints(sql, len, out);
 	lex_init(&w.lex, sql, len);
 	for (;;) {
 		lex_read(&w.lex, &t);

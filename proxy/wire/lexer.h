@@ -83,6 +83,9 @@ struct lex_class {
 				     EXPLAIN), SELECT ... INTO included */
 	bool denied;              /* a function on the deny list is called somewhere */
 	bool chain;               /* COMMIT/ROLLBACK AND CHAIN somewhere */
+	bool hint_off;            /* a leading comment says pgweir:retry=off */
+	bool hint_idempotent;     /* ... pgweir:idempotent: run twice is as good as once */
+	bool switches;            /* a statement is SET, SHOW or RESET of a pgweir.* (switches.h) */
 	uint16_t leaves;          /* enum lex_leaves bits: what it may leave behind in its session.
 				     When !sure, LEAVES_UNKNOWN is among them */
 	size_t second_at;         /* offset of the second statement's first token; len if none */
@@ -126,7 +129,8 @@ struct lex_lists {
 /* May a unit of this text be run again after a definite abort? */
 static inline bool lex_retryable(const struct lex_class *c)
 {
-	return c->sure && c->listed && !c->denied && !c->txn_control && c->statements > 0;
+	return c->sure && c->listed && !c->denied && !c->txn_control && !c->hint_off &&
+	       c->statements > 0;
 }
 
 /* Is nothing of it left when its session ends before it is complete? Not of what may

@@ -243,6 +243,8 @@ struct replayable lex_replayable(const char *sql, size_t len, const struct lex_l
 	size_t at = 0, depth = 0;
 	struct lex l;
 
+	if (k->hint_off) /* its author says so */
+		return (struct replayable){ .flags = REPLAYABLE_NOT };
 	if (k->statements <= 1 || !k->sure)
 		return one(sql, len, k);
 	lex_init(&l, sql, len);

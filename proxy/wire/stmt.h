@@ -35,6 +35,8 @@ struct stmt {
 	bool may_exit;                 /* ends a failed transaction, or not understood */
 	bool sure;                     /* understood */
 	bool nextval;                  /* may call nextval() */
+	bool hint_off, hint_idempotent; /* said by its leading comment (wire/hints.h) */
+	bool switches;                 /* SET, SHOW or RESET of a pgweir.*, for us to answer */
 	bool barrier;                  /* DEALLOCATE or DISCARD: the names change with its answer */
 	uint16_t leaves;               /* what it may leave behind: lex_leaves */
 	struct replayable replayable;  /* what it means for a replay */

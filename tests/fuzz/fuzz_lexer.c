@@ -11,6 +11,7 @@
 #include "proxy/wire/fingerprint.h"
 #include "proxy/wire/lexer.h"
 #include "proxy/wire/replayable.h"
+#include "proxy/wire/switches.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -44,7 +45,9 @@ static bool same(const struct lex_class *a, const struct lex_class *b)
 {
 	return a->statements == b->statements && a->first == b->first && a->last == b->last &&
 	       a->sure == b->sure && a->txn_control == b->txn_control && a->listed == b->listed &&
-	       a->denied == b->denied && a->chain == b->chain && a->leaves == b->leaves;
+	       a->denied == b->denied && a->chain == b->chain && a->leaves == b->leaves &&
+	       a->hint_off == b->hint_off && a->hint_idempotent == b->hint_idempotent &&
+	       a->switches == b->switches;
 }
 
 struct named {
@@ -111,7 +114,7 @@ static void check_neighbours(const char *sql, size_t len, const struct lex_class
 	classify_between("select 1;", sql, len, "", &n);
 	must(n.statements == c->statements + 1 && n.sure && n.listed == c->listed);
 	must(n.txn_control == c->txn_control && n.denied == c->denied && n.chain == c->chain);
-	must(n.leaves == c->leaves);
+	must(n.leaves == c->leaves && n.switches == c->switches && !n.hint_off && !n.hint_idempotent);
 	must(n.first == VERB_SELECT && (c->statements == 0 || n.last == c->last));
 	classify_between("select setval(1);", sql, len, "", &n);
 	must(n.denied);
@@ -171,6 +174,17 @@ static void check_replayable(const char *sql, size_t len, const struct lex_class
 	must(c->statements > 1 || c->listed || !lex_retryable(c));
 }
 
+/* What is read as one of ours is known to be one, and is all of the text. */
+static void check_switch(const char *sql, size_t len, const struct lex_class *c)
+{
+	struct switch_text t;
+	enum switch_op op = switches_read(sql, len, &t);
+
+	must(op == SWITCH_NOT || (c->switches && memcmp(t.name, "pgweir.", 7) == 0));
+	must(op == SWITCH_NOT || op == SWITCH_AMONG || (c->sure && c->statements == 1));
+	must(op != SWITCH_AMONG || c->statements > 1 || !c->sure);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	const char *sql = (const char *)data;
@@ -190,6 +204,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	must(c.first < VERB_N && c.last < VERB_N && (!c.chain || c.txn_control));
 	check_leaves(sql, size, &c);
 	check_replayable(sql, size, &c);
+	check_switch(sql, size, &c);
 	if (c.sure)
 		check_neighbours(sql, size, &c);
 	return 0;
