@@ -39,7 +39,7 @@ enum session_attrs {
 enum auth_type { AUTH_TRUST = 0, AUTH_SCRAM };
 enum pin_mode { PIN_OFF = 0, PIN_ON, PIN_ERROR };
 enum marked_down { DOWN_NONE = 0, DOWN_SHUTDOWN };
-enum retry_unknown { UNKNOWN_OFF = 0, UNKNOWN_READONLY };
+enum retry_unknown { UNKNOWN_OFF = 0, UNKNOWN_READONLY, UNKNOWN_HINTED };
 enum retry_mode { RETRY_OFF = 0, RETRY_OBSERVE, RETRY_IMPLICIT, RETRY_REPLAY };
 
 /* The value of a DB or USER setting that was not given there. STR: NULL. */

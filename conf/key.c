@@ -249,6 +249,19 @@ static int set_bool(const struct key *k, const char *text, int64_t *out, struct 
 		       "false, true)", k->name, text);
 }
 
+bool key_word_value(enum key_type type, const char *word, int64_t *value)
+{
+	size_t i;
+
+	for (i = 0; i < WORD_N; i++) {
+		if (words[i].type != type || strcasecmp(words[i].text, word) != 0)
+			continue;
+		*value = words[i].value;
+		return true;
+	}
+	return false;
+}
+
 static int set_word(const struct key *k, const char *text, int64_t *out, struct err *e)
 {
 	char hint[128], allowed[128];
@@ -256,15 +269,11 @@ static int set_word(const struct key *k, const char *text, int64_t *out, struct 
 	size_t i;
 
 	spell_start(&s, text);
-	for (i = 0; i < WORD_N; i++) {
-		if (words[i].type != k->type)
-			continue;
-		if (strcasecmp(words[i].text, text) == 0) {
-			*out = words[i].value;
-			return 0;
-		}
-		spell_try(&s, words[i].text);
-	}
+	if (key_word_value(k->type, text, out))
+		return 0;
+	for (i = 0; i < WORD_N; i++)
+		if (words[i].type == k->type)
+			spell_try(&s, words[i].text);
 	return err_set(e, "%s = \"%.64s\" is unknown; allowed: %s%s", k->name, text,
 		       key_words(k->type, allowed, sizeof(allowed)),
 		       spell_hint(&s, hint, sizeof(hint)));
@@ -381,7 +390,7 @@ static void print_size(int64_t bytes, char *out, size_t cap)
 		 i < 3 ? shown[i].name : "");
 }
 
-static const char *word_of(enum key_type type, int64_t value)
+const char *key_word(enum key_type type, int64_t value)
 {
 	size_t i;
 
@@ -424,7 +433,7 @@ const char *key_print(const struct key *k, const void *base, char *out, size_t c
 	case KEY_PIN:
 	case KEY_RETRY_UNKNOWN:
 	case KEY_ON_MARKED_DOWN:
-		return word_of(k->type, v);
+		return key_word(k->type, v);
 	case KEY_STR:
 	case KEY_BOOL:
 	case KEY_INT:

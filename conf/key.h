@@ -82,6 +82,10 @@ bool key_is_secret(const struct key *k);
 /* `; did you mean "x"?` for a name that is none, or "". Returns out. */
 const char *key_hint(enum key_scope scope, const char *name, char *out, size_t cap);
 
+/* An enum type's value by its word, in any case: false, there is none. And the other way. */
+bool key_word_value(enum key_type type, const char *word, int64_t *value);
+const char *key_word(enum key_type type, int64_t value);
+
 /* "session, transaction": the words of an enum type; "" for other types. */
 const char *key_words(enum key_type type, char *out, size_t cap);
 

@@ -15,6 +15,7 @@
 #include "session/server.h"
 #include "session/startup.h"
 #include "session/step.h"
+#include "session/switches.h"
 #include "session/undo.h"
 #include "session/unit.h"
 
@@ -92,6 +93,7 @@ static void forget(struct client *c)
 	residue_drop(c);
 	undo_free(c);
 	replay_forget(c);
+	switches_free(c);
 	client_forget_begin(c);
 	names_clear(c);
 	stmt_names_clear(&c->names, &h->stmts);

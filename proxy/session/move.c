@@ -15,6 +15,7 @@
 #include "session/step.h"
 #include "session/undo.h"
 #include "session/unit.h"
+#include "wire/hints.h"
 #include "wire/reads.h"
 #include "wire/wire.h"
 
@@ -77,8 +78,9 @@ static const char *bound(const struct client *c, size_t at, uint32_t len)
 	return text_of(c, wire_get_str(&g, NULL), at);
 }
 
-/* Does all of the unit only read? */
-static bool reads_only(const struct client *c)
+/* Does all of the unit only read? hinted: or say of itself that twice is as good as
+ * once. */
+static bool reads_only(const struct client *c, bool hinted)
 {
 	const struct hold *raw = &c->unit.raw;
 	const char *sql;
@@ -95,7 +97,8 @@ static bool reads_only(const struct client *c)
 		if (type != 'Q' && type != 'B')
 			continue;
 		sql = type == 'Q' ? (const char *)m + WIRE_HEADER : bound(c, at, len);
-		if (!sql || !lex_reads_only(sql, strlen(sql)))
+		if (!sql || !(lex_reads_only(sql, strlen(sql)) ||
+			      (hinted && (hints_read(sql, strlen(sql)) & HINT_IDEMPOTENT))))
 			return false;
 	}
 	return raw->len > 0;
@@ -114,7 +117,7 @@ static bool was_aborted(const struct client *c, const struct server *s, const st
 		return true;
 	return !u->uncertain && !u->complete_seen &&
 	       (u->fresh || (u->state == UNIT_ARMED && !u->bound_only)) &&
-	       (c->retry_terminated || (!s->odd_sql && reads_only(c)));
+	       (c->retry_terminated || (!s->odd_sql && reads_only(c, false)));
 }
 
 bool move_may(const struct client *c, const struct server *s, const struct down_why *w)
@@ -126,7 +129,8 @@ bool move_may(const struct client *c, const struct server *s, const struct down_
 		return false;
 	if (u->answered || !u->outside)
 		return true;
-	if (c->retry_unknown == UNKNOWN_READONLY && !s->odd_sql && reads_only(c))
+	if (c->retry_unknown != UNKNOWN_OFF && !s->odd_sql &&
+	    reads_only(c, c->retry_unknown == UNKNOWN_HINTED))
 		return true;
 	if (s->crdb)
 		return u->fresh && nodes_is_drain(w->sqlstate, w->message);

@@ -22,6 +22,7 @@
  *    whatever was done of it ended with the server;
  *  - a unit that had failed with a retryable error and waited for its next attempt;
  *  - with retry_unknown = readonly, one that only reads: twice is as good as once;
+ *    with hinted, also one whose author says so (wire/hints.h);
  *  - 25006 from a server that is no primary any more.
  *
  * Never what its client has asked to be cancelled.

@@ -13,6 +13,7 @@
 #include "session/retry.h"
 #include "session/server.h"
 #include "session/step.h"
+#include "session/switches.h"
 #include "session/unit.h"
 #include "wire/lexer.h"
 #include "wire/wire.h"
@@ -198,7 +199,7 @@ void names_clear(struct client *c)
 static bool changes_names(const struct owed_entry *e)
 {
 	if (e->kind == OWED_LOCAL)
-		return true;
+		return !(e->ref & REF_SWITCH);
 	if (e->swallow)
 		return false;
 	if (e->ref == REF_UNNAMED)
@@ -298,10 +299,12 @@ void names_dropped(void *server, const struct owed_entry *e, bool failed)
 		s->unnamed_serial = UNNAMED_UNKNOWN;
 }
 
-size_t names_reply(struct server *s, uint64_t ref, uint8_t out[5])
+size_t names_reply(struct server *s, uint64_t ref, uint8_t out[NAMES_REPLY_MAX])
 {
 	struct owed_entry e = { .kind = OWED_LOCAL, .ref = ref };
 
+	if (ref & REF_SWITCH)
+		return switches_reply(client_for(s), ref, out, NAMES_REPLY_MAX);
 	names_settled(s, &e);
 	out[0] = ref == LOCAL_PARSE_COMPLETE ? '1' : '3';
 	wire_set_u32(out + 1, 4);
@@ -321,7 +324,7 @@ static bool all_local(const struct owed *o)
 void names_emit_due(struct client *c, struct server *s)
 {
 	const struct conf_global *g = &c->h->snap->conf->g;
-	uint8_t b[5];
+	uint8_t b[NAMES_REPLY_MAX];
 	uint64_t ref;
 
 	if (!s->owed.n || !all_local(&s->owed))

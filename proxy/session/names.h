@@ -69,7 +69,8 @@ void names_undo(struct client *c);
 void names_dropped(void *server, const struct owed_entry *e, bool failed);
 /* The entry was answered well. */
 void names_settled(struct server *s, const struct owed_entry *e);
-/* A reply of our own is due: writes it, returns its length (5). */
-size_t names_reply(struct server *s, uint64_t ref, uint8_t out[5]);
+/* A reply of our own is due: writes it, returns its length. */
+#define NAMES_REPLY_MAX 128u
+size_t names_reply(struct server *s, uint64_t ref, uint8_t out[NAMES_REPLY_MAX]);
 
 #endif

@@ -23,6 +23,9 @@ enum ours {
 /* | enum refusal: of a Query or Bind that must fail. */
 #define REF_REFUSED (1ULL << 61)
 
+/* | what is said of a pgweir.*: a reply of our own (session/switches.h). */
+#define REF_SWITCH (1ULL << 57)
+
 /* Its client has gone: the answer is nobody's. */
 #define REF_ABANDONED (1ULL << 60)
 

@@ -21,6 +21,7 @@
 #include "session/server.h"
 #include "session/settings.h"
 #include "session/step.h"
+#include "session/switches.h"
 #include "session/undo.h"
 #include "session/unit.h"
 #include "wire/wire.h"
@@ -152,7 +153,7 @@ static void forward_copy(struct down *d, const uint8_t *p, size_t n)
 
 static void local_due(struct down *d)
 {
-	uint8_t b[5];
+	uint8_t b[NAMES_REPLY_MAX];
 	uint64_t ref;
 
 	while (owed_local_due(&d->s->owed, &ref)) {
@@ -528,7 +529,10 @@ static void say_refusal(struct down *d, enum refusal no)
 	uint8_t b[1024];
 	struct wire_put w = wire_put_to(b, sizeof(b));
 
-	refusal_error(no, &e);
+	if (no == REFUSED_SWITCH)
+		switches_error(d->c, &e);
+	else
+		refusal_error(no, &e);
 	wire_put_error(&w, 'E', &e);
 	forward_copy(d, b, w.len);
 }

@@ -13,6 +13,7 @@
 #include "session/unit.h"
 #include "session/up_begin.h"
 #include "session/up_message.h"
+#include "session/up_switch.h"
 #include "wire/wire.h"
 
 /* Answers of our own that a client does not read: no more before it does. */
@@ -40,7 +41,10 @@ static bool up_unlinked(struct client *c, uint8_t type, const uint8_t *msg, uint
 		return true;
 	}
 	if (type == 'Q' && have == len && len > WIRE_HEADER && !c->skip_to_sync && !msg[len - 1])
-		return up_lazily(c, (const char *)msg + WIRE_HEADER, len - WIRE_HEADER - 1);
+		return up_switch_text(c, (const char *)msg + WIRE_HEADER, len - WIRE_HEADER - 1) ||
+		       up_lazily(c, (const char *)msg + WIRE_HEADER, len - WIRE_HEADER - 1);
+	if (up_switch_alone(c, type, msg, len, have))
+		return true;
 	if (type == 'S' && len == WIRE_HEADER) {
 		c->skip_to_sync = false;
 		say_ready(c, c->limbo ? 'E' : c->begun ? 'T' : 'I');
@@ -84,11 +88,12 @@ static bool must_wait(const struct up *u, uint8_t type)
 static enum step up_linked(struct up *u, uint8_t type, const uint8_t *msg, uint32_t len, size_t have)
 {
 	struct client *c = u->c;
-
-	enum step r;
+	enum step r = STEP_ON;
 
 	if (!owed_room(&u->s->owed, 8) || must_wait(u, type))
 		return STEP_STOP_PAUSE;
+	if (type == 'Q' && up_switch_query(u, msg, len, have, &r))
+		return r;
 	r = up_prepare(u);
 	if (r != STEP_ON)
 		return r;

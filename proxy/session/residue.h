@@ -25,6 +25,7 @@
 #define PGWEIR_SESSION_RESIDUE_H
 
 #include "session/session.h"
+#include "session/switches.h"
 #include "wire/lexer.h"
 
 /* Why a statement does not go to the server. */
@@ -44,7 +45,9 @@
 	  "lastval() and currval() would tell of another session",             \
 	  "In transaction pooling another client has used this server since.", \
 	  "Use INSERT ... RETURNING, or call it in the transaction of the nextval(). From now on " \
-	  "this client keeps its server.")
+	  "this client keeps its server.")                                     \
+	/* the words are session/switches.h's */                               \
+	X(REFUSED_SWITCH, "0A000", "refused", NULL, NULL)
 
 enum refusal {
 	REFUSED_NOT = 0,
@@ -90,6 +93,8 @@ static inline void residue_confirmed(struct client *c)
 static inline void residue_was_reset(struct client *c)
 {
 	c->residue.resets_seen++;
+	if (c->unit.resets_all)
+		switches_reset(c);
 }
 
 /* The server is out of its transaction and owes nothing. */

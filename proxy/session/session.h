@@ -101,6 +101,8 @@ struct unit {
 	bool rollback;           /* all it does is to end its transaction */
 	bool cancelled;          /* its client has asked for an end of it */
 	bool wrong_role;         /* it failed because the server is no primary any more */
+	bool resets_all;         /* RESET ALL or DISCARD ALL is among it */
+	bool switch_refused;     /* client.switches.no is of this unit */
 	struct hold log;         /* frontend records, see unit.h */
 	struct hold back;        /* backend bytes held back */
 	struct hold raw;         /* its messages as the client sent them */
@@ -149,6 +151,19 @@ struct up_why {
 	const char *sqlstate;
 	const char *message;
 	int number;
+};
+
+/* What of retry a session may set for itself (session/switches.h). */
+enum switch_id { SWITCH_RETRY = 0, SWITCH_RETRY_UNKNOWN, SWITCH_N };
+
+struct switches {
+	uint8_t start[SWITCH_N]; /* RESET goes back there */
+	uint8_t asked[SWITCH_N]; /* the startup packet's wish + 1, 0: none */
+	bool prepared;           /* it has prepared such a statement */
+	struct switch_portal *portal; /* bound to one, NULL: none */
+	char *no;                /* the error of the unit's message that must fail */
+	const char *no_state;    /* ... its SQLSTATE */
+	char *no_hint;
 };
 
 struct client {
@@ -203,6 +218,7 @@ struct client {
 	uint64_t wait_since;
 	uint64_t born_us;
 	struct params params;    /* what the session has */
+	struct switches switches;
 	struct params startup;   /* what it asked for at its start: RESET goes back there */
 	struct stmt_names names;
 	struct stmt *unnamed;

@@ -13,6 +13,7 @@
 #include "session/shard.h"
 #include "session/raw.h"
 #include "session/step.h"
+#include "session/switches.h"
 #include "session/welcome.h"
 #include "wire/wire.h"
 
@@ -76,19 +77,37 @@ static const char *one_param(struct client *c, const char *name, const char *val
 	return params_set(&c->params, name, value) ? no_room : NULL;
 }
 
+/* One of ours, which no server hears of. */
+static const char *our_param(struct client *c, const char *name, const char *value, bool option,
+			     struct startup_no *no)
+{
+	struct switch_no why;
+
+	if (switches_ask(c, name, value, option, &why))
+		return NULL;
+	(void)snprintf(no->message, sizeof(no->message), "%s", why.message);
+	(void)snprintf(no->hint_text, sizeof(no->hint_text), "%s", why.hint);
+	no->hint = *why.hint ? no->hint_text : NULL;
+	no->sqlstate = why.sqlstate;
+	return "refused";
+}
+
 /* The settings in options come before those that the packet names itself, wherever
  * it stands. NULL: fine; else why not. */
-static const char *options_param(struct client *c, const char *options)
+static const char *options_param(struct client *c, const char *options, struct startup_no *no)
 {
 	struct params p = { 0 };
 	const char *bad = NULL;
 	uint32_t i;
 
 	if (params_options(&p, options, &bad) == 0)
-		for (i = 0; i < p.n && !bad; i++)
-			if (!params_get(&c->params, p.v[i].name) &&
-			    params_set(&c->params, p.v[i].name, p.v[i].value))
+		for (i = 0; i < p.n && !bad; i++) {
+			if (switches_ours(p.v[i].name))
+				bad = our_param(c, p.v[i].name, p.v[i].value, true, no);
+			else if (!params_get(&c->params, p.v[i].name) &&
+				 params_set(&c->params, p.v[i].name, p.v[i].value))
 				bad = no_room;
+		}
 	params_clear(&p);
 	return bad;
 }
@@ -96,6 +115,8 @@ static const char *options_param(struct client *c, const char *options)
 static enum startup refuse_param(struct startup_no *no, const char *name, const char *value,
 				 const char *why)
 {
+	if (no->sqlstate) /* it has been said */
+		return refuse(no, no->sqlstate, "startup parameter refused", no->hint);
 	if (strcmp(name, "replication") == 0)
 		(void)snprintf(no->message, sizeof(no->message),
 			       "invalid value for parameter \"replication\": \"%.60s\"", value);
@@ -132,11 +153,12 @@ static enum startup take_params(struct client *c, struct wire_get g, bool newer,
 			options = value;
 			continue;
 		}
-		why = one_param(c, name, value);
+		why = switches_ours(name) ? our_param(c, name, value, false, no) :
+					    one_param(c, name, value);
 		if (why)
 			return refuse_param(no, name, value, why);
 	}
-	why = options_param(c, options);
+	why = options_param(c, options, no);
 	if (why)
 		return refuse_param(no, "options", options, why);
 	if (wire_left(&g)) {
@@ -201,6 +223,7 @@ static enum startup admit(struct client *c, struct startup_no *no)
 					g->retry_terminated) != 0;
 	c->retry_unknown = (uint8_t)CONF_PICK(u ? u->k.retry_unknown : CONF_UNSET,
 					      db->conf->k.retry_unknown, g->retry_unknown);
+	switches_start(c);
 	c->wait_timeout_us = CONF_PICK(u ? u->k.query_wait_timeout : CONF_UNSET,
 				       db->conf->k.query_wait_timeout, g->query_wait_timeout);
 	c->idle_timeout_us = CONF_PICK(u ? u->k.client_idle_timeout : CONF_UNSET, CONF_UNSET,

@@ -31,6 +31,7 @@ struct startup_no {
 	const char *sqlstate;
 	char message[200];
 	const char *hint;
+	char hint_text[160];     /* what hint is, where it is put together */
 	const char *why;
 };
 

@@ -80,10 +80,8 @@ enum step up_owe(struct up *u, char type, char what, bool swallow, uint64_t ref,
 	return STEP_ON;
 }
 
-enum step up_owe_local(struct up *u, enum names_local what, bool *live)
+enum step up_owe_local(struct up *u, uint64_t ref, bool *live)
 {
-	uint64_t ref = what;
-
 	if (owed_sent_local(&u->s->owed, ref, live))
 		return up_refuse(u, "out of memory", "53200", "out of memory");
 	if (!*live) {

@@ -44,7 +44,8 @@ enum step up_flush(struct up *u);
 enum step up_room(struct up *u, int pieces, size_t own);
 /* The server is going to owe an answer for this (wire/owed.h). */
 enum step up_owe(struct up *u, char type, char what, bool swallow, uint64_t ref, bool *live);
-enum step up_owe_local(struct up *u, enum names_local what, bool *live);
+/* A reply of our own: enum names_local, or session/switches.h. */
+enum step up_owe_local(struct up *u, uint64_t ref, bool *live);
 /* A message as it is; room was made. */
 void up_pass(struct up *u, const uint8_t *msg, uint32_t len);
 /* A Query of our own in place of the client's; room for UP_OWN_QUERY bytes was made. */

@@ -14,6 +14,7 @@
 #include "session/settings.h"
 #include "session/step.h"
 #include "session/unit.h"
+#include "wire/hints.h"
 #include "wire/wire.h"
 
 /* Longest BEGIN with modes that is kept; it fits into UP_OWN_QUERY. */
@@ -289,6 +290,9 @@ bool up_lazily(struct client *c, const char *sql, size_t n)
 		tag = "BEGIN"; /* also of START TRANSACTION */
 	STAT_INC(&c->h->stats, lazy_begins);
 	answer(c, tag, 'T');
-	replay_lazily(c, c->begun);
+	if (hints_read(sql, n) & HINT_RETRY_OFF)
+		replay_forget(c);
+	else
+		replay_lazily(c, c->begun);
 	return true;
 }

@@ -13,6 +13,7 @@
 #include "session/unit.h"
 #include "session/up_rewrite.h"
 #include "session/up_stmt.h"
+#include "session/up_switch.h"
 #include "wire/wire.h"
 
 /* Texts that one client's statements may keep in memory. */
@@ -54,7 +55,9 @@ static enum step up_query(struct up *u, const uint8_t *msg, uint32_t len, size_t
 		r = up_room(u, 1, UP_OWN_QUERY);
 	if (!whole || lex_may_nextval(&k))
 		residue_nextval(c);
-	if (r == STEP_ON && (k.leaves || u->s->odd_sql || c->temp_path) && !stmt_ends_only(&k))
+	if (r == STEP_ON)
+		no = up_switch_fails(u, sql, len - WIRE_HEADER - 1, &k);
+	if (r == STEP_ON && no == REFUSED_NOT && (k.leaves || u->s->odd_sql || c->temp_path) && !stmt_ends_only(&k))
 		no = up_note(u, k.leaves, k.sure, sql, whole ? len - WIRE_HEADER - 1 : 0);
 	/* A simple Query ends the unnamed statement on the server. */
 	takes = c->unnamed || c->pending;
@@ -117,7 +120,7 @@ static enum step up_parse_named(struct up *u, const char *name, struct stmt *st)
 	struct client *c = u->c;
 	/* CockroachDB prepares in a failed transaction as in any */
 	bool failed = u->s->tx == 'E' && !u->s->crdb, live = false;
-	enum step r;
+	enum step r = STEP_ON;
 
 	stmt_name(st->id, sname);
 	/* the unit before may be skipped, and with it what it does to the name */
@@ -144,7 +147,10 @@ static enum step up_parse_named(struct up *u, const char *name, struct stmt *st)
 		return up_refuse(u, "too many prepared statements", "54000",
 			      "the prepared statements of this connection take more than 32 MiB");
 	}
-	if (stmt_cache_use(&u->s->cache, st->id) && owed_unit(&u->s->owed)) {
+	if (up_switch_parses(u, st, &r)) {
+		if (r == STEP_ON)
+			r = up_owe_local(u, LOCAL_PARSE_COMPLETE, &live);
+	} else if (stmt_cache_use(&u->s->cache, st->id) && owed_unit(&u->s->owed)) {
 		/* what is in front of it may yet fail its transaction, and with it this */
 		r = up_parse_scratch(u, st, &live);
 	} else if (stmt_cache_use(&u->s->cache, st->id)) {
@@ -174,7 +180,7 @@ static enum step up_parse(struct up *u, const uint8_t *msg, uint32_t len)
 	const uint8_t *body = g.p;
 	size_t sql_len, dealloc_len, body_len = wire_left(&g);
 	char dealloc[64] = { 0 };
-	bool fresh, live = false;
+	bool fresh, live = false, ours;
 	struct stmt *st;
 	enum step r = STEP_ON;
 
@@ -200,12 +206,17 @@ static enum step up_parse(struct up *u, const uint8_t *msg, uint32_t len)
 		unit_doubt(c, RV_CLASS);
 	if (*name)
 		return up_parse_named(u, name, st);
-	r = up_send_parse(u, st, "", false, REF_UNNAMED, &live);
+	ours = up_switch_parses(u, st, &r);
+	if (r == STEP_ON && ours)
+		r = up_owe_local(u, LOCAL_PARSE_COMPLETE, &live);
+	else if (r == STEP_ON)
+		r = up_send_parse(u, st, "", false, REF_UNNAMED, &live);
 	if (r == STEP_ON && live && names_unnamed(c, st))
 		r = up_refuse(u, "out of memory", "53200", "out of memory");
 	if (r != STEP_ON || !live)
 		return let_go(u, st, r);
-	u->s->unnamed_serial = c->unnamed_serial;
+	if (!ours)
+		u->s->unnamed_serial = c->unnamed_serial;
 	return STEP_ON;
 }
 
@@ -217,30 +228,6 @@ static const char *stranger(const char *name, char out[STMT_NAME_CAP])
 		return NULL;
 	(void)snprintf(out, STMT_NAME_CAP, " %.28s", name);
 	return out;
-}
-
-/* A Bind that must not run fails: the server's transaction with it. */
-static enum step up_refused_bind(struct up *u, enum refusal no)
-{
-	static const char name[] = "pgweir refuses this";
-	uint8_t b[64];
-	struct wire_put w = wire_put_to(b, sizeof(b));
-	enum step r = up_room(u, 1, sizeof(b));
-
-	if (r == STEP_ON)
-		r = up_owe(u, 'B', 0, false, REF_REFUSED | no, NULL);
-	if (r != STEP_ON)
-		return r;
-	unit_pass(u->c, RV_CLASS);
-	wire_begin(&w, 'B');
-	wire_put_str(&w, "");
-	wire_put_str(&w, name);
-	wire_put_u16(&w, 0);
-	wire_put_u16(&w, 0);
-	wire_put_u16(&w, 0);
-	wire_end(&w);
-	gather_copy(&u->g, b, w.len);
-	return STEP_ON;
 }
 
 /* What a Bind of this statement brings with it. */
@@ -475,6 +462,10 @@ static enum step up_raw(struct up *u, uint8_t type, const uint8_t *msg, uint32_t
 
 enum step up_message(struct up *u, uint8_t type, const uint8_t *msg, uint32_t len, size_t have)
 {
+	enum step r = STEP_ON;
+
+	if (up_switch_message(u, type, msg, len, have, &r))
+		return r;
 	if (u->c->h->snap->conf->g.max_prepared_statements == 0 && strchr("PBDC", type))
 		return up_raw(u, type, msg, len, have);
 	switch (type) {

@@ -8,9 +8,11 @@
 #include <string.h>
 #include <strings.h>
 
+#include "session/ours.h"
 #include "session/replay.h"
 #include "session/settings.h"
 #include "session/unit.h"
+#include "wire/switches.h"
 #include "wire/wire.h"
 
 /* Could a transaction be committed by it? One statement is what it says; of
@@ -58,6 +60,7 @@ enum refusal up_note(struct up *u, unsigned leaves, bool sure, const char *sql, 
 
 	if (u->s->owed.skipping)
 		return REFUSED_NOT;
+	u->c->unit.resets_all |= (leaves & LEAVES_RESET_ALL) != 0;
 	if (u->c->temp_path && !(leaves & LEAVES_UNKNOWN))
 		leaves |= LEAVES_TEMP;
 	if (reads_otherwise(u, sql, n)) {
@@ -75,6 +78,7 @@ enum refusal up_note(struct up *u, unsigned leaves, bool sure, const char *sql, 
 
 void up_classify(struct client *c, struct stmt *st)
 {
+	struct switch_text t;
 	struct lex_class k;
 	size_t n = strnlen((const char *)st->body, st->len);
 
@@ -91,6 +95,10 @@ void up_classify(struct client *c, struct stmt *st)
 	st->nextval = lex_may_nextval(&k);
 	st->barrier = stmt_changes_names(&k);
 	st->replayable = lex_replayable((const char *)st->body, n, &c->h->snap->lists, &k);
+	st->hint_off = k.hint_off;
+	st->hint_idempotent = k.hint_idempotent;
+	st->switches = k.sure && k.switches && k.statements == 1 &&
+		       switches_read((const char *)st->body, n, &t) != SWITCH_NOT;
 }
 
 /* A Close of one of our statements; ref as wire/owed.h. *live: it will be read. */
@@ -434,5 +442,28 @@ enum step up_send_renamed(struct up *u, uint8_t type, const uint8_t *msg, size_t
 	gather_range(&u->g, msg + WIRE_HEADER, before);
 	gather_copy(&u->g, name, strlen(name) + 1);
 	gather_range(&u->g, msg + tail, have - tail);
+	return STEP_ON;
+}
+
+enum step up_refused_bind(struct up *u, enum refusal no)
+{
+	static const char name[] = "pgweir refuses this";
+	uint8_t b[64];
+	struct wire_put w = wire_put_to(b, sizeof(b));
+	enum step r = up_room(u, 1, sizeof(b));
+
+	if (r == STEP_ON)
+		r = up_owe(u, 'B', 0, false, REF_REFUSED | no, NULL);
+	if (r != STEP_ON)
+		return r;
+	unit_pass(u->c, RV_CLASS);
+	wire_begin(&w, 'B');
+	wire_put_str(&w, "");
+	wire_put_str(&w, name);
+	wire_put_u16(&w, 0);
+	wire_put_u16(&w, 0);
+	wire_put_u16(&w, 0);
+	wire_end(&w);
+	gather_copy(&u->g, b, w.len);
 	return STEP_ON;
 }

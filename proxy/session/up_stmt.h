@@ -48,6 +48,8 @@ enum step up_check_rows(struct up *u, const struct stmt *st, const uint8_t *next
  * `len` are here. */
 enum step up_send_renamed(struct up *u, uint8_t type, const uint8_t *msg, size_t before,
 			  const char *old, const char *name, size_t have, uint32_t len);
+/* A Bind that must not run fails: the server's transaction with it. */
+enum step up_refused_bind(struct up *u, enum refusal no);
 /* DEALLOCATE of a name given by protocol: the text for the server, *len 0 when
  * it is something else. The name is taken away. */
 enum step up_deallocate(struct up *u, const char *sql, size_t n, char out[64], size_t *len);

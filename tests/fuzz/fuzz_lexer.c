@@ -163,7 +163,7 @@ static void check_replayable(const char *sql, size_t len, const struct lex_class
 	n = replayable_between("", sql, len, "\n;listen a");
 	must(!c->sure || (n.flags & REPLAYABLE_NOT));
 	n = replayable_between("select 1;", sql, len, "");
-	must(!(r.flags & (REPLAYABLE_NOT | opens | ends)) || (n.flags & REPLAYABLE_NOT));
+	must(c->hint_off || !(r.flags & (REPLAYABLE_NOT | opens | ends)) || (n.flags & REPLAYABLE_NOT));
 	if (r.flags & REPLAYABLE_NOT)
 		return;
 	must(!c->denied && !c->chain && !(c->leaves & not_ours));
@@ -171,7 +171,6 @@ static void check_replayable(const char *sql, size_t len, const struct lex_class
 	must(((r.flags & commits) != 0) == (c->last == VERB_COMMIT));
 	must(!(r.flags & ends) || (c->statements == 1 && c->first == VERB_ROLLBACK));
 	must(r.act == ACT_NONE || c->statements == 1);
-	must(c->statements > 1 || c->listed || !lex_retryable(c));
 }
 
 /* What is read as one of ours is known to be one, and is all of the text. */

@@ -144,6 +144,8 @@ static void test_words(void **state)
 		{"retry", "off", RETRY_OFF},
 		{"retry", "observe", RETRY_OBSERVE},
 		{"retry", "implicit", RETRY_IMPLICIT}, {"retry", "replay", RETRY_REPLAY},
+		{"retry_unknown", "readonly", UNKNOWN_READONLY},
+		{"retry_unknown", "Hinted", UNKNOWN_HINTED},
 	};
 	static const char *const bad[][2] = {
 		{"tcp_keepalive", "2"}, {"tcp_keepalive", ""}, {"workers", "0"},
