@@ -49,7 +49,7 @@ static const char *const harmless[] = {
 /* Words that belong to something else than reading, wherever they stand. */
 static const char *const writes[] = {
 	"alter", "call", "copy", "create", "delete", "do", "drop", "execute", "grant", "insert",
-	"into", "listen", "lock", "merge", "notify", "prepare", "reindex", "revoke", "set",
+	"into", "listen", "lock", "merge", "notify", "prepare", "reindex", "revoke", "set", "share",
 	"truncate", "update", "upsert", "vacuum",
 };
 

@@ -50,6 +50,8 @@ static void not_or_not_known(void **state)
 		"DELETE FROM t",
 		"SELECT a INTO b FROM t",
 		"SELECT * FROM t FOR UPDATE",
+		"SELECT * FROM t FOR SHARE",
+		"SELECT * FROM t FOR KEY SHARE OF t NOWAIT",
 		"WITH q AS (INSERT INTO t VALUES (1) RETURNING a) SELECT * FROM q",
 		"SELECT nextval('s')",
 		"SELECT f(1)",
