@@ -96,8 +96,9 @@ bool lex_reads_only(const char *sql, size_t len)
 	for (t = lex_next(&l); t.kind != LEX_END; t = lex_next(&l)) {
 		if (t.kind == LEX_BAD || is_in(&t, writes, COUNT(writes)))
 			return false;
-		/* (row).f is a call like f(row) */
-		if (is_punct(&t, ".") && (is_punct(&was[0], ")") || is_punct(&was[0], "]")))
+		/* (row).f and $1.f are calls like f(row) */
+		if (is_punct(&t, ".") && (is_punct(&was[0], ")") || is_punct(&was[0], "]") ||
+					  was[0].kind == LEX_PARAM))
 			return false;
 		if (is_punct(&t, "(") && (was[0].kind == LEX_WORD || was[0].kind == LEX_QUOTED) &&
 		    !may_call(&was[0], &was[1], &was[2]))

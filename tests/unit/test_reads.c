@@ -70,6 +70,10 @@ static void not_or_not_known(void **state)
 		"COPY t TO stdout",
 		"BEGIN",
 		"SELECT 'unterminated",
+		"SELECT (t).f FROM t",
+		"SELECT a[1].f FROM t",
+		"SELECT $1.f",
+		"SELECT $1 . f",
 		"SELECT counts(*)",
 		"SELECT coun(*)",
 	};
