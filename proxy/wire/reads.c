@@ -96,6 +96,9 @@ bool lex_reads_only(const char *sql, size_t len)
 	for (t = lex_next(&l); t.kind != LEX_END; t = lex_next(&l)) {
 		if (t.kind == LEX_BAD || is_in(&t, writes, COUNT(writes)))
 			return false;
+		/* U&"f" UESCAPE '!' (1): between a name and its parenthesis */
+		if (t.kind == LEX_QUOTED && t.quote == 'U')
+			return false;
 		/* (row).f and $1.f are calls like f(row) */
 		if (is_punct(&t, ".") && (is_punct(&was[0], ")") || is_punct(&was[0], "]") ||
 					  was[0].kind == LEX_PARAM))

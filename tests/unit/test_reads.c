@@ -74,6 +74,8 @@ static void not_or_not_known(void **state)
 		"SELECT a[1].f FROM t",
 		"SELECT $1.f",
 		"SELECT $1 . f",
+		"SELECT U&\"lo_unlink\"(1)",
+		"SELECT U&\"lo_unlink\" UESCAPE '!' (1)",
 		"SELECT counts(*)",
 		"SELECT coun(*)",
 	};
