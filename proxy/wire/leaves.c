@@ -552,6 +552,9 @@ static void scan_text(struct leaves_out *s, const char *sql, size_t len, unsigne
 				on_quoted(&x, &t);
 			else if (t.kind == LEX_STRING && depth > 0)
 				body_string(&x, &t);
+			if (t.kind == LEX_STRING && t.quote != 'B' && t.quote != 'X' &&
+			    !leaves_is_plain(&t, &x.lex))
+				s->spelt = true;
 		}
 		x.before = t;
 	}
@@ -576,7 +579,7 @@ uint16_t leaves_scan(const char *sql, size_t len, const char *const *more)
 	struct leaves_out s = {.more = more};
 
 	scan_text(&s, sql, len, 0, true);
-	if (s.sets && names_pg_temp(sql, len))
+	if (s.sets && (s.spelt || names_pg_temp(sql, len)))
 		s.leaves |= LEAVES_TEMP;
 	return s.leaves;
 }

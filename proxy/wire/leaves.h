@@ -45,7 +45,8 @@ struct leaves_out {
 	void *arg;
 	const char *const *more; /* lex_lists.leave */
 	uint16_t leaves;
-	bool sets; /* any SET or set_config, LOCAL ones too */
+	bool sets;  /* any SET or set_config, LOCAL ones too */
+	bool spelt; /* a string has escapes or goes on: it says more than its bytes */
 };
 
 /* One string of SQL: the text, or a string in it. */

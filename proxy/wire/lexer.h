@@ -102,7 +102,8 @@ enum lex_leaves {
 	LEAVES_RESET_ALL = 1 << 1, /* RESET ALL, DISCARD ALL */
 	LEAVES_LISTEN = 1 << 2,    /* LISTEN */
 	LEAVES_TEMP = 1 << 3,      /* the word TEMP, TEMPORARY, pg_temp (quoted too) or pg_temp_N;
-				      beside a SET or set_config(), pg_temp anywhere */
+				      beside a SET or set_config(), pg_temp anywhere, or a string
+				      with escapes or in pieces that may spell it */
 	LEAVES_HOLD = 1 << 4,      /* DECLARE ... WITH HOLD */
 	LEAVES_LOCK = 1 << 5,      /* a call that takes a session-level advisory lock */
 	LEAVES_PREPARE = 1 << 6,   /* SQL PREPARE (not PREPARE TRANSACTION) */
