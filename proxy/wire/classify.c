@@ -193,11 +193,13 @@ static bool explains_listed(struct lex rest)
 /* What the walk needs to know of the token before this one. */
 enum before {
 	BEFORE_OTHER = 0,
-	BEFORE_NAME, /* a word or a quoted identifier */
-	BEFORE_INTO, /* ... these two words */
+	BEFORE_VALUE, /* ) ] or a parameter, or a field of these */
+	BEFORE_NAME,  /* a word or a quoted identifier */
+	BEFORE_INTO,  /* ... these two words */
 	BEFORE_BEGIN,
 	BEFORE_DOT,
-	BEFORE_OPEN /* ( or [ */
+	BEFORE_FIELD, /* the dot behind a value */
+	BEFORE_OPEN   /* ( or [ */
 };
 
 struct name {
@@ -414,10 +416,28 @@ static inline enum before word_before(struct walk *w, const struct lex_token *t)
 	return BEFORE_NAME;
 }
 
+/* A call is denied by the last part of its name, or by its schema. */
+static void check_call(struct walk *w)
+{
+	uint16_t leaves = leaves_call(w->name.text, w->name.len, w->leave);
+
+	if (leaves & LEAVES_SETTING)
+		w->look = true;
+	w->out->leaves |= leaves & (uint16_t)~LEAVES_SETTING;
+	if (w->into)
+		return;
+	if (is_denied(&w->name, w->deny) || (w->qualifier.len > 0 && is_internal(&w->qualifier)))
+		w->out->denied = true;
+}
+
 /* A name behind one of the few tokens that give it another meaning. */
 static void on_name_behind(struct walk *w, const struct lex_token *t, enum before before)
 {
 	w->into = before == BEFORE_INTO;
+	if (before == BEFORE_FIELD) { /* (x).f is f(x) when x has no such field */
+		w->name = (struct name){t->text, t->len};
+		check_call(w);
+	}
 	if (before == BEFORE_OPEN)
 		check_inner(w, t);
 	/* the ';' inside such a function body end no statement */
@@ -441,20 +461,6 @@ static inline void on_name(struct walk *w, const struct lex_token *t)
 	w->name.len = t->len;
 }
 
-/* A call is denied by the last part of its name, or by its schema. */
-static void check_call(struct walk *w)
-{
-	uint16_t leaves = leaves_call(w->name.text, w->name.len, w->leave);
-
-	if (leaves & LEAVES_SETTING)
-		w->look = true;
-	w->out->leaves |= leaves & (uint16_t)~LEAVES_SETTING;
-	if (w->into)
-		return;
-	if (is_denied(&w->name, w->deny) || (w->qualifier.len > 0 && is_internal(&w->qualifier)))
-		w->out->denied = true;
-}
-
 static void on_punct(struct walk *w, const struct lex_token *t)
 {
 	enum before before = w->before;
@@ -473,9 +479,13 @@ static void on_punct(struct walk *w, const struct lex_token *t)
 		break;
 	case '.':
 		if (t->len == 1)
-			w->before = BEFORE_DOT;
+			w->before = before == BEFORE_VALUE ? BEFORE_FIELD : BEFORE_DOT;
+		break;
+	case ']':
+		w->before = BEFORE_VALUE;
 		break;
 	case ')':
+		w->before = BEFORE_VALUE;
 		if (w->depth == 0)
 			w->out->sure = false;
 		else
@@ -502,26 +512,34 @@ static void on_first(struct walk *w, const struct lex_token *t)
 
 static inline void on_word(struct walk *w, const struct lex_token *t)
 {
+	enum before before;
+
 	if (w->inner) {
 		w->out->listed = false;
 		w->inner = false;
 		if (w->setting) /* only CockroachDB; not worth its name */
 			w->out->leaves |= LEAVES_UNKNOWN;
 	}
+	before = w->before;
 	on_name(w, t);
 	w->before = word_before(w, t);
+	if (before == BEFORE_FIELD)
+		w->before = BEFORE_VALUE;
 }
 
 /* Neither a word nor punctuation. */
 static void on_other(struct walk *w, const struct lex_token *t)
 {
+	enum before before;
+
 	w->inner = false;
 	if (t->kind != LEX_QUOTED) {
-		w->before = BEFORE_OTHER;
+		w->before = t->kind == LEX_PARAM ? BEFORE_VALUE : BEFORE_OTHER;
 		return;
 	}
+	before = w->before;
 	on_name(w, t);
-	w->before = BEFORE_NAME;
+	w->before = before == BEFORE_FIELD ? BEFORE_VALUE : BEFORE_NAME;
 	if (ascii_lower(*t->text) == 'p')
 		on_catalog(w, t);
 	if (t->quote == 'U') /* its escapes may spell any name */

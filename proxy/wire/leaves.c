@@ -33,6 +33,8 @@ struct text {
 	unsigned open;           /* parentheses of EXPLAIN's options */
 	enum statement statement;
 	bool update; /* the word was there */
+	bool value;  /* before is ) ] or a parameter, or a field of these */
+	bool field;  /* ... or the dot behind one */
 	bool start;  /* the next word begins a statement */
 };
 
@@ -456,11 +458,19 @@ static void begin(struct text *x, const struct word_entry *w)
 	x->at.s->leaves |= w->leaves;
 }
 
+/* (x).f is f(x) when x has no such field. */
+static void on_field(struct text *x, const struct lex_token *t)
+{
+	x->at.s->leaves |= leaves_call(t->text, t->len, x->at.s->more) & (uint16_t)~LEAVES_SETTING;
+}
+
 static void on_word(struct text *x, const struct lex_token *t)
 {
 	const struct word_entry *w = find_word(t->text, t->len);
 	bool as = lex_is(&x->before, "as");
 
+	if (x->field)
+		on_field(x, t);
 	if (leaves_temp(t->text, t->len, false))
 		x->at.s->leaves |= LEAVES_TEMP;
 	if (x->update && leaves_is_settings(t->text, t->len))
@@ -523,12 +533,22 @@ static void on_punct(struct text *x, const struct lex_token *t)
 
 static void on_quoted(struct text *x, const struct lex_token *t)
 {
+	if (x->field)
+		on_field(x, t);
 	if (t->quote == 'U')
 		leaves_unknown(x->at.s);
 	if (leaves_temp(t->text, t->len, true))
 		x->at.s->leaves |= LEAVES_TEMP;
 	if (x->update && leaves_is_settings(t->text, t->len))
 		leaves_unknown(x->at.s);
+}
+
+static void note_value(struct text *x, const struct lex_token *t)
+{
+	bool of_field = x->field && (t->kind == LEX_WORD || t->kind == LEX_QUOTED);
+
+	x->field = x->value && is_punct(t, '.');
+	x->value = of_field || is_punct(t, ')') || is_punct(t, ']') || t->kind == LEX_PARAM;
 }
 
 static void scan_text(struct leaves_out *s, const char *sql, size_t len, unsigned depth, bool whole)
@@ -556,6 +576,7 @@ static void scan_text(struct leaves_out *s, const char *sql, size_t len, unsigne
 			    !leaves_is_plain(&t, &x.lex))
 				s->spelt = true;
 		}
+		note_value(&x, &t);
 		x.before = t;
 	}
 	/* most strings of a body are no SQL at all */

@@ -164,8 +164,9 @@ static inline bool lex_may_exit(const struct lex_class *c)
 
 /* Classifies a whole query string. lists may be NULL. An
  * identifier (quoted or not, the last part of a qualified name) directly
- * followed by "(" is a call. Names ending in * on the lists are prefixes.
- * Parentheses before the first word are skipped: (SELECT ...) is SELECT. */
+ * followed by "(" is a call, and one behind the dot of (x).f, $1.f, x[1].f is
+ * taken for one: PostgreSQL reads f(x) when x has no such field. Names ending in *
+ * on the lists are prefixes. Parentheses before the first word are skipped: (SELECT ...) is SELECT. */
 void lex_classify(const char *sql, size_t len, const struct lex_lists *lists, struct lex_class *out);
 
 /* Calls fn for each setting that the text names, in the order of the text: SET
