@@ -332,9 +332,11 @@ static const char denied[][32] = {
 	"lo_export",
 	"http*",
 	"query_to_xml*",
+	"treat", /* TREAT(x AS f) is f(x) */
 };
 #define DENIED_LETTERS                                                                          \
-	(LETTER('d') | LETTER('h') | LETTER('l') | LETTER('p') | LETTER('q') | LETTER('s'))
+	(LETTER('d') | LETTER('h') | LETTER('l') | LETTER('p') | LETTER('q') | LETTER('s') |    \
+	 LETTER('t'))
 
 /* Names are cut where PostgreSQL cuts them. */
 #define NAME_MAX_LEN 63

@@ -257,6 +257,7 @@ static const struct leaves_case config_cases[] = {
 	{"select (1::bigint).pg_advisory_lock", "k", ""},
 	{"select $1.pg_advisory_lock, (t).a.\"nextval\" from t", "kn", ""},
 	{"select t.pg_advisory_lock, (t).a, a[1].b from t", "", ""},
+	{"select treat(1::bigint as pg_advisory_lock)", "?", ""},
 	{"select setval('a', 1), set_config('a', 'b', false)", "sn", "a"},
 	{"select set_config('a', 'b', false", "s?", "a"},
 	{"select set_config('a', 'b", "s?", "a"},

@@ -373,6 +373,7 @@ static const struct {
 	{"select (t).\"a\".pg_advisory_lock from t", 1, VERB_SELECT, VERB_SELECT, "sld"},
 	{"select t.pg_advisory_lock, (t).a, (t) pg_advisory_lock", 1, VERB_SELECT, VERB_SELECT,
 	 "sl"},
+	{"select treat(1::bigint as pg_advisory_lock)", 1, VERB_SELECT, VERB_SELECT, "sld"},
 	{"select setval, 'setval(' from t", 1, VERB_SELECT, VERB_SELECT, "sl"},
 	{"select setvalue(1), set_val(1), xsetval(1)", 1, VERB_SELECT, VERB_SELECT, "sl"},
 	{"select pg_advisory_lock(1)", 1, VERB_SELECT, VERB_SELECT, "sld"},
