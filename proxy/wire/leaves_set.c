@@ -30,7 +30,8 @@ bool leaves_is_name(struct lex rest)
 {
 	struct lex_token t = lex_next(&rest);
 
-	return is_punct(&t, '.') || lex_is(&t, "to") || (t.kind == LEX_OP && *t.text == '=');
+	return is_punct(&t, '.') || lex_is(&t, "to") || lex_is(&t, "from") ||
+	       (t.kind == LEX_OP && *t.text == '=');
 }
 
 /* ---- names of settings ---- */

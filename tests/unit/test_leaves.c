@@ -59,6 +59,8 @@ static const struct leaves_case set_cases[] = {
 	{"set x = 'default'", "s", "x"},
 	{"set x = \"default\"", "s", "x"},
 	{"set x from current", "s", "x"},
+	{"set role from current; set time from current", "s", "role time"},
+	{"set local from current; set schema from current", "s", "local schema"},
 	{"set session x = 1", "s", "x"},
 	{"set session x to default", "s", "-x"},
 	{"set my.x = 1", "s", "my.x"},

@@ -374,6 +374,8 @@ static const struct {
 	{"select t.pg_advisory_lock, (t).a, (t) pg_advisory_lock", 1, VERB_SELECT, VERB_SELECT,
 	 "sl"},
 	{"select treat(1::bigint as pg_advisory_lock)", 1, VERB_SELECT, VERB_SELECT, "sld"},
+	{"set transaction from current", 1, VERB_SET, VERB_SET, "s"},
+	{"set local from current; set local x from current", 2, VERB_SET, VERB_SET_LOCAL, "s"},
 	{"select setval, 'setval(' from t", 1, VERB_SELECT, VERB_SELECT, "sl"},
 	{"select setvalue(1), set_val(1), xsetval(1)", 1, VERB_SELECT, VERB_SELECT, "sl"},
 	{"select pg_advisory_lock(1)", 1, VERB_SELECT, VERB_SELECT, "sld"},
