@@ -166,6 +166,18 @@ static bool skip_options(struct lex *rest)
 	return false;
 }
 
+/* rest is behind a word behind a parenthesis. May a query begin there? Other words are
+ * names of options, and VALUES with its rows' parenthesis not behind it is one too. */
+static bool begins_query(enum lex_verb verb, struct lex rest)
+{
+	struct lex_token t;
+
+	if (verb != VERB_VALUES)
+		return verb == VERB_SELECT || verb == VERB_TABLE || verb == VERB_WITH;
+	t = lex_next(&rest);
+	return is_punct(&t, '(');
+}
+
 /* rest is behind EXPLAIN. Is what it explains (and perhaps runs) on the list?
  * "EXPLAIN (" opens either the options or the statement. */
 static bool explains_listed(struct lex rest)
@@ -179,7 +191,7 @@ static bool explains_listed(struct lex rest)
 	while (is_punct(&t, '(')) {
 		inside = rest;
 		t = lex_next(&rest);
-		if (past_options || is_punct(&t, '(') || is_listed(find_verb(&t)))
+		if (past_options || is_punct(&t, '(') || begins_query(find_verb(&t), rest))
 			continue;
 		if (!skip_options(&inside))
 			return false;

@@ -302,6 +302,11 @@ static const struct {
 	{"explain (analyze, format json, x (1)) with a as (select 1) table a", 1, VERB_EXPLAIN,
 	 VERB_EXPLAIN, "sl"},
 	{"explain (select 1)", 1, VERB_EXPLAIN, VERB_EXPLAIN, "sl"},
+	{"explain (values (1))", 1, VERB_EXPLAIN, VERB_EXPLAIN, "sl"},
+	/* for PostgreSQL's grammar names of options */
+	{"explain (values 1) execute p", 1, VERB_EXPLAIN, VERB_EXPLAIN, "s"},
+	{"explain (merge on) create table a as table b", 1, VERB_EXPLAIN, VERB_EXPLAIN, "s"},
+	{"explain (show) delete from t", 1, VERB_EXPLAIN, VERB_EXPLAIN, "sl"},
 	{"explain (verbose) ((select 1))", 1, VERB_EXPLAIN, VERB_EXPLAIN, "sl"},
 	{"explain analyze (debug) select 1", 1, VERB_EXPLAIN, VERB_EXPLAIN, "sl"},
 	{"explain execute p", 1, VERB_EXPLAIN, VERB_EXPLAIN, "s"},
