@@ -50,7 +50,7 @@ $(BUILD)/%.o: %.c
 objects: $(OBJ)
 
 -include $(OBJ:.o=.d) $(UNIT_SRC:%.c=$(BUILD)/%.d) $(FUZZ_SRC:%.c=$(BUILD)/%.d) \
-	$(patsubst %.c,$(BUILD)/%.d,$(wildcard tests/sim/*.c))
+	$(BUILD)/tests/lexer/facts.d $(patsubst %.c,$(BUILD)/%.d,$(wildcard tests/sim/*.c))
 
 # ---- what must be there -----------------------------------------------------
 
@@ -151,11 +151,32 @@ fuzz:
 		SAN="-fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=undefined" fuzz-build
 	@FUZZ_TIME=$(FUZZ_TIME) tests/fuzz/run.sh fuzz $(FUZZ_SRC:%.c=build-fuzz/%)
 
+# ---- the lexer against PostgreSQL's own parser -----------------------------
+
+$(BUILD)/lexer-facts: $(BUILD)/tests/lexer/facts.o $(LIBOBJ)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+# The same texts each time; or new ones for ORACLE_SECONDS.
+ORACLE = /usr/bin/python3 -B tests/lexer/oracle.py --facts $(BUILD)/lexer-facts
+ORACLE_SECONDS ?= 600
+ORACLE_ARGS ?=
+lexer-build: $(BUILD)/lexer-facts
+
+lexer-check: lexer-build
+	@$(ORACLE)
+
+lexer-oracle:
+	@tests/deps.sh
+	@$(MAKE) lexer-build
+	@$(ORACLE) --seconds $(ORACLE_SECONDS) $(ORACLE_ARGS)
+
 # ---- lint -------------------------------------------------------------------
 # A build of its own (build-lint), so that it sees every file with -Werror
 # whatever build/ was made with.
 
-LINT_SRC = $(SRC) $(UNIT_SRC) $(wildcard tests/fuzz/*.c) $(wildcard tests/sim/*.c)
+LINT_SRC = $(SRC) $(UNIT_SRC) $(wildcard tests/fuzz/*.c) $(wildcard tests/lexer/*.c) \
+	$(wildcard tests/sim/*.c)
 
 lint: lint-scripts lint-gcc lint-clang lint-cppcheck
 	@echo "lint: all passed"
@@ -197,10 +218,11 @@ integration-workers: $(BUILD)/pgweir
 
 check:
 	$(MAKE) deps
-	$(MAKE) WERROR=-Werror all unit-build replay-build sim-build
+	$(MAKE) WERROR=-Werror all unit-build replay-build sim-build lexer-build
 	$(MAKE) lint
 	$(MAKE) unit
 	$(MAKE) fuzz-replay
+	$(MAKE) lexer-check
 	$(MAKE) sim-check
 	$(MAKE) integration
 
@@ -270,6 +292,8 @@ help:
 	@echo 'make sim-check    2,000 fixed seeds and 20 s of new ones; make mutants: bugs on purpose'
 	@echo 'make model        Promela models with spin'
 	@echo 'make fuzz-replay  the fuzz corpus, once'
+	@echo 'make lexer-check  the lexer against PostgreSQL'"'"'s parser: the same texts each time'
+	@echo 'make lexer-oracle the same with new texts, ORACLE_SECONDS=600'
 	@echo 'make fuzz         libFuzzer, FUZZ_TIME=60 seconds for each target'
 	@echo 'make asan         unit, corpus and integration tests under ASan and UBSan'
 	@echo 'make tsan         unit and worker tests under TSan'
@@ -281,5 +305,6 @@ help:
 	@echo 'make clean'
 
 .PHONY: all objects deps unit unit-build sim sim-build sim-check mutants model fuzz fuzz-build \
-	fuzz-replay replay-build lint lint-scripts lint-gcc lint-clang lint-cppcheck integration \
+	fuzz-replay replay-build lexer-build lexer-check lexer-oracle lint lint-scripts lint-gcc \
+	lint-clang lint-cppcheck integration \
 	integration-workers check asan tsan demo bench drivers faults install clean help
