@@ -247,20 +247,21 @@ class Grammar:
             out += word
         return out
 
-    def statement(self):
+    def statement(self, rule):
         words = []
-        self.words('statement', self.rng.randrange(2, DEPTH), words)
+        self.words(rule, self.rng.randrange(2, DEPTH), words)
         return words
 
     def text(self):
         """One statement, or some with empty ones among them."""
         r = self.rng
         n = r.choice([1, 1, 1, 1, 1, 2, 2, 3, 4])
+        rule = 'reading' if r.random() < 0.2 else 'statement'
         words = []
         for i in range(n):
             if i or r.random() < 0.05:
                 words += [';'] * r.choice([1, 1, 1, 2, 3])
-            words += self.statement()
+            words += self.statement(rule)
         words += [';'] * r.choice([0, 0, 1, 2])
         if r.random() < 0.02:
             words = [w for w in words if w == ';']

@@ -38,7 +38,7 @@ SHOWN = 12           # failures that are printed, one of each kind
 # So often at least each must have been asked in a chunk's thousand texts, or the texts
 # are not what they should be.
 ENOUGH = {
-    'sure': 500, 'reads': 20, 'retryable': 60, 'whole': 100, 'session': 20, 'denied': 1,
+    'sure': 500, 'reads': 60, 'retryable': 60, 'whole': 100, 'session': 20, 'denied': 1,
     'exit': 20, 'tokens': 10000, 'settings': 10, 'leaves set_config': 2, 'leaves nextval': 1,
     'leaves something temporary': 3, 'leaves WITH HOLD': 0.5, 'leaves EXECUTE': 1,
     'TransactionStmt': 50, 'VariableSetStmt': 20, 'CreateFunctionStmt': 2, 'RuleStmt': 1,
