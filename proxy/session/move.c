@@ -23,7 +23,7 @@
  * after another, and an end to what ends every server. */
 #define MOVES_MAX 10
 /* ... because of 25006. */
-#define ROLE_MOVES_MAX 3
+#define ROLE_MOVES_MAX 6
 /* Longer than that is long for a statement. */
 #define LONG_US 1000000u
 
