@@ -34,12 +34,14 @@ static bool has_reason(const struct down_why *w)
 static void judge(const struct client *c, const struct server *s, const struct down_why *w,
 		  struct verdict *v)
 {
-	bool block = s->block;
+	/* What its client has sent behind a BEGIN is not to run without it, and be
+	 * committed on its own. */
+	bool block = s->block, opens = c->opens_sent;
 
 	if (has_reason(w) && !(block && c->commit_sent)) {
 		v->sqlstate = w->sqlstate;
 		v->message = w->message;
-		v->status = block ? 'E' : 'I';
+		v->status = block || opens ? 'E' : 'I';
 		return;
 	}
 	if (block && !c->commit_sent) {
@@ -52,14 +54,14 @@ static void judge(const struct client *c, const struct server *s, const struct d
 	if (!block && c->unit.state != UNIT_NONE && !c->unit.outside) {
 		v->sqlstate = "40001";
 		v->message = lost_undone;
-		v->status = 'I';
+		v->status = opens ? 'E' : 'I';
 		return;
 	}
 	v->sqlstate = "40003";
 	v->message = block ? "the connection to the server was lost while COMMIT was in flight" :
 			     lost_unknown;
 	v->hint = lost_unknown_hint;
-	v->status = 'I';
+	v->status = opens ? 'E' : 'I';
 }
 
 static void say_verdict(struct client *c, const struct verdict *v)
@@ -75,7 +77,7 @@ static bool answer_owed(struct client *c, struct server *s, const struct verdict
 {
 	struct owed *o = &s->owed;
 	bool any = false, waits = false, told = false;
-	uint32_t i;
+	uint32_t i, behind = !s->block && c->opens_sent ? c->opens_behind : 0;
 
 	for (i = 0; i < o->n; i++) {
 		const struct owed_entry *e = &o->q[(o->head + i) & (o->cap - 1)];
@@ -88,7 +90,8 @@ static bool answer_owed(struct client *c, struct server *s, const struct verdict
 		if (waits)
 			continue;
 		say_verdict(c, v);
-		say_ready(c, v->status);
+		say_ready(c, behind ? 'I' : v->status);
+		behind -= behind > 0;
 		any = told = true;
 	}
 	if (waits) {
@@ -195,7 +198,7 @@ bool lost_server(struct client *c, struct server *s, const struct down_why *w)
 	c->dressing = c->dressed_only = c->beginning = c->begin_failed =
 		c->cancel_due = false;
 	deadline_clear(&c->idle_dl);
-	c->limbo = block && v.status == 'E' && !done;
+	c->limbo = v.status == 'E' && !done;
 	/* also when the outcome is not known: the client is told what holds from now on */
 	if (undo_lost(c, s))
 		c->residue.evict = true;
@@ -209,7 +212,8 @@ bool lost_server(struct client *c, struct server *s, const struct down_why *w)
 	if (c->limbo || in_flight)
 		client_forget_begin(c); /* of the transaction that is lost */
 	c->limbo_exit = false;
-	c->commit_sent = false;
+	c->commit_sent = c->opens_sent = false;
+	c->opens_behind = 0;
 	c->at_start = true;
 	if (c->body_left)
 		c->body_drop = true;

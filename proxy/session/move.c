@@ -176,7 +176,9 @@ bool move_unit(struct client *c, struct server *s, const struct down_why *w)
 	deadline_clear(&c->dl);
 	deadline_clear(&c->idle_dl);
 	c->dressing = c->dressed_only = c->beginning = c->begin_failed = c->cancel_due = false;
-	c->skip_to_sync = c->batch_lost = c->limbo_exit = c->barrier = c->commit_sent = false;
+	c->skip_to_sync = c->batch_lost = c->limbo_exit = c->barrier = c->commit_sent =
+		c->opens_sent = false;
+	c->opens_behind = 0;
 	c->at_start = c->moving = true;
 	c->moves++;
 	STAT_INC(&c->h->stats, moved);

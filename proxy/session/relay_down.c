@@ -247,6 +247,10 @@ static void got_ready(struct down *d, bool mine, char status)
 	if (!c || !mine || replay_runs(c))
 		return;
 	c->queries++;
+	if (c->opens_behind)
+		c->opens_behind--;
+	else
+		c->opens_sent = false; /* the server has said whether there is a block */
 	names_stay(c);
 	if (status == 'I')
 		residue_confirmed(c);

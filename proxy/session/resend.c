@@ -165,6 +165,7 @@ bool resend_unit(struct client *c, struct server *s)
 	u->resending = true;
 	c->at_start = false; /* what the client sends next is another unit */
 	c->commit_sent |= u->commits;
+	c->opens_sent |= u->opens && !u->commits;
 	if (!resend_log(c, s, &u->log, 0, u->log.len))
 		return false;
 	u->resending = false;

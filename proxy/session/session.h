@@ -189,6 +189,8 @@ struct client {
 	bool limbo_exit;         /* ... and has bound a ROLLBACK or COMMIT */
 	bool limbo_commit;       /* ... a COMMIT */
 	bool commit_sent;        /* a COMMIT may be among what is in flight */
+	bool opens_sent;         /* ... and a BEGIN, whose block is open behind it: */
+	uint32_t opens_behind;   /* ... and so many units in front of it */
 	bool at_start;           /* the next message begins a unit */
 	bool dressing;           /* its settings are on their way to the server */
 	bool dress_await;        /* ... and nothing may follow before they are accepted */

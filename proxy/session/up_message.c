@@ -31,12 +31,20 @@ static bool takes_for_replay(struct up *u, const char *sql, size_t n, const stru
 	return replay_takes(u->c, u->s, k ? &x : NULL);
 }
 
+/* Several statements, the first of which is BEGIN, and none ends what it began. */
+static bool only_opens(const struct up *u, const struct replayable *x)
+{
+	return !u->s->odd_sql && (x->flags & (REPLAYABLE_OPENS | REPLAYABLE_COMMITS | REPLAYABLE_NOT)) ==
+					 REPLAYABLE_OPENS;
+}
+
 static enum step up_query(struct up *u, const uint8_t *msg, uint32_t len, size_t have)
 {
 	struct client *c = u->c;
 	const char *sql = (const char *)msg + WIRE_HEADER;
 	bool whole = have == len;
 	struct lex_class k = { 0 };
+	struct replayable x = { 0 };
 	uint8_t *other = NULL;
 	size_t other_len = 0;
 	enum refusal no = REFUSED_NOT;
@@ -71,7 +79,11 @@ static enum step up_query(struct up *u, const uint8_t *msg, uint32_t len, size_t
 		free(other);
 		return r;
 	}
-	if (!whole || stmt_may_commit(&k))
+	if (live && whole && (k.first == VERB_BEGIN || stmt_ends_only(&k))) {
+		x = lex_replayable(sql, len - WIRE_HEADER - 1, &c->h->snap->lists, &k);
+		up_opens(u, &x, owed_readies(&u->s->owed) - 1);
+	}
+	if (!whole || (stmt_may_commit(&k) && !only_opens(u, &x)))
 		c->commit_sent = true;
 	if (!whole || stmt_changes_names(&k))
 		c->barrier = true;
@@ -287,6 +299,8 @@ static enum step up_bind(struct up *u, const uint8_t *msg, uint32_t len, size_t 
 		unit_doubt(u->c, RV_CLASS);
 	replay_binds(u->c, (const char *)msg + WIRE_HEADER);
 	u->c->unit.binds++;
+	if (st && !u->s->owed.skipping)
+		up_opens(u, &st->replayable, owed_readies(&u->s->owed));
 	u->c->unit.outside |= !st || !st->session_only;
 	u->c->unit.rollback = u->c->unit.binds == 1 && st && st->ends_only && !st->may_commit;
 	if (have < len)

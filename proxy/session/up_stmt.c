@@ -26,6 +26,19 @@ bool stmt_may_commit(const struct lex_class *k)
 	return k->first == VERB_COMMIT || k->first == VERB_PREPARE_TRANSACTION || k->chain;
 }
 
+void up_opens(struct up *u, const struct replayable *x, uint32_t behind)
+{
+	struct client *c = u->c;
+	unsigned ends = REPLAYABLE_COMMITS | REPLAYABLE_ENDS;
+
+	if ((x->flags & (REPLAYABLE_OPENS | ends)) == REPLAYABLE_OPENS && !c->opens_sent) {
+		c->opens_sent = true;
+		c->opens_behind = behind;
+	} else if (x->flags & ends) {
+		c->opens_sent = false;
+	}
+}
+
 bool stmt_ends_only(const struct lex_class *k)
 {
 	return k->sure && k->statements == 1 && !k->leaves &&

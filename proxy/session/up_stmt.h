@@ -16,6 +16,8 @@
 bool stmt_ends_only(const struct lex_class *k);
 bool stmt_may_commit(const struct lex_class *k);
 bool stmt_changes_names(const struct lex_class *k);
+/* A text is on its way that may begin or end a block, behind so many units. */
+void up_opens(struct up *u, const struct replayable *x, uint32_t behind);
 /* Notes what a text says, once, with the statement. */
 void up_classify(struct client *c, struct stmt *st);
 /* A text is about to be sent: may it pass? Notes what it may leave behind. */

@@ -362,6 +362,18 @@ bool owed_forwards(const struct owed *o)
 	return false;
 }
 
+uint32_t owed_readies(const struct owed *o)
+{
+	uint32_t i, n = 0;
+
+	for (i = 0; i < o->n; i++) {
+		const struct owed_entry *e = at(o, i);
+
+		n += !e->swallow && (e->kind == OWED_SYNC || e->kind == OWED_QUERY || e->kind == OWED_FCALL);
+	}
+	return n;
+}
+
 bool owed_in_copy(const struct owed *o)
 {
 	uint32_t i;

@@ -133,6 +133,9 @@ bool owed_runs(const struct owed *o);
 /* Is anything owed that goes on to the client? */
 bool owed_forwards(const struct owed *o);
 
+/* ReadyForQuerys that are passed on. */
+uint32_t owed_readies(const struct owed *o);
+
 /* The server reads COPY data, and the end of it has not been sent. */
 bool owed_in_copy(const struct owed *o);
 /* A unit of the client's (not of ours) is not answered yet. */

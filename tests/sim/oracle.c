@@ -38,14 +38,15 @@
  *    done. Until ROLLBACK or COMMIT everything but these, Close and Sync gets 25P02,
  *    also where a server would say something else (ROLLBACK TO, a syntax error). If the
  *    first that hears of it is a COMMIT, the 40001 is its answer and the status is I;
- *  - otherwise 40003, status I, for each unit in flight. What was in flight may have been
- *    done or not: it is played to its end, unheard, for the history (fate unknown); then
- *    the engine is made anew and fails where the error came;
+ *  - otherwise 40003 for each unit in flight; status I, and E from one on that begins a
+ *    block: nothing that was sent behind its BEGIN may run without it. What was in flight
+ *    may have been done or not: it is played to its end, unheard, for the history (fate
+ *    unknown); then the engine is made anew and fails where the error came;
  *  - a batch without its Sync, all of whose answers are there, fails where it stands;
  *  - a unit of nothing but Close and Sync has no place for an error: status E tells of it;
  *  - the unnamed statement may be gone, or not, until the next is prepared;
- *  - pgweir goes by the status of the last ReadyForQuery: a unit that had begun a block
- *    by itself is back in I, one that had ended it (COMMIT in a batch) is in E;
+ *  - pgweir goes by the status of the last ReadyForQuery: a unit that had ended its
+ *    block (COMMIT in a batch) is in E;
  *  - settings of a transaction of unknown fate are what they were or what they were to
  *    become, each for itself: both are tried when the next answer does not fit;
  *  - what cannot follow to another server (LISTEN, temporary tables, held cursors,
@@ -466,7 +467,7 @@ static void unit_over(struct oracle *o)
 	o->ready = false;
 	if (o->repair)
 		repair(o);
-	o->limbo = status != 'I' && (o->limbo || (o->lost && !o->lost_unknown));
+	o->limbo = status != 'I' && (o->limbo || o->lost);
 	doubt_settings(o);
 	/* CockroachDB undoes no setting, but with its server pgweir loses them; who rolls
 	 * back is not told of that */

@@ -360,7 +360,8 @@ static bool other_status(struct oracle *o, const uint8_t *p, const struct msg *r
 		return false;
 	if (is == 'I' && (o->lost_unknown || o->exits))
 		o->repair = 'I';
-	else if (is == 'E' && should == 'I' && !o->lost_unknown && o->status != 'I')
+	else if (is == 'E' && should == 'I' &&
+		 (o->lost_unknown ? o->begun_here || o->limbo : o->status != 'I'))
 		o->repair = 'E';
 	else
 		return false;
