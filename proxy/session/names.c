@@ -367,6 +367,24 @@ size_t names_translated(const struct client *c, const uint8_t *msg, size_t n, ui
 	return put;
 }
 
+void names_rows(struct server *s, bool mine, uint8_t type, uint64_t id, const uint8_t *msg, size_t have)
+{
+	struct client *c = client_for(s);
+	uint64_t rows = ROWS_NONE;
+	uint32_t len = 0;
+	uint8_t t;
+
+	if (type == 'T' && (wire_header(msg, have, &t, &len) != WIRE_OK || len > have))
+		rows = ROWS_TOO_MANY;
+	else if (type == 'T')
+		rows = stmt_rows(msg + WIRE_HEADER, have - WIRE_HEADER);
+	stmt_cache_tell(&s->cache, id, rows);
+	if (c && mine)
+		stmt_names_tell(&c->names, id, rows);
+	if (!mine)
+		s->describing = 0;
+}
+
 bool names_identifier(const struct lex_token *t, char *out, size_t cap)
 {
 	size_t i, n = 0;

@@ -40,6 +40,11 @@ void names_emit_due(struct client *c, struct server *s);
 size_t names_translated(const struct client *c, const uint8_t *msg, size_t n, uint8_t *out,
 			size_t cap);
 
+/* A RowDescription ('T', of which have bytes are here) or NoData of s for statement id:
+ * what its rows look like there; mine: and its client knows it now. */
+void names_rows(struct server *s, bool mine, uint8_t type, uint64_t id, const uint8_t *msg,
+		size_t have);
+
 /* An identifier as the server reads it: folded, or with its quotes undone. false: it
  * is none, or longer. */
 bool names_identifier(const struct lex_token *t, char *out, size_t cap);

@@ -346,6 +346,19 @@ static bool last_words(struct down *d, const uint8_t *msg, size_t have)
 	return true;
 }
 
+/* An error that may begin a replay is held, whatever came before it. */
+static void hold_error(struct down *d, size_t n)
+{
+	struct client *c = d->c;
+	size_t max = (size_t)c->h->snap->conf->g.retry_hold_max;
+
+	flush(d);
+	/* with room for what may come behind it */
+	if (c->unit.back.len && c->unit.back.len + n + 512 > max)
+		unit_pass(c, RV_STARTED);
+	replay_hold(c);
+}
+
 /* An ErrorResponse. */
 static enum step got_error(struct down *d, enum owed_verdict v, const struct front *front,
 			   const struct wire_get body)
@@ -363,10 +376,8 @@ static enum step got_error(struct down *d, enum owed_verdict v, const struct fro
 		if (snapshot_is_retry_code(c->h->snap, f.sqlstate)) {
 			STAT_INC(&c->h->stats, retry_seen);
 			c->unit.failed = true;
-			if (replay_covers(c)) {
-				flush(d); /* the client has what came before */
-				replay_hold(c);
-			}
+			if (replay_covers(c))
+				hold_error(d, wire_left(&body));
 			if (!c->unit.first_fail_us)
 				c->unit.first_fail_us = c->h->w.now_us;
 		} else {
@@ -375,6 +386,9 @@ static enum step got_error(struct down *d, enum owed_verdict v, const struct fro
 	}
 	if (c && v == OWED_FORWARD && strcmp(f.sqlstate, "25006") == 0)
 		c->unit.wrong_role = true;
+	if (c && front->ours == OURS_REPLAY && replay_runs(c) &&
+	    snapshot_is_retry_code(c->h->snap, f.sqlstate))
+		c->replay->failed = true; /* our own BEGIN */
 	if (v == OWED_ASYNC)
 		s->close_needed = true; /* said without being asked: it is leaving */
 	if (v != OWED_SWALLOW || front->abandoned)
@@ -389,25 +403,6 @@ static enum step got_error(struct down *d, enum owed_verdict v, const struct fro
 	return c && (front->ours == OURS_SETTINGS || front->ours == OURS_SETTINGS_PART) ?
 		       STEP_REFUSED :
 		       STEP_ON;
-}
-
-/* What the rows of a statement look like here; and the client knows it now. */
-static void got_rows(struct down *d, uint8_t type, bool mine, uint64_t id, const uint8_t *msg,
-		     size_t have)
-{
-	uint64_t rows = ROWS_NONE;
-	uint32_t len = 0;
-	uint8_t t;
-
-	if (type == 'T' && (wire_header(msg, have, &t, &len) != WIRE_OK || len > have))
-		rows = ROWS_TOO_MANY;
-	else if (type == 'T')
-		rows = stmt_rows(msg + WIRE_HEADER, have - WIRE_HEADER);
-	stmt_cache_tell(&d->s->cache, id, rows);
-	if (d->c && mine)
-		stmt_names_tell(&d->c->names, id, rows);
-	if (!mine)
-		d->s->describing = 0;
 }
 
 /* A ParameterStatus goes to the client, unless it comes of something of ours or
@@ -456,7 +451,7 @@ static enum step interpret(struct down *d, uint8_t type, enum owed_verdict v,
 	case 'T':
 	case 'n':
 		if (f->described)
-			got_rows(d, type, mine, f->described, msg, have);
+			names_rows(d->s, mine, type, f->described, msg, have);
 		return STEP_ON;
 	case 'C':
 		name = wire_get_str(&g, NULL);

@@ -167,6 +167,7 @@ bool replay_takes(struct client *c, const struct server *s, const struct replaya
 		return false;
 	}
 	u->commits = (x->flags & REPLAYABLE_COMMITS) != 0;
+	u->commits_alone = (x->flags & REPLAYABLE_ALONE) && !u->binds;
 	return !r->observe;
 }
 
@@ -334,6 +335,7 @@ void replay_answered(struct client *c, char status)
 	}
 	r->told = 0;
 	r->told_len = 0;
+	r->open_before = r->savepoints.n;
 	if (r->observe)
 		return;
 	n = tally_end(&r->tally, sum);
@@ -376,15 +378,18 @@ enum retry_verdict replay_decide(const struct client *c, char status)
 	struct retry_bounds b = { (unsigned)g->retry_max_attempts, (uint64_t)g->retry_max_time };
 	struct retry_block_facts f = { u->opens,
 				       u->commits,
+				       u->commits_alone,
 				       u->commit_seen,
 				       r->told > 0,
-				       r->savepoints.n > 0,
+				       r->savepoints.n > 0 || r->open_before > 0,
 				       status,
 				       r->attempts,
 				       r->first_fail_us ? now - r->first_fail_us : 0 };
 
 	if (r->phase == REPLAY_OFF)
 		return (enum retry_verdict)c->replay_why;
+	if (c->h->draining && !r->attempts)
+		return RV_SESSION; /* shutting down: no new ones */
 	if (u->other_error || u->names_lost || c->retry_off)
 		return RV_CLASS;
 	return retry_decide_block(&f, &b);

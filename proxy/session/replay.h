@@ -48,6 +48,7 @@ struct replay {
 	unsigned units;
 	struct tally tally;      /* of the unit under way */
 	struct replay_names savepoints, cursors; /* cursors and portals */
+	unsigned open_before;    /* savepoints, when the unit began: a RELEASE may be what fails */
 	struct stmt *unnamed;    /* what the log takes to be there; one reference */
 	struct stmt **closed;    /* names that were closed since: what they stood for */
 	unsigned closed_n;

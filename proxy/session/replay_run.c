@@ -215,11 +215,22 @@ static enum replay_next give_up(struct client *c, struct server *s, const char *
 
 /* ---- an attempt ---- */
 
+/* It has closed its connection, or said that it does. */
+static bool has_left(struct client *c)
+{
+	enum io io = stream_have(&c->s) ? IO_OK : stream_fill(&c->s, 0);
+
+	if (io == IO_EOF || io == IO_FAIL)
+		return true;
+	return stream_have(&c->s) ? *stream_data(&c->s) == 'X' || stream_gone(&c->s) :
+				    stream_gone(&c->s);
+}
+
 static enum replay_next live(struct client *c, struct server *s)
 {
 	struct replay *r = c->replay;
 
-	if (c->unit.commits && r->in_flight && stream_gone(&c->s))
+	if (c->unit.commits && r->in_flight && has_left(c))
 		return REPLAY_CLIENT_GONE; /* never commit for nobody */
 	r->phase = REPLAY_ARMED;
 	tally_begin(&r->tally);
@@ -348,6 +359,7 @@ enum replay_next replay_recover(struct client *c, struct server *s)
 		r->first_fail_us = u->first_fail_us;
 		r->lost = r->cancelled = false;
 	}
+	r->cancelled |= u->cancelled;
 	u->answered = false;
 	r->in_flight = true;
 	c->at_start = false;

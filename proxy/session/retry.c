@@ -18,7 +18,9 @@ enum retry_verdict retry_decide(const struct retry_facts *f, const struct retry_
 enum retry_verdict retry_decide_block(const struct retry_block_facts *f,
 				      const struct retry_bounds *b)
 {
-	if (f->commit_seen || (f->status != 'E' && !(f->status == 'I' && f->commits)))
+	bool ended = f->status == 'I' && f->commits, failed = f->status == 'E' && !f->commits_alone;
+
+	if (f->commit_seen || (!ended && !failed))
 		return RV_STATUS;
 	/* what was told can be compared only when it is too late */
 	if (f->commits && f->told)

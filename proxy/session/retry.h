@@ -58,6 +58,7 @@ struct retry_facts {
 struct retry_block_facts {
 	bool opens;              /* its first statement is BEGIN */
 	bool commits;            /* its last statement is COMMIT */
+	bool commits_alone;      /* and its only one */
 	bool commit_seen;        /* CommandComplete COMMIT in the unit */
 	bool told;               /* part of its answer was passed on */
 	bool savepoint;          /* one is open: its owner may want to go back to it */

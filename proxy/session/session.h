@@ -97,6 +97,7 @@ struct unit {
 	uint64_t begun_us;
 	bool uncertain;          /* part of it may last although it was broken off */
 	bool opens, commits;     /* its first text begins a transaction, its last commits it */
+	bool commits_alone;      /* ... and does nothing else */
 	bool outside;            /* it does something outside its session */
 	bool rollback;           /* all it does is to end its transaction */
 	bool cancelled;          /* its client has asked for an end of it */

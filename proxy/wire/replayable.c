@@ -171,7 +171,7 @@ static struct replayable one(const char *sql, size_t len, const struct lex_class
 		r.flags |= REPLAYABLE_OPENS;
 		return r;
 	case VERB_COMMIT:
-		r.flags |= REPLAYABLE_COMMITS;
+		r.flags |= REPLAYABLE_COMMITS | REPLAYABLE_ALONE;
 		return r;
 	case VERB_ROLLBACK:
 		r.flags |= REPLAYABLE_ENDS;
@@ -232,7 +232,7 @@ static void piece(struct several *s, size_t at, size_t end)
 	    ((r.flags & REPLAYABLE_OPENS) && s->n != 1) ||
 	    ((r.flags & REPLAYABLE_COMMITS) && s->n != s->of))
 		r.flags |= REPLAYABLE_NOT;
-	s->sum.flags |= r.flags;
+	s->sum.flags |= r.flags & (uint8_t)~REPLAYABLE_ALONE;
 }
 
 struct replayable lex_replayable(const char *sql, size_t len, const struct lex_lists *lists,

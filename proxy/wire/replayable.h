@@ -19,7 +19,8 @@ enum {
 	REPLAYABLE_OPENS = 4,     /* its first statement begins a transaction, and only its last
 				     may be a COMMIT */
 	REPLAYABLE_COMMITS = 8,   /* its last statement is COMMIT, and no other ends anything */
-	REPLAYABLE_ENDS = 16      /* it is one ROLLBACK */
+	REPLAYABLE_ENDS = 16,     /* it is one ROLLBACK */
+	REPLAYABLE_ALONE = 32     /* that COMMIT is all of it */
 };
 
 /* What it does to a name that lives no longer than the transaction. One statement at

@@ -192,13 +192,15 @@ static void test_block_rows(void **state)
 	unsigned i, s;
 
 	(void)state;
-	for (i = 0; i < 32; i++)
+	for (i = 0; i < 64; i++)
 		for (s = 0; s < COUNT(status); s++) {
 			struct retry_block_facts f = {
 				.opens = i & 1,	   .commits = i & 2,	.commit_seen = i & 4,
 				.told = i & 8,	   .savepoint = i & 16, .status = status[s],
+				.commits_alone = (i & 34) == 34,
 			};
-			bool proven = !f.commit_seen && (f.status == 'E' || (f.status == 'I' && f.commits));
+			bool proven = !f.commit_seen && ((f.status == 'E' && !f.commits_alone) ||
+							 (f.status == 'I' && f.commits));
 			enum retry_verdict v = retry_decide_block(&f, &b);
 
 			assert_int_equal(v == RV_STATUS, !proven);
