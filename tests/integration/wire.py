@@ -14,6 +14,7 @@ import base64
 import hashlib
 import hmac
 import os
+import queue
 import socket
 import struct
 import threading
@@ -230,6 +231,17 @@ def decode(letter, body):
     return (letter,) if not body or letter in '123nstIGHWc' else (letter, body)
 
 
+def spell(data):
+    """Messages of either side for people."""
+    out, at = [], 0
+    while at + 5 <= len(data):
+        n = struct.unpack_from('!i', data, at + 1)[0]
+        body = data[at + 5:at + 1 + n].rstrip(b'\0')
+        out.append((data[at:at + 1].decode('latin1') + ' ' + (repr(body)[2:-1] if body else '')).strip()[:160])
+        at += 1 + max(n, 4)
+    return ' | '.join(out) or '(nothing)'
+
+
 class Stream:
     """Bytes in and out of a socket, cut into messages."""
 
@@ -264,6 +276,20 @@ class Stream:
         if size < 4:
             raise AssertionError('bad length from peer: %r' % head)
         return head[:1].decode('latin1'), self.take(size - 4)
+
+    def exact(self, want, what='the peer'):
+        """The next bytes must be these whole messages."""
+        got, why = b'', ''
+        while not why and len(got) < len(want):
+            try:
+                letter, body = self.read_raw()
+                got += msg(letter, body)
+            except (Closed, TimeoutError) as e:
+                why = ', then: %r' % e
+            if not want.startswith(got):
+                why = why or ' (not that)'
+        assert not why, '%s should have sent\n    %s\nand sent\n    %s%s' % (
+            what, spell(want), spell(got), why)
 
     def closed(self):
         """True when the peer has closed (waits for it); False when bytes came."""
@@ -648,3 +674,38 @@ class FakeServer:
 
     def __exit__(self, kind, *a):
         self.close(check=kind is None)
+
+
+class Puppet(FakeServer):
+    """A server whose connections are played by the test itself: next() is the next one
+    that has logged in and said something. Those of several servers come out of one
+    inbox, in the order in which they spoke."""
+
+    def __init__(self, inbox=None, **kw):
+        self.inbox = inbox or queue.Queue()
+        super().__init__(self.hand_over, **kw)
+
+    def hand_over(self, conn):
+        conn.over = threading.Event()
+        self.inbox.put(conn)
+        conn.over.wait()
+
+    def next(self, timeout=10):
+        try:
+            return self.inbox.get(timeout=timeout)
+        except queue.Empty:
+            raise AssertionError('no connection has spoken to the server') from None
+
+    def refuse(self):
+        """Nobody gets in from now on."""
+        try:
+            self.listener.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        self.listener.close()
+
+    def close(self, check=True):
+        super().close(check)
+        for c in self.conns:
+            if hasattr(c, 'over'):
+                c.over.set()
