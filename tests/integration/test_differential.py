@@ -1,8 +1,9 @@
 """Everything a client can see, compared with PostgreSQL itself, byte for byte.
 
 Each script of diff_*.py is played to the server directly and through daemons
-with one and two workers and pools of one and five servers; whole and cut at
-random places; alone and with neighbours that use the same servers meanwhile.
+with one and two workers and pools of one and five servers, and with transactions that
+may be replayed and answers that are soon too long to be held; whole and cut at random
+places; alone and with neighbours that use the same servers meanwhile.
 The answers must be the same (diff.py says what is not compared). DIFF_SEED
 makes the random things what they were.
 
@@ -32,7 +33,8 @@ from conftest import DIRECT, LIVE, Weir, db, ini
 
 SCRIPTS = [s for m in (diff_simple, diff_extended, diff_copy, diff_settings, diff_session,
                        diff_login) for s in m.SCRIPTS]
-MATRIX = [(w, p) for w in (1, 2) for p in (1, 5)]
+REPLAY = {'retry': 'replay', 'retry_hold_max': 1024}
+MATRIX = [(w, p, {}) for w in (1, 2) for p in (1, 5)] + [(1, 1, REPLAY), (2, 5, REPLAY)]
 ROLES = 'CREATE ROLE diff_role; GRANT diff_role TO app;'
 TABLES = '''
 CREATE TABLE public.ten (i int PRIMARY KEY, s text);
@@ -58,13 +60,13 @@ class Field:
         self.lanes = [self.lane('d%d' % (i + 1), *m) for i, m in enumerate(MATRIX)]
         self.threads = concurrent.futures.ThreadPoolExecutor(len(self.lanes) + 1)
 
-    def lane(self, name, workers, pool):
-        full = 'workers=%d pool=%d' % (workers, pool)
+    def lane(self, name, workers, pool, conf):
+        full = ' '.join(['workers=%d pool=%d' % (workers, pool), *map('%s=%s'.__mod__, conf.items())])
         if DIRECT:
             return diff.Lane(full, self.pg.port, self.pg.port, name, pool=pool)
         w = Weir(self.base, ini({'app': db(self.pg, dbname=name)}, workers=workers, default_pool_size=pool,
                                 max_pinned_servers=pool, server_round_robin=1, log_connections=0,
-                                log_disconnections=0), wait=False)
+                                log_disconnections=0, **conf), wait=False)
         self.weirs.append((full, w))
         w.wait_ready()
         held = [w.connect() for _ in range(pool)]
@@ -74,7 +76,7 @@ class Field:
             c.sql('COMMIT')
             c.close()
         lane = diff.Lane(full, w.port, self.pg.port, name, asks='app', pool=pool, ping=w.connect('admin', 'pgweir'))
-        lane.weir, lane.again = w, lambda: self.lane(name, workers, pool)
+        lane.weir, lane.again = w, lambda: self.lane(name, workers, pool, conf)
         return lane
 
     def reference(self, script):
