@@ -61,6 +61,7 @@ struct replay {
 	bool due;                /* the pause is over */
 	bool in_flight;          /* a unit was interrupted, and is to run when all is equal */
 	bool lost;               /* because the server was lost: the error is ours */
+	bool flushed;            /* the interrupted unit: its Sync has not come, its Flush has */
 	/* the interrupted unit */
 	struct hold first;       /* what the client gets if nothing helps */
 	char status;             /* of its ReadyForQuery */

@@ -230,7 +230,7 @@ static enum replay_next live(struct client *c, struct server *s)
 {
 	struct replay *r = c->replay;
 
-	if (c->unit.commits && r->in_flight && has_left(c))
+	if (has_left(c))
 		return REPLAY_CLIENT_GONE; /* never commit for nobody */
 	r->phase = REPLAY_ARMED;
 	tally_begin(&r->tally);
@@ -241,7 +241,8 @@ static enum replay_next live(struct client *c, struct server *s)
 		params_clear(&c->undo->told); /* of a transaction that was lost, and is not */
 	client_step(c, CE_AGAIN);
 	if (r->in_flight) {
-		c->unit.state = UNIT_ARMED;
+		/* a batch that was flushed, and of which nothing was told, waits for it */
+		c->unit.state = r->flushed ? UNIT_PASS : UNIT_ARMED;
 		c->barrier = c->unit.closed;
 		return resend_unit(c, s) ? REPLAY_GOES_ON : REPLAY_BROKEN;
 	}
@@ -283,6 +284,8 @@ static enum replay_next rest(struct client *c, struct server *s)
 
 	if (r->log_at == r->log.len)
 		return live(c, s);
+	if (has_left(c))
+		return REPLAY_CLIENT_GONE;
 	r->phase = REPLAY_REST;
 	return send_units(c, s, r->log.len) ? REPLAY_WAIT : REPLAY_BROKEN;
 }
@@ -357,7 +360,7 @@ enum replay_next replay_recover(struct client *c, struct server *s)
 		u->back = (struct hold){ 0 };
 		r->status = u->status;
 		r->first_fail_us = u->first_fail_us;
-		r->lost = r->cancelled = false;
+		r->lost = r->cancelled = r->flushed = false;
 	}
 	r->cancelled |= u->cancelled;
 	u->answered = false;
@@ -489,6 +492,7 @@ static void keep_told(struct client *c)
 	struct replay *r = c->replay;
 	struct unit *u = &c->unit;
 
+	r->flushed = u->state == UNIT_PASS && !u->closed;
 	if (u->state == UNIT_PASS) {
 		r->told = r->tally.bytes;
 		r->told_len = tally_sum(&r->tally, r->told_sum);

@@ -318,3 +318,30 @@ def test_commit_of_a_replay_is_lost(weir, pg):
             ask(c, 'UPDATE 1')
             m = ask(c, 'COMMIT')
             assert codes(m) == ['40003'] and m[-1] == ('Z', 'I'), m
+
+
+def test_a_flushed_batch_is_lost(weir):
+    """Its client waits for the answers before it sends a Sync: so they are not held when
+    the batch runs on another connection."""
+    def script(s):
+        s.expect_query('BEGIN')
+        s.send(wire.complete('BEGIN'), wire.ready('T'))
+        for letter in 'PBEH':
+            s.expect(letter)
+        if s.server.logins == 1:
+            return
+        s.send(wire.msg('1', b''), wire.msg('2', b''), wire.data_row('7'), wire.complete('SELECT 1'))
+        s.expect('S')
+        s.send(wire.ready('T'))
+        s.expect_query('COMMIT')
+        s.send(wire.complete('COMMIT'), wire.ready('I'))
+    with wire.FakeServer(script) as fake:
+        w = weir(ini({'app': db(fake)}, retry='replay', lazy_begin=0, retry_hold_time=0,
+                     health_check_interval=60))
+        with w.connect() as c:
+            ask(c, 'BEGIN')
+            c.send(parse('SELECT 7'), bind([]), execute(), wire.flush())
+            assert [c.read()[0] for _ in range(4)] == ['1', '2', 'D', 'C']
+            assert c.ask(sync())[-1] == ('Z', 'T')
+            assert not codes(ask(c, 'COMMIT'))
+        assert w.retries()['replay_lost'] == 1

@@ -45,26 +45,6 @@ def stage(weir, request):
         s.close()
 
 
-# What the daemon does otherwise than is said here: each of these must fail, and leaves
-# this list when it does not.
-KNOWN = [
-    (r'test_commit_with_another_status\[.*-E\]', 'a COMMIT that fails with status E is replayed'),
-    (r'test_own_begin_that_fails\[lazy\]', '40001 for a BEGIN of the daemon itself counts as a difference'),
-    (r'test_savepoint_that_is_still_open\[.*RELEASE a\]', 'a RELEASE counts before it is answered'),
-    (r'test_cancel_ends_attempts.*', 'a cancel is forgotten when 40001 comes in its place'),
-    (r'test_client_gone_with_terminate.*', 'a Terminate in front of the end of the stream hides it'),
-    (r'test_hold_of_so_many_bytes\[.*-0\]', 'a hold that has no room for the error passes it on'),
-    (r'test_shutdown_in_the_replay.*', 'replays begin while it drains'),
-]
-
-
-@pytest.fixture(autouse=True)
-def _known(request):
-    for pattern, why in KNOWN:
-        if re.fullmatch(pattern, request.node.name):
-            request.applymarker(pytest.mark.xfail(reason=why, strict=True))
-
-
 ONCE = {'replay_begun': 1, 'replay_ok': 1}
 MISMATCH = {'replay_begun': 1, 'replay_mismatch': 1}
 OK_IDLE = tag('UPDATE 1', 'I')
