@@ -268,6 +268,14 @@ faults:
 	@tests/faults/deps.sh
 	@PGWEIR=$(abspath $(BUILD)/pgweir) tests/faults/run.py $(or $(FAULTS),--markdown)
 
+# Conflicting transactions, directly and through each `retry`: RETRYLAB="bank --seconds 2",
+# all of them and the table of docs/retry.md by default.
+RETRYLAB ?=
+retry-lab:
+	@tests/deps.sh
+	@$(MAKE) all
+	@PGWEIR=$(abspath $(BUILD)/pgweir) tests/retrylab/run.py $(or $(RETRYLAB),--markdown)
+
 install: all
 	install -D -m 755 $(BUILD)/pgweir $(DESTDIR)$(PREFIX)/bin/pgweir
 	for u in $(wildcard systemd/*.service systemd/*.socket); do \
@@ -301,10 +309,11 @@ help:
 	@echo 'make bench        pgweir, pgbouncer and haproxy side by side'
 	@echo 'make drivers      real drivers of ten languages, directly and through pgweir; DRIVERS="pgx psql"'
 	@echo 'make faults       nodes die, hang, restart, lose their network; the table of docs/failover.md; FAULTS="kill"'
+	@echo 'make retry-lab    transactions that conflict, with each retry; the table of docs/retry.md; RETRYLAB="bank"'
 	@echo 'make install      DESTDIR= PREFIX=/usr'
 	@echo 'make clean'
 
 .PHONY: all objects deps unit unit-build sim sim-build sim-check mutants model fuzz fuzz-build \
 	fuzz-replay replay-build lexer-build lexer-check lexer-oracle lint lint-scripts lint-gcc \
 	lint-clang lint-cppcheck integration \
-	integration-workers check asan tsan demo bench drivers faults install clean help
+	integration-workers check asan tsan demo bench drivers faults retry-lab install clean help

@@ -16,6 +16,7 @@ SPDX-License-Identifier: ISC
 """
 import collections
 import os
+import platform
 import re
 import select
 import shutil
@@ -269,6 +270,21 @@ def cpu_of(pid):
     except OSError:
         return 0.0
     return (int(v[11]) + int(v[12])) / os.sysconf('SC_CLK_TCK')
+
+
+def machine():
+    """Where and when something is measured, in a sentence."""
+    model = memory = ''
+    with open('/proc/cpuinfo') as f:
+        m = re.search(r'model name\s*: (.*)', f.read())
+        model = m.group(1) if m else platform.machine()
+    with open('/proc/meminfo') as f:
+        memory = '%.0f GiB' % (int(f.readline().split()[1]) / 1048576)
+    text = subprocess.run([BIN + '/postgres', '--version'], stdout=subprocess.PIPE, timeout=20,
+                          check=True).stdout.decode()
+    return '%d processors (%s), %s, load average %.1f; PostgreSQL %s; %s.' % (
+        os.cpu_count(), model, memory, os.getloadavg()[2],
+        re.search(r'\d[\d.]*', text).group(), time.strftime('%Y-%m-%d'))
 
 
 def wait_served(port):

@@ -10,12 +10,9 @@ SPDX-License-Identifier: ISC
 """
 import argparse
 import os
-import platform
 import random
-import re
 import shutil
 import signal
-import subprocess
 import sys
 import time
 import traceback
@@ -32,7 +29,7 @@ import scenarios_net  # noqa: E402,F401
 import scenarios_ha  # noqa: E402,F401
 import scenarios_crdb  # noqa: E402,F401
 from crdblab import CrdbLab  # noqa: E402
-from cluster import BIN, make_base, tail  # noqa: E402
+from cluster import make_base, tail  # noqa: E402
 from net import NetLab  # noqa: E402
 
 DOC = os.path.join(ROOT, 'docs', 'failover.md')
@@ -150,20 +147,6 @@ def show(rows):
             print('  '.join(x.ljust(w) for x, w in zip(r, width)).rstrip())
 
 
-def machine():
-    model = memory = ''
-    with open('/proc/cpuinfo') as f:
-        m = re.search(r'model name\s*: (.*)', f.read())
-        model = m.group(1) if m else platform.machine()
-    with open('/proc/meminfo') as f:
-        memory = '%.0f GiB' % (int(f.readline().split()[1]) / 1048576)
-    text = subprocess.run([BIN + '/postgres', '--version'], stdout=subprocess.PIPE, timeout=20,
-                          check=True).stdout.decode()
-    return '%d processors (%s), %s, load average %.1f; PostgreSQL %s; %s.' % (
-        os.cpu_count(), model, memory, os.getloadavg()[2],
-        re.search(r'\d[\d.]*', text).group(), time.strftime('%Y-%m-%d'))
-
-
 def markdown(rows, opts):
     """Puts these rows into the page; those of other faults stay."""
     with open(DOC) as f:
@@ -179,7 +162,7 @@ def markdown(rows, opts):
         have[r[0]] = '| ' + ' | '.join(r) + ' |'
     order = [f.name for f in lab_.FAULTS]
     out = [BEGIN, '', 'Measured by `make faults` (faults of %g s, seed %d): %s' %
-           (opts.seconds, opts.seed, machine()),
+           (opts.seconds, opts.seed, lab_.machine()),
            'Settings: ' + ', '.join('%s = %s' % s for s in lab_.SETTINGS.items()) + '.', '',
            '| ' + ' | '.join(COLUMNS) + ' |', '|' + '---|' * len(COLUMNS)]
     out += [have[n] for n in order if n in have]
