@@ -5,8 +5,10 @@
 #
 #   mutate.py [--seeds=N] [--markdown] [NAME...]   (make mutants; compiler and flags
 #                                                   from the Makefile)
+#   mutate.py --build=PROGRAM --list=FILE --out=DIR [NAME...]
 #
 # --seeds=N: instead of the number that stands there.
+# --build: only builds DIR/NAME/PROGRAM with each bug of another list (make history-mutants).
 #
 # SPDX-License-Identifier: ISC
 import argparse
@@ -73,8 +75,8 @@ def seeded(m):
     return texts
 
 
-def build(m, out):
-    """The binary with the bug, or a sentence that says why there is none."""
+def build(m, out, program="sim"):
+    """Makes OUT/NAME/PROGRAM with the bug: None, or a sentence that says why there is none."""
     texts = seeded(m)
     if isinstance(texts, str):
         return texts
@@ -92,10 +94,10 @@ def build(m, out):
             return "does not compile:\n" + done.stdout
         real = os.path.join(os.environ["BUILD"], path[:-2] + ".o")
         if real not in objects:
-            return f"{real} is not part of the simulation"
+            return f"{real} is not part of {program}"
         objects = [obj if o == real else o for o in objects]
     done = run([os.environ["CC"], *shlex.split(os.environ["MUTANT_LDFLAGS"]), "-o",
-                os.path.join(where, "sim"), *objects, *shlex.split(os.environ["MUTANT_LDLIBS"])])
+                os.path.join(where, program), *objects, *shlex.split(os.environ["MUTANT_LDLIBS"])])
     return "does not link:\n" + done.stdout if done.returncode else None
 
 
@@ -125,18 +127,33 @@ def caught(m, out, seeds):
     return None
 
 
+def build_all(mutants, out, program):
+    bad = 0
+    for m in mutants:
+        trouble = build(m, out, program)
+        bad += bool(trouble)
+        print(f"  MUTANT   {os.path.join(out, m.name, program)}{': ' + trouble if trouble else ''}",
+              flush=True)
+    return 1 if bad or not mutants else 0
+
+
 def main():
     ap = argparse.ArgumentParser()
     ap.add_argument("--seeds", type=int)
+    ap.add_argument("--build", metavar="PROGRAM")
+    ap.add_argument("--list", metavar="FILE", default=os.path.join(HERE, "mutants.txt"))
+    ap.add_argument("--out", default=os.path.join(os.environ["BUILD"], "mutants"))
     ap.add_argument("--markdown", action="store_true")
     ap.add_argument("names", nargs="*")
     args = ap.parse_args()
-    mutants = [m for m in read_mutants(os.path.join(HERE, "mutants.txt"))
+    mutants = [m for m in read_mutants(args.list)
                if not args.names or m.name in args.names]
     unknown = set(args.names) - {m.name for m in mutants}
     if unknown:
         sys.exit(f"no such mutant: {', '.join(sorted(unknown))}")
-    out = os.path.join(os.environ["BUILD"], "mutants")
+    if args.build:
+        return build_all(mutants, args.out, args.build)
+    out = args.out
     bad, began = 0, time.time()
     if args.markdown:
         print("| mutant | what it does | first seed | what was said |\n|---|---|---|---|")
