@@ -123,6 +123,29 @@ mutants: sim-build
 		MUTANT_LDFLAGS='$(LDFLAGS) $(SIM_WRAP)' MUTANT_LDLIBS='$(LDLIBS) -lm' \
 		/usr/bin/python3 tests/sim/mutate.py $(MUTANTS)
 
+# ---- histories --------------------------------------------------------------
+# Clients append to lists on a real server, and the history of it is checked; pgweir with
+# a bug on purpose (tests/history/mutants.txt) must be noticed.
+
+HISTORY_DIR = $(BUILD)/history
+HISTORY_STAMP = $(HISTORY_DIR)/built
+$(HISTORY_STAMP): $(OBJ) tests/history/mutants.txt tests/sim/mutate.py
+	@mkdir -p $(@D)
+	@CC='$(CC)' BUILD='$(BUILD)' MUTANT_CFLAGS='$(CPPFLAGS) $(CFLAGS) $(foreach d,$(ROOMS),-I$(d))' \
+		MUTANT_OBJ='$(OBJ)' MUTANT_LDFLAGS='$(LDFLAGS)' MUTANT_LDLIBS='$(LDLIBS)' \
+		/usr/bin/python3 tests/sim/mutate.py --build=pgweir --list=tests/history/mutants.txt \
+		--out=$(HISTORY_DIR)
+	@touch $@
+
+history-mutants: $(HISTORY_STAMP)
+
+HISTORY_SECONDS ?= 60
+HISTORY ?= --all --seconds $(HISTORY_SECONDS)
+history:
+	@tests/deps.sh
+	@$(MAKE) all history-mutants
+	@/usr/bin/python3 tests/history/run.py --binary $(BUILD)/pgweir --mutants $(HISTORY_DIR) $(HISTORY)
+
 # Promela models (docs/models.md).
 model:
 	@tests/model/run.sh
@@ -208,8 +231,8 @@ lint-cppcheck:
 
 # ---- integration ------------------------------------------------------------
 
-integration: $(BUILD)/pgweir
-	PGWEIR=$(abspath $(BUILD)/pgweir) $(PYTEST) $(PYTEST_ARGS) tests/integration
+integration: $(BUILD)/pgweir history-mutants
+	PGWEIR=$(abspath $(BUILD)/pgweir) PGWEIR_MUTANTS=$(abspath $(HISTORY_DIR)) $(PYTEST) $(PYTEST_ARGS) tests/integration
 
 integration-workers: $(BUILD)/pgweir
 	PGWEIR=$(abspath $(BUILD)/pgweir) $(PYTEST) $(PYTEST_ARGS) $(TSAN_TESTS:%=tests/integration/%)
@@ -298,6 +321,7 @@ help:
 	@echo 'make integration  tests against real PostgreSQL (pytest); PYTEST_ARGS="-k cancel -x"'
 	@echo 'make sim          the simulated world for SIM_SECONDS=60; SEED=n replays one run with its trace'
 	@echo 'make sim-check    2,000 fixed seeds and 20 s of new ones; make mutants: bugs on purpose'
+	@echo 'make history      list-append histories checked, with controls that must fail; HISTORY="--way replay"'
 	@echo 'make model        Promela models with spin'
 	@echo 'make fuzz-replay  the fuzz corpus, once'
 	@echo 'make lexer-check  the lexer against PostgreSQL'"'"'s parser: the same texts each time'
@@ -313,7 +337,7 @@ help:
 	@echo 'make install      DESTDIR= PREFIX=/usr'
 	@echo 'make clean'
 
-.PHONY: all objects deps unit unit-build sim sim-build sim-check mutants model fuzz fuzz-build \
-	fuzz-replay replay-build lexer-build lexer-check lexer-oracle lint lint-scripts lint-gcc \
-	lint-clang lint-cppcheck integration \
+.PHONY: all objects deps unit unit-build sim sim-build sim-check mutants history history-mutants \
+	model fuzz fuzz-build fuzz-replay replay-build lexer-build lexer-check lexer-oracle lint \
+	lint-scripts lint-gcc lint-clang lint-cppcheck integration \
 	integration-workers check asan tsan demo bench drivers faults retry-lab install clean help

@@ -87,7 +87,7 @@ def everything(pg, base, opts):
     for m in mutants:
         say('control: %s' % m.note)
         r = play(pg, base, opts, os.path.join(opts.mutants, m.name, 'pgweir'), REPLAY, SERIALIZABLE,
-                 m.seeds, min_replays=100)
+                 m.seeds, min_replays=100, terminate=0.05 if m.name.startswith('lost-') else 0)
         show(r, opts, expect_bad=True)
         missed += not r.anomalies
         if not r.anomalies:

@@ -102,7 +102,7 @@ class Daemon:
 class Clients:
     """Processes of workload.py."""
 
-    def __init__(self, base, port, isolation, clients, seed):
+    def __init__(self, base, port, isolation, clients, seed, lossy):
         self.procs, self.files = [], []
         start, first = time.monotonic(), 1
         for i in range(PROCESSES):
@@ -112,7 +112,8 @@ class Clients:
             self.procs.append(subprocess.Popen(
                 [sys.executable, '-B', os.path.join(HERE, 'workload.py'), '--port', str(port), '--clients', str(n),
                  '--first', str(first), '--seed', str(seed), '--isolation', isolation,
-                 '--start', repr(start), '--out', path], stdin=subprocess.PIPE))
+                 '--start', repr(start), '--out', path, *['--lossy'] * lossy],
+                stdin=subprocess.PIPE))
             first += n
 
     def alive(self):
@@ -236,7 +237,7 @@ def run(pg, base, binary, way, isolation, seconds, clients=12, seed=1, min_repla
         port = daemon.port
     load = None
     try:
-        load = Clients(base, port, isolation, clients, seed)
+        load = Clients(base, port, isolation, clients, seed, bool(terminate))
         wait(load, daemon, seconds, min_replays, terminate, pg)
         if not load.alive():
             raise RuntimeError('the clients ended by themselves')

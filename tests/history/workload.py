@@ -10,7 +10,7 @@ others that predicate locks are on pages of an index and not on whole tables.
 
 How a transaction is sent differs (STYLES): by simple queries or the extended protocol,
 each statement alone or all in one go, in a block or as one implicit transaction, with
-savepoints, cursors, row limits. Reads come in several forms, one of them padded to a
+savepoints, cursors, row limits, Flush. Reads come in several forms, one of them padded to a
 width, so that answers with different lists have the same length.
 
 What is written down is a line of JSON for each transaction, see `load_history`. An answer
@@ -20,6 +20,7 @@ as well: {"wrong": text}.
 SPDX-License-Identifier: ISC
 """
 import argparse
+import collections
 import json
 import os
 import random
@@ -42,7 +43,9 @@ WIDTH = 900             # of a padded read
 PATIENCE = 20 * SLOW    # an answer that takes longer is none
 CLOSED = 'connection closed'
 TABLES = ('texts', 'arrays', 'elems')
-DEFINITE = ('40001', '40P01', '23505', '25P02', '3B001')    # what leaves nothing behind
+# Errors that leave nothing behind, and those of a lost server; nobody sees others.
+DEFINITE = ('40001', '40P01', '23505', '25P02', '3B001', '34000')
+UNSURE = ('40003', '57P01')
 
 SCHEMA = '''
 CREATE TABLE texts (k int PRIMARY KEY, v text NOT NULL) WITH (fillfactor = 50);
@@ -115,8 +118,9 @@ def append_sql(key, value, returning):
 class Step:
     """One statement: what is sent, what it does, the tag that its answer must have."""
 
-    def __init__(self, sql, does=(), tag=None, key=None, fetch=None):
-        self.sql, self.does, self.tag, self.key, self.fetch = sql, does, tag, key, fetch
+    def __init__(self, sql, does=(), tag=None, key=None):
+        self.sql, self.does, self.tag, self.key = sql, does, tag, key
+        self.append = ('a', key, does[1]) if does[:1] == ('a',) else None
 
 
 def read_step(key, form):
@@ -130,8 +134,20 @@ def append_step(key, value, returning=False):
     return Step(append_sql(key, value, returning), does, tag, key)
 
 
-STYLES = ['simple'] * 5 + ['extended'] * 4 + ['named'] * 2 + ['limited', 'one query', 'implicit',
-                                                           'implicit extended', 'pipeline', 'one sync']
+STYLES = ['simple'] * 5 + ['extended'] * 4 + ['named'] * 2 + ['flushed'] * 2 + [
+    'limited', 'one query', 'implicit', 'implicit extended', 'pipeline', 'one sync']
+
+
+def letters(data):
+    """The types of messages, with the names of statements."""
+    out = []
+    while data:
+        size = 1 + int.from_bytes(data[1:5], 'big')
+        kind, body = data[:1].decode(), data[5:size]
+        name = {'P': body, 'B': body[1:], 'C': body[1:]}.get(kind, b'').split(b'\0')[0].decode()
+        out.append(kind + (':' + name if name else ''))
+        data = data[size:]
+    return ' '.join(out)
 
 
 class Wrong(Exception):
@@ -142,6 +158,8 @@ class Failed(Exception):
     def __init__(self, fields):
         super().__init__(fields.get('M'))
         self.code = fields.get('C')
+        if self.code not in DEFINITE + UNSURE:
+            raise Wrong('%s %s' % (self.code, self))
 
 
 class Client(threading.Thread):
@@ -149,8 +167,10 @@ class Client(threading.Thread):
         super().__init__(daemon=True)
         self.opts, self.number, self.end, self.out = opts, number, end, out
         self.rng = random.Random(opts.seed * 1000 + number)
-        self.conn, self.count, self.named = None, 0, {}
+        self.conn, self.count = None, 0
+        self.names, self.named, self.naming = {}, set(), None
         self.ops, self.trying, self.commit_sent = [], None, False
+        self.trace = collections.deque(maxlen=20)
 
     def run(self):
         while not self.end.is_set():
@@ -167,7 +187,7 @@ class Client(threading.Thread):
         self.drop()
 
     def connect(self):
-        self.named = {}
+        self.named, self.naming = set(), None
         self.conn = wire.Conn(self.opts.port, timeout=PATIENCE, user='app', database='app', options=(
             '-c default_transaction_isolation=%s' % self.opts.isolation.replace(' ', '\\ ')))
 
@@ -231,7 +251,7 @@ class Client(threading.Thread):
 
     def transaction(self):
         style = self.rng.choice(STYLES)
-        alone = style in ('simple', 'extended', 'named', 'limited')
+        alone = style in ('simple', 'extended', 'named', 'limited', 'flushed')
         steps = self.steps(alone and self.rng.random() < 0.25)
         if alone and self.rng.random() < 0.1:
             steps = self.with_cursor(steps)
@@ -253,7 +273,8 @@ class Client(threading.Thread):
                     self.number, style, PATIENCE)})
             self.drop()
         except Wrong as e:
-            self.out.append({'wrong': 'client %d, %s: %s' % (self.number, style, e)})
+            self.out.append({'wrong': 'client %d, %s: %s; the last it sent: %s' % (
+                self.number, style, e, '; '.join(self.trace))})
             self.drop()
         finally:
             self.out.append({'client': self.number, 'style': style, 'begun': begun,
@@ -268,23 +289,38 @@ class Client(threading.Thread):
             return wire.query(step.sql)
         if style == 'named' and step.does and step.key is not None and step.sql.startswith('SELECT'):
             sql = step.sql.replace('k = %d' % step.key, 'k = $1')
-            first = sql not in self.named
-            name = self.named.setdefault(sql, 's%d' % len(self.named))
-            return (wire.parse(sql, name, (23,)) if first else b'') + wire.bind([step.key], name) + \
-                wire.describe() + wire.execute()
+            return self.prepared(sql) + wire.bind([step.key], self.names[sql]) + wire.describe() + \
+                wire.execute()
         if style == 'limited' and step.does == ('r',):
             return wire.parse(step.sql) + wire.bind() + wire.describe() + wire.execute('', 5) + \
                 wire.execute('', 5) + wire.execute('', 0)
         return wire.extended(step.sql)
 
+    def prepared(self, sql):
+        """What makes its name known, at times anew."""
+        name = self.names.setdefault(sql, 's%d' % len(self.names))
+        if sql in self.named and self.rng.random() < 0.7:
+            return b''
+        out = wire.close('S', name) if sql in self.named else b''
+        self.naming = sql
+        return out + wire.parse(sql, name, (23,))
+
+    def named_now(self, answer):
+        """What a Close or a Parse has done stays, also when the rest fails."""
+        if self.naming and ('3',) in answer:
+            self.named.discard(self.naming)
+        if self.naming and ('1',) in answer:
+            self.named.add(self.naming)
+        self.naming = None
+
     def ask(self, step, style):
         """One statement with an answer of its own: (answer or Failed, status)."""
-        known = dict(self.named)
-        self.conn.send(self.message(step, style) + (b'' if style == 'simple' else wire.sync()))
+        data = self.message(step, style) + (b'' if style == 'simple' else wire.sync())
+        self.conn.send(data)
         answer = self.conn.until()
+        self.trace.append('%s %s -> %s' % (letters(data), step.sql, wire.shape(answer)))
         failed = next((Failed(m[1]) for m in answer if m[0] == 'E'), None)
-        if failed and ('1',) not in answer:
-            self.named = known
+        self.named_now(answer)
         return failed or answer, answer[-1][1]
 
     def note(self, step, answer):
@@ -294,8 +330,8 @@ class Client(threading.Thread):
         if not (tags and all(t.startswith(step.tag) for t in tags) if many else tags == [step.tag]):
             raise Wrong('%s answered %s' % (step.sql, wire.shape(answer)))
         rows = [m[1] for m in answer if m[0] == 'D']
-        if step.does[:1] == ('a',):
-            self.ops.append(('a', step.key, step.does[1]))
+        if step.append:
+            self.ops.append(step.append)
         if step.does and step.does[-1] == 'r':
             self.ops.append(('r', step.key, values(rows)))
         elif step.does and step.does[0] in 'su':
@@ -303,11 +339,36 @@ class Client(threading.Thread):
         elif rows:
             raise Wrong('%s answered with rows' % step.sql)
 
+    def flush(self, step, answer):
+        """One statement and Flush: it is answered, and the batch goes on. False: it failed,
+        and the answer of the whole batch is there."""
+        self.trying = step.append
+        self.conn.send(wire.extended(step.sql), wire.flush())
+        while not answer or answer[-1][0] not in 'CE':
+            m = self.conn.read()
+            if m[0] not in 'NS':
+                answer.append(m)
+        if answer[-1][0] == 'C':
+            self.note(step, answer)
+            return True
+        self.conn.send(wire.sync())
+        answer += self.conn.until()
+        return False
+
     def one_by_one(self, steps, style):
         saved = False
         for i, s in enumerate(steps):
+            if style == 'flushed' and s.key is not None and steps[i + 1].key is not None:
+                answer = []
+                if self.flush(s, answer):
+                    continue
+                if self.trying:
+                    self.ops.append(self.trying)
+                self.trying = None
+                error = next(Failed(m[1]) for m in answer if m[0] == 'E')
+                return self.failed(error, answer[-1][1], s, saved, steps[i + 1:], style)
             self.commit_sent = s.tag == 'COMMIT'
-            self.trying = ('a', s.key, s.does[1]) if s.does[:1] == ('a',) else None
+            self.trying = s.append
             answer, status = self.ask(s, style)
             if isinstance(answer, Failed):
                 if self.trying:                 # it must be nowhere
@@ -331,7 +392,8 @@ class Client(threading.Thread):
         choice = self.rng.random()
         if choice < 0.2:
             again, status = self.ask(Step('SELECT 1', (), 'SELECT'), style)
-            if not isinstance(again, Failed) or again.code != '25P02' or status != 'E':
+            told = ('25P02', '40001') if self.opts.lossy else ('25P02',)
+            if not isinstance(again, Failed) or again.code not in told or status != 'E':
                 raise Wrong('in a failed block: %s, status %s' % (again, status))
         if saved and choice > 0.5:
             return self.from_savepoint(error, rest, style)
@@ -339,8 +401,9 @@ class Client(threading.Thread):
 
     def leave(self, error, how, style):
         answer, status = self.ask(Step(how, (), 'ROLLBACK'), style)
-        if isinstance(answer, Failed) and (how, answer.code, status) == ('COMMIT', '40003', 'I'):
-            return FAIL, '40003 for the COMMIT of a failed block'       # too careful
+        if self.opts.lossy and how == 'COMMIT' and isinstance(answer, Failed) and status == 'I' and \
+                answer.code in ('40001', '40003'):
+            return FAIL, answer.code + ' for the COMMIT of a failed block'  # its server was lost
         if isinstance(answer, Failed) or status != 'I' or ('C', 'ROLLBACK') not in answer:
             raise Wrong('%s of a failed block: %s, status %s' % (how, answer, status))
         return FAIL, error.code
@@ -367,7 +430,7 @@ class Client(threading.Thread):
         else:
             data = wire.query('; '.join(s.sql for s in steps))
         self.commit_sent = True
-        self.ops = [('a', s.key, s.does[1]) for s in steps if s.does[:1] == ('a',)]
+        self.ops = [s.append for s in steps if s.append]
         self.conn.send(data)
         answer = []
         for _ in range(len(steps) if style == 'pipeline' else 1):
@@ -413,6 +476,7 @@ def main():
     p.add_argument('--seed', type=int, default=1)
     p.add_argument('--start', type=float, default=0, help='of the first epoch, by time.monotonic()')
     p.add_argument('--isolation', default='serializable')
+    p.add_argument('--lossy', action='store_true', help='servers are lost now and then')
     p.add_argument('--out', required=True)
     opts = p.parse_args()
     end, out = threading.Event(), []
