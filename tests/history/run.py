@@ -32,6 +32,7 @@ from cluster import make_base, make_template, Postgres  # noqa: E402
 from trial import DIRECT, OFF, REPLAY  # noqa: E402
 
 MUTANTS = os.path.join(HERE, 'mutants.txt')
+CUT = 0.01              # of the transactions, where connections are cut
 T0 = time.monotonic()
 
 
@@ -61,7 +62,7 @@ def play(pg, base, opts, binary, way, isolation, seconds, **kw):
 
 
 def one(pg, base, opts):
-    kw = {'terminate': opts.terminate}
+    kw = {'terminate': opts.terminate, 'cut': opts.cut}
     if opts.way == REPLAY:
         kw['min_replays'] = opts.min_replays
     r = play(pg, base, opts, opts.binary, opts.way, opts.isolation, opts.seconds, **kw)
@@ -78,7 +79,9 @@ def everything(pg, base, opts):
             (OFF, SERIALIZABLE, s / 4, {}),
             (REPLAY, SERIALIZABLE, s, {'min_replays': need}),
             (REPLAY, REPEATABLE_READ, s / 2, {'min_replays': need // 4}),
-            (REPLAY, SERIALIZABLE, s / 2, {'min_replays': need // 8, 'terminate': 0.05})):
+            (REPLAY, SERIALIZABLE, s / 2, {'min_replays': need // 8, 'terminate': 0.05}),
+            (REPLAY, SERIALIZABLE, s / 2, {'min_replays': need // 8, 'cut': CUT}),
+            (REPLAY, REPEATABLE_READ, s / 4, {'min_replays': need // 16, 'cut': CUT})):
         r = play(pg, base, opts, opts.binary, way, isolation, seconds, **kw)
         show(r, opts)
         bad += bool(r.bad)
@@ -87,7 +90,7 @@ def everything(pg, base, opts):
     for m in mutants:
         say('control: %s' % m.note)
         r = play(pg, base, opts, os.path.join(opts.mutants, m.name, 'pgweir'), REPLAY, SERIALIZABLE,
-                 m.seeds, min_replays=100, terminate=0.05 if m.name.startswith('lost-') else 0)
+                 m.seeds, min_replays=100, cut=CUT if m.name.startswith('lost-') else 0)
         show(r, opts, expect_bad=True)
         missed += not r.anomalies
         if not r.anomalies:
@@ -107,6 +110,8 @@ def options():
     p.add_argument('--min-replays', type=int, help='successful ones that are demanded (10 a second)')
     p.add_argument('--terminate', type=float, default=0, metavar='SECONDS',
                    help='end a random backend every so often')
+    p.add_argument('--cut', type=float, default=0, metavar='P',
+                   help='cut the connection to the server in P of the transactions, thrice')
     p.add_argument('--seed', type=int, help='of what clients choose; a run is not repeated by it')
     p.add_argument('--save', metavar='FILE', help='keep the history, whatever is found')
     p.add_argument('--recheck', metavar='FILE')

@@ -99,6 +99,22 @@ class Daemon:
         return ['pgweir ended with %s:\n%s' % (ended, tail(self.log))] if ended else []
 
 
+@contextlib.contextmanager
+def relay(port, cut):
+    """The port of relay.py before this one; without cuts the same."""
+    if not cut:
+        yield port
+        return
+    proc = subprocess.Popen([sys.executable, '-B', os.path.join(HERE, 'relay.py'), '--to', str(port),
+                             '--cut', str(cut)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        yield int(proc.stdout.readline())
+    finally:
+        proc.stdin.close()
+        proc.wait(20)
+        proc.stdout.close()
+
+
 class Clients:
     """Processes of workload.py."""
 
@@ -226,28 +242,14 @@ def wait(clients, daemon, seconds, min_replays, terminate, pg):
 
 
 def run(pg, base, binary, way, isolation, seconds, clients=12, seed=1, min_replays=0,
-        terminate=0, settings=(), judge=None):
+        terminate=0, cut=0, settings=(), judge=None):
     """Plays it and judges it. min_replays: so many successful ones are demanded.
-    terminate: every so many seconds a backend is ended. judge: by another level."""
+    terminate: every so many seconds a backend is ended. cut: of so many transactions the
+    connection to the server is. judge: by another level."""
     prepare(pg)
-    daemon, port = None, pg.port
-    bad = []
-    if way != DIRECT:
-        daemon = Daemon(binary, base, pg.port, way, settings)
-        port = daemon.port
-    load = None
-    try:
-        load = Clients(base, port, isolation, clients, seed, bool(terminate))
-        wait(load, daemon, seconds, min_replays, terminate, pg)
-        if not load.alive():
-            raise RuntimeError('the clients ended by themselves')
-        lines = load.end()
-        retries = daemon.retries() if daemon else {}
-    finally:
-        if load:
-            load.kill()
-        if daemon:
-            bad = daemon.stop()
+    with relay(pg.port, cut) as port:
+        lines, retries, bad = play(pg, base, binary, way, isolation, seconds, clients, seed, min_replays,
+                                   terminate, cut, settings, port)
     until(lambda: pg.backends() == 0, why='the backends of the clients to be gone')
     final = workload.final_lists(lambda text: pg.sql(text, user='app'))
     r = Result(way, isolation, lines, final, retries, judge)
@@ -260,3 +262,26 @@ def run(pg, base, binary, way, isolation, seconds, clients=12, seed=1, min_repla
     if not r.fates[checker.OK]:
         r.bad.append('nothing was acknowledged')
     return r
+
+
+def play(pg, base, binary, way, isolation, seconds, clients, seed, min_replays, terminate, cut,
+         settings, port):
+    """(lines, SHOW RETRIES, complaints of the daemon)."""
+    daemon = load = None
+    bad = []
+    if way != DIRECT:
+        daemon = Daemon(binary, base, port, way, settings)
+        port = daemon.port
+    try:
+        load = Clients(base, port, isolation, clients, seed, bool(terminate or cut))
+        wait(load, daemon, seconds, min_replays, terminate, pg)
+        if not load.alive():
+            raise RuntimeError('the clients ended by themselves')
+        lines = load.end()
+        retries = daemon.retries() if daemon else {}
+    finally:
+        if load:
+            load.kill()
+        if daemon:
+            bad = daemon.stop()
+    return lines, retries, bad
