@@ -38,6 +38,7 @@ default_pool_size = %(pool)d
 health_check_interval = 0.5
 health_check_user = postgres
 health_check_dbname = postgres
+log_disconnections = 1
 retry = %(retry)s
 '''
 
@@ -79,6 +80,11 @@ class Daemon:
                     row = dict(zip(names, m[1]))
                     out[row['name']] = int(row['value'])
             return out
+
+    def ends(self):
+        """What the log says of clients that did not end by themselves."""
+        with open(self.log, errors='replace') as f:
+            return [x.strip() for x in f if 'event=client_closed' in x and 'why=client_' not in x]
 
     def stop(self):
         """Complaints, if any."""
@@ -168,8 +174,6 @@ class Result:
         self.anomalies = len(self.bad)
         self.lines, self.final = lines, final
         self.closed = sum(json.loads(x).get('code') == workload.CLOSED for x in lines)
-        if self.closed and way != DIRECT:
-            self.bad.append('%d clients were disconnected' % self.closed)
 
     replays = property(lambda self: self.retries.get(COUNTER, 0))
     acknowledged = property(lambda self: self.fates[checker.OK])
@@ -248,12 +252,16 @@ def run(pg, base, binary, way, isolation, seconds, clients=12, seed=1, min_repla
     connection to the server is. judge: by another level."""
     prepare(pg)
     with relay(pg.port, cut) as port:
-        lines, retries, bad = play(pg, base, binary, way, isolation, seconds, clients, seed, min_replays,
+        lines, retries, ends = play(pg, base, binary, way, isolation, seconds, clients, seed, min_replays,
                                    terminate, cut, settings, port)
     until(lambda: pg.backends() == 0, why='the backends of the clients to be gone')
     final = workload.final_lists(lambda text: pg.sql(text, user='app'))
     r = Result(way, isolation, lines, final, retries, judge)
-    r.bad += bad
+    # who was being asked what it had left behind is closed when its server is lost
+    bound = [x for x in ends if 'why=server_of_the_session_lost' in x] if terminate or cut else []
+    r.bad += [x for x in ends if x not in bound]
+    if way != DIRECT and r.closed > len(bound):
+        r.bad.append('%d clients were disconnected' % r.closed)
     if min_replays and r.replays < min_replays:
         r.bad.append('only %d successful replays, %d are demanded: it shows nothing' % (
             r.replays, min_replays))
@@ -266,9 +274,9 @@ def run(pg, base, binary, way, isolation, seconds, clients=12, seed=1, min_repla
 
 def play(pg, base, binary, way, isolation, seconds, clients, seed, min_replays, terminate, cut,
          settings, port):
-    """(lines, SHOW RETRIES, complaints of the daemon)."""
+    """(lines, SHOW RETRIES, complaints of the daemon and how it ended clients)."""
     daemon = load = None
-    bad = []
+    ends = []
     if way != DIRECT:
         daemon = Daemon(binary, base, port, way, settings)
         port = daemon.port
@@ -283,5 +291,5 @@ def play(pg, base, binary, way, isolation, seconds, clients, seed, min_replays, 
         if load:
             load.kill()
         if daemon:
-            bad = daemon.stop()
-    return lines, retries, bad
+            ends = daemon.ends() + daemon.stop()
+    return lines, retries, ends

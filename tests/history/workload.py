@@ -150,6 +150,16 @@ def letters(data):
     return ' '.join(out)
 
 
+class Sent:
+    """What was sent, and what has come of it so far."""
+
+    def __init__(self, data, step, answer):
+        self.data, self.step, self.answer = data, step, answer
+
+    def __str__(self):
+        return '%s %s -> %s' % (letters(self.data), self.step.sql, wire.shape(self.answer))
+
+
 class Wrong(Exception):
     """An answer that no server gives."""
 
@@ -269,12 +279,12 @@ class Client(threading.Thread):
             if self.trying:
                 self.ops.append(self.trying)
             if isinstance(e, TimeoutError):
-                self.out.append({'wrong': 'client %d, %s: no answer within %d s' % (
-                    self.number, style, PATIENCE)})
+                self.out.append({'wrong': 'client %d, %s: no answer within %d s; the last it sent: %s' % (
+                    self.number, style, PATIENCE, '; '.join(map(str, self.trace)))})
             self.drop()
         except Wrong as e:
             self.out.append({'wrong': 'client %d, %s: %s; the last it sent: %s' % (
-                self.number, style, e, '; '.join(self.trace))})
+                self.number, style, e, '; '.join(map(str, self.trace)))})
             self.drop()
         finally:
             self.out.append({'client': self.number, 'style': style, 'begun': begun,
@@ -316,9 +326,10 @@ class Client(threading.Thread):
     def ask(self, step, style):
         """One statement with an answer of its own: (answer or Failed, status)."""
         data = self.message(step, style) + (b'' if style == 'simple' else wire.sync())
-        self.conn.send(data)
-        answer = self.conn.until()
-        self.trace.append('%s %s -> %s' % (letters(data), step.sql, wire.shape(answer)))
+        answer = []
+        self.send(data, step, answer)
+        while not answer or answer[-1][0] != 'Z':
+            self.read(answer)
         failed = next((Failed(m[1]) for m in answer if m[0] == 'E'), None)
         self.named_now(answer)
         return failed or answer, answer[-1][1]
@@ -339,20 +350,28 @@ class Client(threading.Thread):
         elif rows:
             raise Wrong('%s answered with rows' % step.sql)
 
+    def send(self, data, step, answer):
+        self.trace.append(Sent(data, step, answer))
+        self.conn.send(data)
+
+    def read(self, answer):
+        m = self.conn.read()
+        if m[0] not in 'NS':
+            answer.append(m)
+
     def flush(self, step, answer):
         """One statement and Flush: it is answered, and the batch goes on. False: it failed,
         and the answer of the whole batch is there."""
         self.trying = step.append
-        self.conn.send(wire.extended(step.sql), wire.flush())
+        self.send(wire.extended(step.sql) + wire.flush(), step, answer)
         while not answer or answer[-1][0] not in 'CE':
-            m = self.conn.read()
-            if m[0] not in 'NS':
-                answer.append(m)
+            self.read(answer)
         if answer[-1][0] == 'C':
             self.note(step, answer)
             return True
-        self.conn.send(wire.sync())
-        answer += self.conn.until()
+        self.send(wire.sync(), step, answer)
+        while answer[-1][0] != 'Z':
+            self.read(answer)
         return False
 
     def one_by_one(self, steps, style):
@@ -383,6 +402,8 @@ class Client(threading.Thread):
         return OK, None
 
     def failed(self, error, status, step, saved, rest, style):
+        if step.tag == 'COMMIT' and status == 'E' and self.opts.lossy and error.code == '40001':
+            return self.leave(error, 'ROLLBACK', style)     # lost before it was asked for
         if step.tag == 'COMMIT':
             if status != 'I':
                 raise Wrong('COMMIT failed with %s, and the status is %s' % (error.code, status))

@@ -62,3 +62,40 @@ def test_a_name_stays_when_an_attempt_fails_before_its_parse(weir):
             assert wire.shape(c.ask(bind((), 's'), execute(), sync())) == '2 D C:SELECT 1 Z:T'
     finally:
         f.close()
+
+
+def test_a_flush_is_sent_again_too(weir):
+    """The server is lost with a batch that waits for its answers, and whose Sync comes later."""
+    conns = []
+
+    def script(c):
+        """The first connection is lost when the batch has come."""
+        got = []
+        conns.append(got)
+        waits, status = [], 'I'
+        while True:
+            kind, body = c.read_raw()
+            got.append(kind)
+            if kind == 'Q':
+                text = body[:-1].decode()
+                status = 'I' if text == 'COMMIT' else 'T'
+                c.send(complete(text), ready(status))
+            elif kind == 'H' and len(conns) == 1:
+                return
+            elif kind in 'PBDE':
+                waits.append({'P': wire.msg('1'), 'B': wire.msg('2'), 'D': row_description('v'),
+                              'E': READ}[kind])
+            elif kind in 'HS':
+                c.send(*waits, ready(status) if kind == 'S' else b'')
+                waits = []
+    f = wire.FakeServer(script)
+    w = weir(ini({'app': db(f)}, health_check_interval=3600, default_pool_size=1, retry='replay'))
+    try:
+        with w.connect(timeout=3) as c:
+            c.ask(query('BEGIN'))
+            c.send(wire.extended('SELECT v'), wire.flush())
+            assert wire.shape(c.until('C')) == '1 2 T D C:SELECT 1', conns
+            assert wire.shape(c.ask(wire.extended('SELECT v'), sync())) == '1 2 T D C:SELECT 1 Z:T'
+            assert len(conns) == 2
+    finally:
+        f.close()
