@@ -565,7 +565,11 @@ void client_run(struct client *c, bool readable)
 		break;
 	case CL_READY:
 	case CL_LINKED:
-		relay(c, readable);
+		/* what is there waits for the transaction in front of it */
+		if (!replay_runs(c))
+			relay(c, readable);
+		else if (readable && fill(c))
+			stream_want(&c->s, false);
 		break;
 	case CL_WELCOME:
 	case CL_WAITING:
