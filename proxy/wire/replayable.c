@@ -11,7 +11,10 @@
  * there before without being undone. */
 #define LEAVES_NOT                                                                               \
 	(LEAVES_LISTEN | LEAVES_HOLD | LEAVES_LOCK | LEAVES_PREPARE | LEAVES_LIBRARY |           \
-	 LEAVES_OBJECT | LEAVES_UNKNOWN | LEAVES_EXECUTE)
+	 LEAVES_OBJECT | LEAVES_UNKNOWN | LEAVES_EXECUTE | LEAVES_SEQUENCE)
+
+/* Strings in the strings of a DO. */
+#define DEPTH_MAX 4u
 
 static char lower(char c)
 {
@@ -126,6 +129,28 @@ static bool is_definition(const char *sql, size_t len)
 	return false;
 }
 
+/* DO, whose body is a string, and so are the statements that the body EXECUTEs: is there
+ * what no rollback undoes, as far as the text shows it? */
+static bool does_denied(const char *sql, size_t len, const struct lex_lists *lists, unsigned depth)
+{
+	struct lex_token t;
+	struct lex_class k;
+	struct lex l;
+
+	lex_init(&l, sql, len);
+	for (t = lex_next(&l); t.kind != LEX_END && t.kind != LEX_BAD; t = lex_next(&l)) {
+		if (lex_is(&t, "copy"))
+			return true;
+		if (t.kind != LEX_STRING || t.len == 0)
+			continue;
+		lex_classify(t.text, t.len, lists, &k);
+		if (k.denied || t.quote == 'E' || t.quote == 'U' || depth == DEPTH_MAX ||
+		    does_denied(t.text, t.len, lists, depth + 1))
+			return true;
+	}
+	return false;
+}
+
 static void look_for_reset(void *arg, const char *name, bool reset)
 {
 	bool *found = arg;
@@ -155,7 +180,8 @@ static struct replayable act(const char *sql, size_t len, enum replayable_act wh
 }
 
 /* A text of one statement. */
-static struct replayable one(const char *sql, size_t len, const struct lex_class *k)
+static struct replayable one(const char *sql, size_t len, const struct lex_lists *lists,
+			     const struct lex_class *k)
 {
 	struct replayable r = { 0 }, no = { .flags = REPLAYABLE_NOT };
 
@@ -198,7 +224,11 @@ static struct replayable one(const char *sql, size_t len, const struct lex_class
 	case VERB_NOTIFY:
 	case VERB_LOCK:
 	case VERB_CALL: /* in a block it cannot commit */
+		r.flags |= REPLAYABLE_NOT_CRDB;
+		return r;
 	case VERB_DO:
+		if (does_denied(sql, len, lists, 0))
+			return no;
 		r.flags |= REPLAYABLE_NOT_CRDB;
 		return r;
 	case VERB_OTHER:
@@ -225,7 +255,7 @@ static void piece(struct several *s, size_t at, size_t end)
 	lex_classify(s->sql + at, end - at, s->lists, &k);
 	if (k.statements == 0)
 		return;
-	r = one(s->sql + at, end - at, &k);
+	r = one(s->sql + at, end - at, s->lists, &k);
 	s->n++;
 	/* names in the middle of a text are not followed */
 	if (k.statements > 1 || r.act != ACT_NONE || (r.flags & REPLAYABLE_ENDS) ||
@@ -246,7 +276,7 @@ struct replayable lex_replayable(const char *sql, size_t len, const struct lex_l
 	if (k->hint_off) /* its author says so */
 		return (struct replayable){ .flags = REPLAYABLE_NOT };
 	if (k->statements <= 1 || !k->sure)
-		return one(sql, len, k);
+		return one(sql, len, lists, k);
 	lex_init(&l, sql, len);
 	for (t = lex_next(&l); t.kind != LEX_END && t.kind != LEX_BAD; t = lex_next(&l)) {
 		if (t.kind == LEX_PUNCT && t.len == 1 && *t.text == '(')
