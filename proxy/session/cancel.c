@@ -214,7 +214,7 @@ static void deliver(struct hall *h, struct cancel *x)
 		c->unit.cancelled = true;
 	if (c && replay_runs(c)) {
 		c->replay->cancelled = true;
-		if (s && c->state == CL_REPLAY && owed_runs(&s->owed)) {
+		if (s && c->state == CL_REPLAY && !c->dressing && owed_runs(&s->owed)) {
 			go(x, h, s);
 			return;
 		}

@@ -422,6 +422,8 @@ enum replay_next replay_cancel(struct client *c, struct server *s)
 
 	r->cancelled = true;
 	if (r->phase == REPLAY_ELSEWHERE) {
+		if (s)
+			client_release(c, s); /* it has come this very moment */
 		STAT_INC(&c->h->stats, replay_cancelled);
 		count_end(c, "cancelled");
 		replay_abandon(c, "57014", "canceling statement due to user request", NULL, NULL);
