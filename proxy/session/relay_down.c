@@ -372,6 +372,8 @@ static enum step got_error(struct down *d, enum owed_verdict v, const struct fro
 		residue_undone(c);
 		c->replay->failed |= snapshot_is_retry_code(c->h->snap, f.sqlstate);
 	} else if (c && v == OWED_FORWARD) {
+		if (c->replay)
+			c->replay->nextval |= c->residue.nextval;
 		residue_undone(c);
 		if (snapshot_is_retry_code(c->h->snap, f.sqlstate)) {
 			STAT_INC(&c->h->stats, retry_seen);

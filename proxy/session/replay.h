@@ -42,6 +42,7 @@ struct replay_names {
 struct replay {
 	uint8_t phase;
 	bool observe;            /* nothing is kept: only counted */
+	bool nextval;            /* residue.nextval, which an error takes back */
 	char *begin;             /* BEGIN that was answered here and not logged, or NULL */
 	struct hold log;         /* records of the units that were answered (session/unit.h) */
 	struct hold sums;        /* for each: where its records end (4 bytes), its sum */

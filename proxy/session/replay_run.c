@@ -155,6 +155,10 @@ void replay_abandon(struct client *c, const char *sqlstate, const char *message,
 	bool before = lost && in_flight && c->unit.opens && !r->told;
 	char status = r->status;
 
+	if (lost) {
+		undo_unseen(c); /* what an attempt has set */
+		residue_lost(c);
+	}
 	client_forget_begin(c);
 	if (!sqlstate && !r->first.len) {
 		sqlstate = "40001";
@@ -237,6 +241,7 @@ static enum replay_next live(struct client *c, struct server *s)
 	stmts_put(&c->h->stmts, r->unnamed_now);
 	r->unnamed_now = NULL;
 	r->unnamed_kept = false;
+	c->residue.nextval |= r->nextval;
 	if (c->undo)
 		params_clear(&c->undo->told); /* of a transaction that was lost, and is not */
 	client_step(c, CE_AGAIN);
@@ -525,7 +530,8 @@ void replay_move(struct client *c, struct server *s, const struct down_why *w)
 	}
 	keep_unnamed(c);
 	names_clear(c);
-	residue_lost(c);
+	r->nextval |= c->residue.nextval;
+	residue_moved(c);
 	nodes_avoid(s->shard, s->target);
 	STAT_INC(&c->h->stats, replay_lost);
 	LOG(&c->log, LOG_LEVEL_INFO, "transaction_moved", "from=%s why=%s", s->target->addr.name,

@@ -774,6 +774,11 @@ void residue_lost(struct client *c)
 	give_token(c);
 }
 
+void residue_moved(struct client *c)
+{
+	residue_undone(c);
+}
+
 void residue_drop(struct client *c)
 {
 	struct residue *r = &c->residue;

@@ -132,6 +132,8 @@ static inline bool residue_holds(const struct client *c)
 }
 /* The server is lost, and with it what the transaction may have left. */
 void residue_lost(struct client *c);
+/* ... and what it did there is done again on another. */
+void residue_moved(struct client *c);
 
 /* c goes. */
 void residue_drop(struct client *c);
