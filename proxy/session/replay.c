@@ -119,6 +119,7 @@ static bool act(struct replay *r, const struct replayable *x)
 		return add_name(&r->savepoints, x->name);
 	case ACT_RELEASE:
 		i = find_name(&r->savepoints, x->name);
+		r->released |= i < r->savepoints.n;
 		if (i < r->savepoints.n)
 			r->savepoints.n = i; /* and those that came after it */
 		return true;
@@ -162,12 +163,13 @@ bool replay_takes(struct client *c, const struct server *s, const struct replaya
 	if (r->phase != REPLAY_ARMED)
 		return false;
 	/* what comes behind a COMMIT is not of this transaction */
-	if (!x || opens || u->commits || forbidden(s, x) || !act(r, x)) {
+	if (!x || opens || u->commits || r->ends || forbidden(s, x) || !act(r, x)) {
 		replay_disarm(c, RV_CLASS);
 		return false;
 	}
 	u->commits = (x->flags & REPLAYABLE_COMMITS) != 0;
 	u->commits_alone = (x->flags & REPLAYABLE_ALONE) && !u->binds;
+	r->ends = (x->flags & REPLAYABLE_ENDS) != 0;
 	return !r->observe;
 }
 
@@ -336,6 +338,7 @@ void replay_answered(struct client *c, char status)
 	r->told = 0;
 	r->told_len = 0;
 	r->open_before = r->savepoints.n;
+	r->released = false;
 	if (r->observe)
 		return;
 	n = tally_end(&r->tally, sum);
@@ -381,7 +384,7 @@ enum retry_verdict replay_decide(const struct client *c, char status)
 				       u->commits_alone,
 				       u->commit_seen,
 				       r->told > 0,
-				       r->savepoints.n > 0 || r->open_before > 0,
+				       r->savepoints.n > 0 || r->open_before > 0 || r->released,
 				       status,
 				       r->attempts,
 				       r->first_fail_us ? now - r->first_fail_us : 0 };

@@ -42,6 +42,8 @@ struct replay_names {
 struct replay {
 	uint8_t phase;
 	bool observe;            /* nothing is kept: only counted */
+	bool ends;               /* a ROLLBACK was sent: what follows is not of this transaction */
+	bool released;           /* a savepoint is given back in the unit under way, perhaps */
 	bool nextval;            /* residue.nextval, which an error takes back */
 	char *begin;             /* BEGIN that was answered here and not logged, or NULL */
 	struct hold log;         /* records of the units that were answered (session/unit.h) */

@@ -100,6 +100,7 @@ struct unit {
 	bool commits_alone;      /* ... and does nothing else */
 	bool outside;            /* it does something outside its session */
 	bool rollback;           /* all it does is to end its transaction */
+	bool ended;              /* a ROLLBACK is in it: what follows is another transaction */
 	bool cancelled;          /* its client has asked for an end of it */
 	bool wrong_role;         /* it failed because the server is no primary any more */
 	bool resets_all;         /* RESET ALL or DISCARD ALL is among it */

@@ -83,7 +83,7 @@ static enum step up_query(struct up *u, const uint8_t *msg, uint32_t len, size_t
 		x = lex_replayable(sql, len - WIRE_HEADER - 1, &c->h->snap->lists, &k);
 		up_opens(u, &x, owed_readies(&u->s->owed) - 1);
 	}
-	if (!whole || (stmt_may_commit(&k) && !only_opens(u, &x)))
+	if (!whole || c->unit.ended || (stmt_may_commit(&k) && !only_opens(u, &x)))
 		c->commit_sent = true;
 	if (!whole || stmt_changes_names(&k))
 		c->barrier = true;
@@ -298,6 +298,9 @@ static enum step up_bind(struct up *u, const uint8_t *msg, uint32_t len, size_t 
 	if (!replay_takes(u->c, u->s, st ? &st->replayable : NULL) && st && !st->retryable)
 		unit_doubt(u->c, RV_CLASS);
 	replay_binds(u->c, (const char *)msg + WIRE_HEADER);
+	if (u->c->unit.ended)
+		u->c->commit_sent = true; /* by the Sync */
+	u->c->unit.ended |= st && st->ends_only && !st->may_commit;
 	u->c->unit.binds++;
 	if (st && !u->s->owed.skipping)
 		up_opens(u, &st->replayable, owed_readies(&u->s->owed));
