@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: ISC
+"""What a hostile reader of the replay of transactions tried. Real conflicts and real losses
+where a real server can be made to have them."""
+import time
+
+import pytest
+
+import wire
+from conftest import db, ini, until
+from test_replay import FAST, LEVEL, ask, codes, conflict, one, value
+from wire import bind, close, execute, flush, parse, query, sync
+
+pytestmark = pytest.mark.weir_only
+
+
+@pytest.fixture(params=[0, 1], ids=['eager', 'lazy'])
+def w(request, weir, pg):
+    return weir(ini({'app': db(pg)}, default_pool_size=1, lazy_begin=request.param, retry='replay',
+                    **FAST))
+
+
+def kill(pg):
+    pg.one("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'app'")
+
+
+LOSE = pytest.mark.parametrize('how', ['conflict', 'loss', 'two losses'])
+
+
+def disturb(pg, c, how):
+    """Makes c's transaction run again, at its next statement."""
+    if how == 'conflict':
+        conflict(pg)
+    else:
+        kill(pg)
+        if how == 'two losses':
+            one(ask(c, 'SELECT 1'))
+            kill(pg)
+
+
+@LOSE
+def test_setting_of_a_transaction_that_ran_again(w, pg, how):
+    """SET is the client's afterwards, and nobody else's."""
+    with w.connect() as c, w.connect() as other:
+        was = one(ask(other, 'SHOW work_mem'))
+        ask(c, 'BEGIN ISOLATION LEVEL ' + LEVEL)
+        ask(c, "SET work_mem = '333kB'")
+        one(ask(c, 'SELECT 7'))
+        disturb(pg, c, how)
+        m = ask(c, 'UPDATE kv SET v = v + 10 WHERE k = 500')
+        assert not codes(m), m
+        assert not codes(ask(c, 'COMMIT'))
+        assert one(ask(other, 'SHOW work_mem')) == was
+        assert one(ask(c, 'SHOW work_mem')) == ['333kB']
+        assert one(ask(other, 'SHOW work_mem')) == was
+    assert w.retries()['replay_ok'] >= 1
+
+
+@LOSE
+def test_temporary_table_of_a_transaction_that_ran_again(weir, pg, how):
+    """It binds its client to the server that has it."""
+    w = weir(ini({'app': db(pg)}, default_pool_size=4, max_pinned_servers=3, retry='replay', verbose=1,
+                 **FAST))
+    with w.connect() as c, w.connect() as other:
+        ask(c, 'BEGIN ISOLATION LEVEL ' + LEVEL)
+        ask(c, 'CREATE TEMP TABLE mine (a int)')
+        one(ask(c, 'SELECT 7'))
+        disturb(pg, c, how)
+        m = ask(c, 'UPDATE kv SET v = v + 10 WHERE k = 500')
+        assert not codes(m), m
+        assert not codes(ask(c, 'COMMIT'))
+        m = ask(other, 'CREATE TEMP TABLE mine (b int)')
+        assert not codes(m), m
+        assert one(ask(c, 'SELECT count(a) FROM mine')) == ['0']
+
+
+def test_nextval_of_a_transaction_that_ran_again(w, pg):
+    """currval() is its own afterwards."""
+    pg.sql('DROP TABLE IF EXISTS att_t; DROP SEQUENCE IF EXISTS att_n; CREATE SEQUENCE att_n; GRANT ALL ON SEQUENCE att_n TO PUBLIC; '
+           'CREATE TABLE att_t (a int DEFAULT nextval(\'att_n\')); '
+           'GRANT ALL ON att_t TO PUBLIC', database='app')
+    with w.connect() as c:
+        ask(c, 'BEGIN ISOLATION LEVEL ' + LEVEL)
+        assert not codes(ask(c, 'INSERT INTO att_t DEFAULT VALUES'))
+        conflict(pg)
+        assert not codes(ask(c, 'UPDATE kv SET v = v + 10 WHERE k = 500'))
+        assert one(ask(c, "SELECT currval('att_n')")) == ['2']
+        assert not codes(ask(c, 'COMMIT'))
+
+
+@pytest.mark.parametrize('how', ['conflict', 'loss', 'two losses'])
+@pytest.mark.parametrize('name', ['application_name', 'work_mem'])
+def test_setting_of_a_transaction_given_up(w, pg, how, name):
+    """What was rolled back is not the client's, and it is told so."""
+    was, new = {'application_name': ('x', 'y'), 'work_mem': ('444kB', '333kB')}[name]
+    with w.connect() as c:
+        ask(c, "SET %s = '%s'" % (name, was))
+        one(ask(c, 'SELECT 1'))  # by now the server has been asked what was left there
+        ask(c, 'BEGIN ISOLATION LEVEL ' + LEVEL)
+        ask(c, "SET %s = '%s'" % (name, new))
+        one(ask(c, 'SELECT v FROM kv WHERE k = 500'))
+        if how == 'two losses':
+            kill(pg)
+            one(ask(c, 'SELECT 1'))
+        conflict(pg)
+        if how != 'conflict':
+            kill(pg)
+        m = ask(c, 'UPDATE kv SET v = v + 10 WHERE k = 500')
+        assert codes(m) == ['40001'] and m[-1] == ('Z', 'E'), m
+        ask(c, 'ROLLBACK')
+        assert one(ask(c, 'SHOW ' + name)) == [was]
+        kill(pg)
+        assert one(ask(c, 'SHOW ' + name)) == [was]
+    with w.connect() as other:
+        assert one(ask(other, 'SHOW ' + name)) not in (['y'], ['333kB'])
+
+
+def test_currval_of_before(w, pg):
+    """The rollback does not give back what a sequence gave the session."""
+    pg.sql('DROP TABLE IF EXISTS att_child, att_parent; DROP SEQUENCE IF EXISTS att_s; CREATE SEQUENCE att_s; '
+           'CREATE TABLE att_parent (id int DEFAULT nextval(\'att_s\')); CREATE TABLE att_child (p int);'
+           'GRANT ALL ON att_parent, att_child TO PUBLIC; GRANT ALL ON SEQUENCE att_s TO PUBLIC', database='app')
+    with w.connect() as c:
+        ask(c, 'SELECT set_config(\'a.b\', \'c\', false)')
+        first = int(one(ask(c, "INSERT INTO att_parent DEFAULT VALUES RETURNING id"))[0])
+        ask(c, 'BEGIN ISOLATION LEVEL ' + LEVEL)
+        m = ask(c, "INSERT INTO att_child VALUES (currval('att_s'))")
+        assert not codes(m), m
+        ask(c, 'INSERT INTO att_parent DEFAULT VALUES')
+        conflict(pg)
+        m = ask(c, 'UPDATE kv SET v = v + 10 WHERE k = 500')
+        end = ask(c, 'COMMIT')
+        got = ask(c, 'SELECT p FROM att_child')
+        assert codes(m) == ['40001'] or one(got) == [str(first)], (m, end, got)
+
+
+@pytest.mark.parametrize('text', [
+    "DO $$ BEGIN PERFORM setval('att_d', currval_of() + 1); END $$",
+    "DO $$ BEGIN EXECUTE 'SELECT setval(''att_d'', currval_of() + 1)'; END $$",
+    "DO 'BEGIN PERFORM setval(''att_d'', currval_of() + 1); END'"])
+def test_do_with_a_denied_function(w, pg, text):
+    """Its text shows that it calls what no rollback undoes."""
+    pg.sql('DROP SEQUENCE IF EXISTS att_d; CREATE SEQUENCE att_d; GRANT ALL ON SEQUENCE att_d TO PUBLIC',
+           database='app')
+    text = text.replace('currval_of()', '(SELECT last_value FROM att_d)')
+    with w.connect() as c:
+        ask(c, 'BEGIN ISOLATION LEVEL ' + LEVEL)
+        m = ask(c, text)
+        assert not codes(m), m
+        conflict(pg)
+        m = ask(c, 'UPDATE kv SET v = v + 10 WHERE k = 500')
+        ask(c, 'ROLLBACK')
+        assert codes(m) == ['40001'], m
+        assert one(ask(c, 'SELECT last_value FROM att_d')) == ['2']
+
+
+def test_released_behind_the_failure(w, pg):
+    """The RELEASE in the same batch was never run: the savepoint is open."""
+    with w.connect() as c:
+        ask(c, 'BEGIN ISOLATION LEVEL ' + LEVEL)
+        assert one(ask(c, 'SELECT v FROM kv WHERE k = 500'))
+        conflict(pg)
+        m = c.ask(parse('SAVEPOINT s'), bind(), execute(),
+                  parse('UPDATE kv SET v = v + 10 WHERE k = 500'), bind(), execute(),
+                  parse('RELEASE s'), bind(), execute(), sync())
+        assert codes(m) == ['40001'] and m[-1] == ('Z', 'E'), m
+        m = ask(c, 'ROLLBACK TO s')
+        assert not codes(m) and m[-1] == ('Z', 'T'), m
+        ask(c, 'ROLLBACK')
+
+
+def test_rollback_and_more_in_one_batch(weir, pg):
+    """What comes behind the ROLLBACK is a transaction of its own, which the Sync commits: its
+    server goes without an answer, and nobody knows. (A scripted server: a real one cannot be
+    made to go between its commit and the word of it.)"""
+    ran = []
+
+    def script(s):
+        while True:
+            t, body = s.read_raw()
+            if t == 'Q':
+                text = body[:-1].decode()
+                s.send(wire.complete(text), wire.ready('I' if text == 'ROLLBACK' else 'T'))
+            elif t == 'P' and b'INSERT' in body:
+                ran.append(body)
+            elif t == 'S':
+                return
+    with wire.FakeServer(script) as fake:
+        w = weir(ini({'app': db(fake)}, retry='replay', lazy_begin=0, health_check_interval=60,
+                     retry_max_attempts=3, **FAST))
+        with w.connect() as c:
+            ask(c, 'BEGIN')
+            ask(c, 'UPDATE 1')
+            m = c.ask(parse('ROLLBACK'), bind(), execute(), parse('INSERT INTO kv VALUES (1)'), bind(),
+                      execute(), sync())
+            assert len(ran) == 1, (len(ran), m)
+            assert codes(m) == ['40003'], m
+
+
+def test_flushed_rows_come_once(w, pg):
+    """The client has the first rows by Flush; what failed behind them is replayed."""
+    with w.connect() as c:
+        ask(c, 'BEGIN ISOLATION LEVEL ' + LEVEL)
+        one(ask(c, 'SELECT 7'))
+        c.send(parse('SELECT generate_series(1, 3)'), bind(), execute(), flush())
+        got = []
+        while not got or got[-1][0] != 'C':
+            got.append(c.read())
+        assert [m[1][0] for m in got if m[0] == 'D'] == ['1', '2', '3']
+        conflict(pg)
+        m = c.ask(parse('UPDATE kv SET v = v + 10 WHERE k = 500 RETURNING 5'), bind(), execute(), sync())
+        assert not codes(m) and one(m) == ['5'], m
+        assert [x[0] for x in m] == ['1', '2', 'D', 'C', 'Z'], m
+        assert not codes(ask(c, 'COMMIT'))
+
+
+def test_suspended_portal_goes_on(w, pg):
+    with w.connect() as c:
+        ask(c, 'BEGIN ISOLATION LEVEL ' + LEVEL)
+        m = c.ask(parse('SELECT generate_series(1, 5)'), bind([], '', 'p'), execute('p', 2), sync())
+        assert one(m) == ['1', '2'], m
+        assert one(c.ask(execute('p', 1), sync())) == ['3']
+        conflict(pg)
+        assert not codes(ask(c, 'UPDATE kv SET v = v + 10 WHERE k = 500', 'extended'))
+        assert one(c.ask(execute('p', 1), sync())) == ['4']
+        kill(pg)
+        assert one(c.ask(execute('p', 1), sync())) == ['5']
+        assert not codes(ask(c, 'COMMIT'))
+
+
+@pytest.mark.parametrize('how', ['simple', 'extended'])
+def test_lost_between_two_statements(weir, pg, how):
+    """What comes while another server is on its way is not run before the replay: each time
+    at another moment."""
+    w = weir(ini({'app': db(pg)}, default_pool_size=4, lazy_begin=0, retry='replay', retry_max_attempts=100,
+                 **FAST))
+    before, first, done = value(pg), value(pg, 501), 0
+    with w.connect() as c:
+        for i in range(40):
+            ask(c, 'BEGIN', how)
+            assert not codes(ask(c, 'UPDATE kv SET v = v + 1 WHERE k = 501', how))
+            kill(pg)
+            time.sleep(i * 0.0005)
+            m = ask(c, 'UPDATE kv SET v = v + 1 WHERE k = 500', how)
+            assert m[-1] == ('Z', 'T'), (i, m)
+            assert not codes(m), m
+            assert ask(c, 'COMMIT', how)[-1] == ('Z', 'I')
+            done += 1
+            assert value(pg) == before + done
+            assert value(pg, 501) == first + done
