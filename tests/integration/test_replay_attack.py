@@ -247,3 +247,99 @@ def test_lost_between_two_statements(weir, pg, how):
             done += 1
             assert value(pg) == before + done
             assert value(pg, 501) == first + done
+
+
+# ---- the same transcript, whether it failed on its way or not ----------------------------
+
+FAIL = """
+DROP TABLE IF EXISTS att_log, att_d CASCADE; DROP SEQUENCE IF EXISTS att_f; CREATE SEQUENCE att_f;
+CREATE TABLE att_log (t text);
+CREATE TABLE att_d (t text);
+CREATE OR REPLACE FUNCTION att_fail(n int, code text DEFAULT '40001') RETURNS int LANGUAGE plpgsql AS $$
+BEGIN
+  IF nextval('att_f') <= n THEN
+    IF code = 'kill' THEN PERFORM pg_terminate_backend(pg_backend_pid()); PERFORM pg_sleep(5); END IF;
+    RAISE EXCEPTION 'made to fail' USING ERRCODE = code;
+  END IF;
+  RETURN 1;
+END $$;
+CREATE OR REPLACE FUNCTION att_late() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN PERFORM att_fail(NEW.t::int); RETURN NULL; END $$;
+CREATE CONSTRAINT TRIGGER late AFTER INSERT ON att_d DEFERRABLE INITIALLY DEFERRED
+  FOR EACH ROW EXECUTE FUNCTION att_late();
+GRANT ALL ON att_log, att_d TO PUBLIC; GRANT ALL ON SEQUENCE att_f TO PUBLIC
+"""
+
+SCRIPTS = {
+    'rows': ['BEGIN', "INSERT INTO att_log VALUES ('a')",
+             'SELECT g, CASE WHEN g = 1500 THEN att_fail(%d) ELSE 1 END, repeat($$x$$, 20) '
+             'FROM generate_series(1, 2000) g', 'COMMIT'],
+    'long': ['BEGIN', "SELECT repeat('y', 100000)", "SELECT repeat('y', 300000), att_fail(%d)", 'COMMIT'],
+    'settings': ['BEGIN', "SET application_name = 'b'", "SET LOCAL TimeZone = 'Asia/Tokyo'", "SET DateStyle = 'SQL'",
+                 "SELECT now() = now(), set_config('IntervalStyle', 'iso_8601', false)", 'SELECT att_fail(%d)',
+                 'SHOW TimeZone', 'COMMIT', 'SHOW application_name', 'SHOW TimeZone', 'SHOW DateStyle',
+                 'SHOW IntervalStyle'],
+    'notices': ['BEGIN', "DO $$ BEGIN RAISE NOTICE 'one'; END $$", 'CREATE TABLE IF NOT EXISTS att_log (t text)',
+                'SELECT att_fail(%d)', "DO $$ BEGIN RAISE NOTICE 'two'; END $$", 'COMMIT'],
+    'cursor': ['BEGIN', 'DECLARE cc CURSOR FOR SELECT generate_series(1, 9)', 'FETCH 2 FROM cc', 'MOVE 1 IN cc',
+               'SELECT att_fail(%d)', 'FETCH 3 FROM cc', 'CLOSE cc', 'COMMIT'],
+    'savepoints': ['BEGIN', 'SAVEPOINT a', "INSERT INTO att_log VALUES ('a')", 'ROLLBACK TO a', 'RELEASE a',
+                   "INSERT INTO att_log VALUES ('b')", 'SELECT att_fail(%d)', 'SELECT * FROM att_log', 'COMMIT'],
+    'late': ['BEGIN', "INSERT INTO att_log VALUES ('a')", 'INSERT INTO att_d VALUES (%d)', 'COMMIT',
+             'SELECT count(*) FROM att_log'],
+    'late, in one': ["BEGIN; INSERT INTO att_log VALUES ('a'); SET application_name = 'c'; "
+                     'INSERT INTO att_d VALUES (%d); COMMIT', 'SELECT count(*) FROM att_log', 'SHOW application_name'],
+    'began and failed': ["BEGIN; INSERT INTO att_log VALUES ('a'); SELECT att_fail(%d)", 'COMMIT',
+                         'SELECT count(*) FROM att_log'],
+    'temporary': ['BEGIN', 'CREATE TEMP TABLE tt ON COMMIT DROP AS SELECT 1 AS a', 'SELECT a + att_fail(%d) FROM tt',
+                  'COMMIT', 'SELECT 1'],
+    'encoding': ['BEGIN', "SET client_encoding = 'LATIN1'", "SELECT chr(228)", 'SELECT att_fail(%d)',
+                 "SELECT chr(228), 'x'", 'COMMIT', 'SELECT chr(228)'],
+    'rolled back': ['BEGIN', "SET application_name = 'z'", "INSERT INTO att_log VALUES ('a')", 'SELECT att_fail(%d)',
+                    'ROLLBACK', 'SELECT count(*) FROM att_log', 'SHOW application_name'],
+}
+
+
+def transcript(c, script, how, n):
+    out = []
+    for i, text in enumerate(script):
+        text = text % n if '%d' in text else text
+        if how == 'simple' or ';' in text.replace('; END', ''):
+            c.send(query(text))
+        elif how == 'named':
+            c.send(parse(text, 'n%d' % i), sync(), wire.describe('S', 'n%d' % i), bind([], 'n%d' % i),
+                   wire.describe('P'), execute(), sync(), close('S', 'n%d' % i), sync())
+            out += c.until(skip='') + c.until(skip='')
+        elif how == 'flush':
+            c.send(parse(text), bind(), wire.describe('P'), flush())
+            c.send(execute(), flush(), sync())
+        else:
+            c.send(wire.extended(text), sync())
+        out += c.until(skip='')
+    return out
+
+
+@pytest.mark.parametrize('how', ['simple', 'extended', 'named', 'flush'])
+@pytest.mark.parametrize('setup', ['usual', 'session', 'tight', 'lost'])
+def test_same_transcript(weir, pg, how, setup):
+    more = {'usual': {}, 'session': {'pool_mode': 'session'}, 'lost': {'retry_max_attempts': 30},
+            'tight': {'max_prepared_statements': 1, 'retry_hold_max': 1024, 'lazy_begin': 1}}[setup]
+    w = weir(ini({'app': db(pg)}, default_pool_size=2, retry='replay', **dict(FAST, **more)))
+    pg.sql(FAIL, database='app')
+    for name, script in SCRIPTS.items():
+        if how == 'flush' and name == 'late':
+            continue  # what was told of a COMMIT can be compared only when it is too late
+        if setup == 'lost':
+            if ';' in script[0] or name == 'late':
+                continue  # a COMMIT may have been in flight
+            script = [t.replace('att_fail(%d)', "att_fail(%d, 'kill')") for t in script]
+        pg.sql('TRUNCATE att_log, att_d; ALTER SEQUENCE att_f RESTART', database='app')
+        with pg.connect('app') as c:
+            want = transcript(c, script, how, 0)
+        pg.sql('TRUNCATE att_log, att_d; ALTER SEQUENCE att_f RESTART', database='app')
+        with w.connect() as c:
+            got = transcript(c, script, how, 2)
+        strip = [m for m in got if m[0] != 'E']
+        assert got == want, (name, len(got), len(want), [m for m in got if m[0] == 'E'],
+                             next(((a, b) for a, b in zip(strip, want) if a != b), None))
+    assert w.retries()['replay_ok'] > 5
