@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: ISC
 """What a hostile reader of the replay of transactions tried. Real conflicts and real losses
 where a real server can be made to have them."""
+import threading
 import time
 
 import pytest
 
 import wire
-from conftest import db, ini, until
+from conftest import db, ini, run_threads
 from test_replay import FAST, LEVEL, ask, codes, conflict, one, value
 from wire import bind, close, execute, flush, parse, query, sync
 
@@ -343,3 +344,99 @@ def test_same_transcript(weir, pg, how, setup):
         assert got == want, (name, len(got), len(want), [m for m in got if m[0] == 'E'],
                              next(((a, b) for a, b in zip(strip, want) if a != b), None))
     assert w.retries()['replay_ok'] > 5
+
+
+@pytest.mark.parametrize('mode', ['one pool', 'workers', 'session'])
+def test_tokens_under_losses(weir, pg, mode):
+    """What was acknowledged is there once, what failed for certain is not there, and of what
+    is not known there is one at most; with conflicts, and backends ended all the time."""
+    more = {'one pool': {'default_pool_size': 3}, 'workers': {'default_pool_size': 4, 'workers': 2},
+            'session': {'default_pool_size': 9, 'pool_mode': 'session'}}[mode]
+    w = weir(ini({'app': db(pg)}, retry='replay', retry_max_attempts=1000, retry_max_time=60, **more))
+    pg.sql('DROP TABLE IF EXISTS att_tok; CREATE TABLE att_tok (t text); GRANT ALL ON att_tok TO PUBLIC', database='app')
+    before, stop = value(pg), threading.Event()
+    done, not_known, failed = [], [], []
+
+    def killer():
+        while not stop.wait(0.004):
+            pg.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app' "
+                   'ORDER BY random() LIMIT 1')
+
+    def body(i):
+        c = None
+        for n in range(150):
+            tok = '%d-%d' % (i, n)
+            try:
+                c = c or w.connect()
+                c.__enter__()
+                bad = None
+                for sql in ('BEGIN ISOLATION LEVEL ' + LEVEL, 'SELECT k FROM kv WHERE k = 3',
+                            "INSERT INTO att_tok VALUES ('%s')" % tok,
+                            'UPDATE kv SET v = v + 1 WHERE k = 500', 'COMMIT'):
+                    m = ask(c, sql, ['simple', 'extended'][i % 2])
+                    if codes(m):
+                        bad = codes(m)[0]
+                        if m[-1] != ('Z', 'I'):
+                            ask(c, 'ROLLBACK')
+                        break
+                    assert m[-1] == ('Z', 'I' if sql == 'COMMIT' else 'T'), (sql, m)
+                (not_known if bad == '40003' else failed if bad else done).append(tok)
+            except (wire.Closed, OSError):
+                c = None
+                not_known.append(tok)
+        return 1
+    t = threading.Thread(target=killer)
+    t.start()
+    try:
+        run_threads(8, body)
+    finally:
+        stop.set()
+        t.join()
+    there = [r[0] for r in pg.sql('SELECT t FROM att_tok', database='app')]
+    assert len(set(there)) == len(there), 'twice'
+    assert not set(done) - set(there), 'acknowledged and not there'
+    assert not set(failed) & set(there), 'failed and there'
+    assert value(pg) == before + len(there)
+    print(mode, len(done), len(not_known), len(failed), {k: v for k, v in w.retries().items() if 'replay' in k})
+    assert w.retries()['replay_ok'] > 10
+
+
+def test_cancel_while_dressed(weir, pg):
+    """The server that is to run the replay is given the client's settings when the cancel
+    comes: the client gets its 57014, and goes on. (A scripted server: a real one is too fast.)"""
+    asked, go = threading.Event(), threading.Event()
+
+    def script(s):
+        first = s.server.logins == 1
+        while True:
+            text = s.expect_query()
+            if first and text == 'UPDATE 1':
+                return
+            if 'BEGIN' not in text and 'application_name' not in text and not first:
+                s.send(wire.complete(text), wire.ready('I'))
+                continue
+            if 'application_name' in text and not first:
+                asked.set()
+                assert go.wait(10)
+                s.send(wire.parameter('application_name', 'mine'))
+                for part in [p for p in text.split(';') if p.strip()]:
+                    s.send(wire.complete(part.split()[0]))
+                s.send(wire.ready('I'))
+                continue
+            if 'application_name' in text:
+                s.send(wire.parameter('application_name', 'mine'))
+            s.send(wire.complete(text.split()[0]), wire.ready('T' if text == 'BEGIN' else 'I'))
+    with wire.FakeServer(script, params={'application_name': ''}) as fake:
+        w = weir(ini({'app': db(fake)}, retry='replay', lazy_begin=0, health_check_interval=60, **FAST))
+        with w.connect() as c:
+            ask(c, "SET application_name = 'mine'")
+            ask(c, 'BEGIN')
+            c.send(query('UPDATE 1'))
+            assert asked.wait(10)
+            wire.cancel(w.port, c.key)
+            time.sleep(0.1)
+            assert not fake.cancels, 'sent to the server while the settings were on their way'
+            go.set()
+            m = c.until()
+            assert codes(m) == ['57014'] and m[-1] == ('Z', 'E'), m
+            assert ('C', 'ROLLBACK') in ask(c, 'ROLLBACK')
