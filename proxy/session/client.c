@@ -680,7 +680,7 @@ static void say_goodbye(struct client *c)
 void client_drain(struct client *c)
 {
 	struct server *s = server_for(c);
-	bool between = !s || (owed_nothing(&s->owed) && s->tx == 'I' && c->at_start);
+	bool between = !s || (!replay_runs(c) && owed_nothing(&s->owed) && s->tx == 'I' && c->at_start);
 
 	if (c->state == CL_LINGER || c->state == CL_WAITING || c->state == CL_WELCOME)
 		return;
