@@ -232,8 +232,12 @@ size_t replay_told(struct client *c, const void *p, size_t n, bool notice)
 
 	if (!r || r->observe || r->phase == REPLAY_OFF)
 		return n;
-	if (notice && !c->h->snap->conf->g.replay_compare_notices)
-		return r->phase == REPLAY_ARMED && r->tally.bytes >= r->told ? n : 0;
+	if (notice && !c->h->snap->conf->g.replay_compare_notices) {
+		if (r->phase != REPLAY_ARMED)
+			return 0;
+		r->notices++;
+		return r->tally.bytes >= r->told && r->notices > r->notices_told ? n : 0;
+	}
 	if (r->phase != REPLAY_ARMED || r->tally.bytes >= r->told) {
 		tally_add(&r->tally, p, n);
 		return r->phase == REPLAY_ARMED && !r->differs ? n : 0;
@@ -310,6 +314,7 @@ void replay_hold(struct client *c)
 		return;
 	r->told = r->tally.bytes;
 	r->told_len = tally_sum(&r->tally, r->told_sum);
+	r->notices_told = r->notices;
 	c->unit.state = UNIT_ARMED;
 }
 
@@ -338,11 +343,13 @@ void replay_answered(struct client *c, char status)
 	r->told = 0;
 	r->told_len = 0;
 	r->open_before = r->savepoints.n;
+	r->notices = r->notices_told = 0;
 	r->released = false;
 	if (r->observe)
 		return;
 	n = tally_end(&r->tally, sum);
-	if (!n || r->units >= (unsigned)g->replay_units_max ||
+	r->records += c->unit.records;
+	if (!n || r->units >= (unsigned)g->replay_units_max || r->records > UNIT_RECORDS_MAX ||
 	    !keep(c, &r->log, c->unit.log.p, c->unit.log.len)) {
 		replay_disarm(c, RV_MEMORY);
 		return;

@@ -49,7 +49,9 @@ struct replay {
 	struct hold log;         /* records of the units that were answered (session/unit.h) */
 	struct hold sums;        /* for each: where its records end (4 bytes), its sum */
 	unsigned units;
+	uint32_t records;        /* of all of them */
 	struct tally tally;      /* of the unit under way */
+	uint32_t notices;        /* of it, where they are not compared */
 	struct replay_names savepoints, cursors; /* cursors and portals */
 	unsigned open_before;    /* savepoints, when the unit began: a RELEASE may be what fails */
 	struct stmt *unnamed;    /* what the log takes to be there; one reference */
@@ -69,6 +71,7 @@ struct replay {
 	struct hold first;       /* what the client gets if nothing helps */
 	char status;             /* of its ReadyForQuery */
 	uint64_t told;           /* bytes of its answer that the client has */
+	uint32_t notices_told;   /* where notices are not compared */
 	uint8_t told_sum[TALLY_MAX];
 	size_t told_len;
 	bool unnamed_kept;

@@ -238,6 +238,7 @@ static enum replay_next live(struct client *c, struct server *s)
 		return REPLAY_CLIENT_GONE; /* never commit for nobody */
 	r->phase = REPLAY_ARMED;
 	tally_begin(&r->tally);
+	r->notices = 0;
 	stmts_put(&c->h->stmts, r->unnamed_now);
 	r->unnamed_now = NULL;
 	r->unnamed_kept = false;
@@ -503,6 +504,7 @@ static void keep_told(struct client *c)
 	if (u->state == UNIT_PASS) {
 		r->told = r->tally.bytes;
 		r->told_len = tally_sum(&r->tally, r->told_sum);
+		r->notices_told = r->notices;
 	}
 	hold_clear(&u->back, &c->h->sh->held_bytes);
 	names_settle_all(c);

@@ -65,6 +65,10 @@ enum stmt_trouble {
 	STMT_GONE        /* 26000: somebody has deallocated it */
 };
 
+/* Records of messages that may be sent again. Each may need a Close and a Parse in front of
+ * it, and all must find room among what is owed. */
+#define UNIT_RECORDS_MAX (OWED_MAX / 4)
+
 struct unit {
 	enum unit_state state;
 	bool closed;             /* its Query or Sync has been sent */
@@ -87,6 +91,7 @@ struct unit {
 	char status;             /* ... with this status */
 	uint8_t refused;         /* enum retry_verdict: why it is UNIT_PASS */
 	uint16_t attempts;
+	uint32_t records;        /* of its log */
 	uint32_t binds;
 	uint32_t named;          /* names that its Parses have given for good */
 	uint16_t statements;     /* believed by the lexer */

@@ -129,6 +129,8 @@ void unit_record(struct client *c, enum unit_record kind)
 {
 	uint8_t k = (uint8_t)kind;
 
+	if (++c->unit.records > UNIT_RECORDS_MAX)
+		unit_pass(c, RV_MEMORY);
 	unit_log(c, &k, 1);
 }
 

@@ -253,9 +253,9 @@ def test_lost_between_two_statements(weir, pg, how):
 # ---- the same transcript, whether it failed on its way or not ----------------------------
 
 FAIL = """
-DROP TABLE IF EXISTS att_log, att_d CASCADE; DROP SEQUENCE IF EXISTS att_f; CREATE SEQUENCE att_f;
-CREATE TABLE att_log (t text);
-CREATE TABLE att_d (t text);
+DROP TABLE IF EXISTS att_w, att_l CASCADE; DROP SEQUENCE IF EXISTS att_f; CREATE SEQUENCE att_f;
+CREATE TABLE att_w (t text);
+CREATE TABLE att_l (t text);
 CREATE OR REPLACE FUNCTION att_fail(n int, code text DEFAULT '40001') RETURNS int LANGUAGE plpgsql AS $$
 BEGIN
   IF nextval('att_f') <= n THEN
@@ -266,13 +266,13 @@ BEGIN
 END $$;
 CREATE OR REPLACE FUNCTION att_late() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN PERFORM att_fail(NEW.t::int); RETURN NULL; END $$;
-CREATE CONSTRAINT TRIGGER late AFTER INSERT ON att_d DEFERRABLE INITIALLY DEFERRED
+CREATE CONSTRAINT TRIGGER late AFTER INSERT ON att_l DEFERRABLE INITIALLY DEFERRED
   FOR EACH ROW EXECUTE FUNCTION att_late();
-GRANT ALL ON att_log, att_d TO PUBLIC; GRANT ALL ON SEQUENCE att_f TO PUBLIC
+GRANT ALL ON att_w, att_l TO PUBLIC; GRANT ALL ON SEQUENCE att_f TO PUBLIC
 """
 
 SCRIPTS = {
-    'rows': ['BEGIN', "INSERT INTO att_log VALUES ('a')",
+    'rows': ['BEGIN', "INSERT INTO att_w VALUES ('a')",
              'SELECT g, CASE WHEN g = 1500 THEN att_fail(%d) ELSE 1 END, repeat($$x$$, 20) '
              'FROM generate_series(1, 2000) g', 'COMMIT'],
     'long': ['BEGIN', "SELECT repeat('y', 100000)", "SELECT repeat('y', 300000), att_fail(%d)", 'COMMIT'],
@@ -280,24 +280,24 @@ SCRIPTS = {
                  "SELECT now() = now(), set_config('IntervalStyle', 'iso_8601', false)", 'SELECT att_fail(%d)',
                  'SHOW TimeZone', 'COMMIT', 'SHOW application_name', 'SHOW TimeZone', 'SHOW DateStyle',
                  'SHOW IntervalStyle'],
-    'notices': ['BEGIN', "DO $$ BEGIN RAISE NOTICE 'one'; END $$", 'CREATE TABLE IF NOT EXISTS att_log (t text)',
+    'notices': ['BEGIN', "DO $$ BEGIN RAISE NOTICE 'one'; END $$", 'CREATE TABLE IF NOT EXISTS att_w (t text)',
                 'SELECT att_fail(%d)', "DO $$ BEGIN RAISE NOTICE 'two'; END $$", 'COMMIT'],
     'cursor': ['BEGIN', 'DECLARE cc CURSOR FOR SELECT generate_series(1, 9)', 'FETCH 2 FROM cc', 'MOVE 1 IN cc',
                'SELECT att_fail(%d)', 'FETCH 3 FROM cc', 'CLOSE cc', 'COMMIT'],
-    'savepoints': ['BEGIN', 'SAVEPOINT a', "INSERT INTO att_log VALUES ('a')", 'ROLLBACK TO a', 'RELEASE a',
-                   "INSERT INTO att_log VALUES ('b')", 'SELECT att_fail(%d)', 'SELECT * FROM att_log', 'COMMIT'],
-    'late': ['BEGIN', "INSERT INTO att_log VALUES ('a')", 'INSERT INTO att_d VALUES (%d)', 'COMMIT',
-             'SELECT count(*) FROM att_log'],
-    'late, in one': ["BEGIN; INSERT INTO att_log VALUES ('a'); SET application_name = 'c'; "
-                     'INSERT INTO att_d VALUES (%d); COMMIT', 'SELECT count(*) FROM att_log', 'SHOW application_name'],
-    'began and failed': ["BEGIN; INSERT INTO att_log VALUES ('a'); SELECT att_fail(%d)", 'COMMIT',
-                         'SELECT count(*) FROM att_log'],
+    'savepoints': ['BEGIN', 'SAVEPOINT a', "INSERT INTO att_w VALUES ('a')", 'ROLLBACK TO a', 'RELEASE a',
+                   "INSERT INTO att_w VALUES ('b')", 'SELECT att_fail(%d)', 'SELECT * FROM att_w', 'COMMIT'],
+    'late': ['BEGIN', "INSERT INTO att_w VALUES ('a')", 'INSERT INTO att_l VALUES (%d)', 'COMMIT',
+             'SELECT count(*) FROM att_w'],
+    'late, in one': ["BEGIN; INSERT INTO att_w VALUES ('a'); SET application_name = 'c'; "
+                     'INSERT INTO att_l VALUES (%d); COMMIT', 'SELECT count(*) FROM att_w', 'SHOW application_name'],
+    'began and failed': ["BEGIN; INSERT INTO att_w VALUES ('a'); SELECT att_fail(%d)", 'COMMIT',
+                         'SELECT count(*) FROM att_w'],
     'temporary': ['BEGIN', 'CREATE TEMP TABLE tt ON COMMIT DROP AS SELECT 1 AS a', 'SELECT a + att_fail(%d) FROM tt',
                   'COMMIT', 'SELECT 1'],
     'encoding': ['BEGIN', "SET client_encoding = 'LATIN1'", "SELECT chr(228)", 'SELECT att_fail(%d)',
                  "SELECT chr(228), 'x'", 'COMMIT', 'SELECT chr(228)'],
-    'rolled back': ['BEGIN', "SET application_name = 'z'", "INSERT INTO att_log VALUES ('a')", 'SELECT att_fail(%d)',
-                    'ROLLBACK', 'SELECT count(*) FROM att_log', 'SHOW application_name'],
+    'rolled back': ['BEGIN', "SET application_name = 'z'", "INSERT INTO att_w VALUES ('a')", 'SELECT att_fail(%d)',
+                    'ROLLBACK', 'SELECT count(*) FROM att_w', 'SHOW application_name'],
 }
 
 
@@ -334,10 +334,10 @@ def test_same_transcript(weir, pg, how, setup):
             if ';' in script[0] or name == 'late':
                 continue  # a COMMIT may have been in flight
             script = [t.replace('att_fail(%d)', "att_fail(%d, 'kill')") for t in script]
-        pg.sql('TRUNCATE att_log, att_d; ALTER SEQUENCE att_f RESTART', database='app')
+        pg.sql('TRUNCATE att_w, att_l; ALTER SEQUENCE att_f RESTART', database='app')
         with pg.connect('app') as c:
             want = transcript(c, script, how, 0)
-        pg.sql('TRUNCATE att_log, att_d; ALTER SEQUENCE att_f RESTART', database='app')
+        pg.sql('TRUNCATE att_w, att_l; ALTER SEQUENCE att_f RESTART', database='app')
         with w.connect() as c:
             got = transcript(c, script, how, 2)
         strip = [m for m in got if m[0] != 'E']
@@ -440,3 +440,78 @@ def test_cancel_while_dressed(weir, pg):
             m = c.until()
             assert codes(m) == ['57014'] and m[-1] == ('Z', 'E'), m
             assert ('C', 'ROLLBACK') in ask(c, 'ROLLBACK')
+
+
+def test_many_messages(weir, pg):
+    """More than can be owed at a time: such a transaction is not replayed."""
+    w = weir(ini({'app': db(pg)}, default_pool_size=2, retry='replay', replay_log_max=4 << 20, **FAST))
+    with w.connect() as c:
+        ask(c, 'BEGIN ISOLATION LEVEL ' + LEVEL)
+        ask(c, 'SELECT 7')
+        t = threading.Thread(target=lambda: c.send(close('P', '') * 100000, sync()))
+        t.start()
+        m = c.until()
+        t.join()
+        assert len(m) == 100001
+        conflict(pg)
+        m = ask(c, 'UPDATE kv SET v = v + 10 WHERE k = 500')
+        assert codes(m) == ['40001'], m
+    assert w.retries()['refused_memory'] == 1
+    stats = {r['name']: int(r['value']) for r in w.console('SHOW STATS')}
+    assert stats['server_closed'] == 0 and stats['server_connects'] == 1
+
+
+@pytest.mark.parametrize('cmp', [0, 1])
+def test_notice_comes_once(weir, pg, cmp):
+    """The client has it by Flush when the rest fails. (A scripted server: nothing else tells a
+    notice in the middle of rows so exactly.)"""
+    def script(s):
+        n = 0
+        while True:
+            t, body = s.read_raw()
+            if t == 'Q':
+                begin = b'BEGIN' in body
+                s.send(wire.complete('BEGIN' if begin else 'ROLLBACK'), wire.ready('T' if begin else 'I'))
+            elif t == 'H':
+                s.send(wire.msg('1'), wire.msg('2'), wire.data_row('1'), wire.notice('hello'))
+            elif t == 'S':
+                n += 1
+                if n == 1:
+                    s.send(wire.error('40001', 'x'), wire.ready('E'))
+                else:
+                    s.send(wire.complete('SELECT 1'), wire.ready('T'))
+    with wire.FakeServer(script) as fake:
+        w = weir(ini({'app': db(fake)}, retry='replay', lazy_begin=0, health_check_interval=60,
+                     replay_compare_notices=cmp, **FAST))
+        with w.connect() as c:
+            ask(c, 'BEGIN')
+            c.send(parse('SELECT 1'), bind(), execute(), flush())
+            m = [c.read() for _ in range(4)]
+            c.send(sync())
+            m += c.until(skip='')
+            assert w.retries()['replay_ok'] == 1
+            assert len([x for x in m if x[0] == 'N']) == 1, m
+
+
+@pytest.mark.parametrize('how', ['simple', 'extended', 'named', 'flush'])
+@pytest.mark.parametrize('loss', [0, 1])
+def test_same_transcript_with_startup_settings(weir, pg, how, loss):
+    w = weir(ini({'app': db(pg)}, default_pool_size=1, retry='replay', **FAST))
+    pg.sql(FAIL, database='app')
+    st = dict(application_name='start', TimeZone='America/New_York', options='-c work_mem=555kB -c datestyle=German')
+    for name in ('settings', 'rolled back', 'encoding'):
+        script = SCRIPTS[name] + ['SHOW work_mem']
+        if loss:
+            script = [t.replace('att_fail(%d)', "att_fail(%d, 'kill')") for t in script]
+        pg.sql('TRUNCATE att_w, att_l; ALTER SEQUENCE att_f RESTART', database='app')
+        with pg.connect('app', **st) as c:
+            want = transcript(c, script, how, 0)
+        pg.sql('TRUNCATE att_w, att_l; ALTER SEQUENCE att_f RESTART', database='app')
+        with w.connect(**st) as c, w.connect() as o:
+            got = transcript(c, script, how, 2)
+            assert one(ask(o, 'SHOW work_mem')) == ['4MB']
+            assert one(ask(o, 'SHOW TimeZone')) != ['America/New_York']
+        strip = [m for m in got if m[0] != 'E']
+        assert got == want, (name, len(got), len(want), [m for m in got if m[0] == 'E'],
+                             next(((a, b) for a, b in zip(strip, want) if a != b), None))
+    assert w.retries()['replay_ok'] >= 3
