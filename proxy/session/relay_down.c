@@ -722,7 +722,7 @@ static enum step pass_over(struct down *d)
 	if (r == STEP_ON && !d->retry && !s->body_left)
 		local_due(d);
 	flush(d);
-	return r == STEP_ON && d->backed_up ? STEP_PAUSE : r;
+	return r == STEP_ON && d->backed_up && !d->retry ? STEP_PAUSE : r;
 }
 
 static bool is_free(const struct server *s)
