@@ -191,6 +191,8 @@ bool lost_server(struct client *c, struct server *s, const struct down_why *w)
 		relay_give_up(c); /* it had failed for certain, and was to be run again */
 	if (done)
 		answer_rollback(c, s);
+	else if (s->owed.skipping && s->owed.open)
+		unit_pass(c, RV_STARTED); /* its error is held, and nothing else will be said */
 	unit_end(c);
 	replay_forget(c);
 	names_clear(c);
