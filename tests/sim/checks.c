@@ -205,6 +205,34 @@ static void check_time(struct world *w, const struct client *c)
 		sim_wrong(&w->s, "%s is to be run again, over retry_max_time", c->log.who);
 }
 
+/* Units that had been answered well may be answered otherwise by other data, but not
+ * for want of what pgweir had to give again. */
+void world_check_mismatch(struct world *w, const struct log_ctx *log)
+{
+	static const char *const own[] = { "26000", "34000", "42P05", "42P03", "3B001", "25P01",
+					   "08P01" };
+	const struct link *l;
+	unsigned i, k;
+
+	if (w->may & MAY_MEMORY)
+		return;
+	for (i = 0; i < w->workers; i++) {
+		const struct hall *h = &w->sh.halls[i];
+
+		for (l = h->clients.next; w->running[i] && l != &h->clients; l = l->next) {
+			const struct client *c = LIST_ITEM(l, struct client, all);
+			const struct server *sv = server_for(c);
+			const struct engine *e = sv ? cluster_engine(&w->cluster, sv->s.fd) : NULL;
+
+			if (&c->log != log || !e)
+				continue;
+			for (k = 0; k < sizeof(own) / sizeof(*own); k++)
+				if (strcmp(engine_abort_code(e), own[k]) == 0)
+					sim_wrong(&w->s, "%s: its replay failed with %s", log->who, own[k]);
+		}
+	}
+}
+
 /* ---- first come, first served ---- */
 
 static struct queued *queued(struct world *w, uint64_t client)

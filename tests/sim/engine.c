@@ -213,6 +213,11 @@ bool engine_at_rest(const struct engine *e)
 	return is_idle(e) && !e->batch && !e->skip && e->in_at == e->in.len;
 }
 
+const char *engine_abort_code(const struct engine *e)
+{
+	return engine_status(e) == 'E' ? e->abort_code : "";
+}
+
 char engine_status(const struct engine *e)
 {
 	switch (e->block) {

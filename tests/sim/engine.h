@@ -101,6 +101,8 @@ bool engine_waits(const struct engine *e);
 bool engine_at_rest(const struct engine *e);
 /* 'I', 'T', 'E' */
 char engine_status(const struct engine *e);
+/* What the transaction block failed with that is open, empty: there is none. */
+const char *engine_abort_code(const struct engine *e);
 /* CancelRequest: a statement that waits ends with 57014; else nothing. */
 void engine_cancel(struct engine *e);
 /* Says err (FATAL) and is over. */

@@ -189,6 +189,7 @@ struct engine {
 	struct buf out, in;
 	size_t in_at, msg_at;      /* msg_at: where the message in out began */
 	struct engine_error err;
+	char abort_code[6];        /* of what the open block has failed with */
 	char context[200];         /* of err: W; empty: none */
 	const char *routine;       /* of err: R; static, or NULL */
 	bool skip, extended, batch, busy;

@@ -396,6 +396,7 @@ void xact_abort(struct engine *e)
 			undo_all(e);
 		}
 		e->block = BLOCK_ABORT;
+		(void)snprintf(e->abort_code, sizeof(e->abort_code), "%s", e->err.sqlstate);
 		return;
 	case BLOCK_DEFAULT:
 	case BLOCK_ABORT:

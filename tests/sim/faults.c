@@ -117,7 +117,10 @@ static void strike(void *arg)
 		node_kill(n);
 		break;
 	case FAULT_CUT:
-		node_cut_one(n);
+		if (rng_chance(&w->fate, 50))
+			node_cut_commit(n);
+		else
+			node_cut_one(n);
 		break;
 	case FAULT_SILENCE:
 		node_silence(n, true);

@@ -16,6 +16,8 @@
 
 /* CockroachDB tells its idle connections of a drain within that time. */
 #define DRAIN_TOLD_US 1500000u
+/* Between a COMMIT and the end of its connection. */
+#define CUT_COMMIT_US 500u
 
 struct backend {
 	struct backend *next, *prev;
@@ -29,6 +31,7 @@ struct backend {
 	uint32_t pid, secret;
 	uint64_t sleep_until;
 	bool sleeping, leaving;
+	bool block;              /* its transaction was begun with BEGIN */
 	bool drained;            /* what comes now is not run any more, unless in a transaction */
 };
 
@@ -114,17 +117,32 @@ static void env_begin(void *arg, bool block)
 {
 	struct backend *b = arg;
 
-	(void)block;
+	b->block = block;
 	b->txn = store_begin(b->node->cluster->store, on_wake, b);
+}
+
+/* What it has said since may get through, or not. */
+static void on_cut(void *arg)
+{
+	struct backend *b = arg;
+
+	sim_trace(b->node->cluster->s, "node%u b%u is cut behind its COMMIT", b->node->id, b->pid);
+	end_reset(b->end);
+	backend_gone(b);
 }
 
 static enum data env_commit(void *arg, struct engine_error *err)
 {
 	struct backend *b = arg;
+	struct cluster *c = b->node->cluster;
 	enum data d = store_commit(b->txn, err);
 
 	if (d != DATA_WAIT)
 		b->txn = NULL;
+	if (d == DATA_OK && b->node->cut_commit && (b->block || rng_chance(&c->rng, 20))) {
+		b->node->cut_commit = false;
+		sim_at(c->s, 1 + rng_below(&c->rng, CUT_COMMIT_US), on_cut, b);
+	}
 	return d;
 }
 
@@ -517,6 +535,11 @@ void node_cut_one(struct node *n)
 {
 	sim_trace(n->cluster->s, "node%u loses a connection", n->id);
 	net_cut_one(n->cluster->net, &n->host, &n->cluster->rng);
+}
+
+void node_cut_commit(struct node *n)
+{
+	n->cut_commit = true;
 }
 
 void cluster_promote(struct cluster *c, unsigned node)

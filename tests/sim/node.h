@@ -20,6 +20,7 @@ struct node {
 	struct cluster *cluster;
 	unsigned id;
 	bool standby, draining;
+	bool cut_commit;         /* one of the next to commit loses its connection */
 	uint64_t down_until_us;  /* nothing starts it before */
 	unsigned backends;       /* connections that are logged in */
 	char name[32];           /* address:port */
@@ -51,6 +52,8 @@ void node_drain(struct node *n);
 void node_silence(struct node *n, bool on);
 /* One of its connections breaks. */
 void node_cut_one(struct node *n);
+/* That of one of the next to commit does, behind it. */
+void node_cut_commit(struct node *n);
 /* It becomes the primary, all others standbys. */
 void cluster_promote(struct cluster *c, unsigned node);
 /* The engine at the other end of a descriptor of pgweir's; NULL: none yet. */

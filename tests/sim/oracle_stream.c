@@ -234,7 +234,9 @@ static const struct rule fatals[] = {
 	{ MAY_CLOSE, "57P05", "terminating connection due to client_idle_timeout", false, EX_FATAL },
 	{ MAY_CLOSE, "53200", "out of memory", false, EX_FATAL },
 	{ MAY_CLOSE, "53300", "sorry, too many clients already", false, EX_FATAL },
-	{ MAY_CLOSE, "53300", "the state of this session cannot be followed", false, EX_FATAL },
+	/* also of two that were let in and found to need the last place */
+	{ MAY_CLOSE | MAY_PIN, "53300", "the state of this session cannot be followed", false,
+	  EX_FATAL },
 	{ MAY_CLOSE, "57P03", "no suitable node was up within query_wait_timeout", false, EX_FATAL },
 	{ MAY_CLOSE, "53300", "no server connection became free within query_wait_timeout", false,
 	  EX_FATAL },

@@ -49,6 +49,7 @@ static const struct kind kinds[] = {
 	{ "batch", make_batch, { 4, 10, 1, 1 }, true, false },
 	{ "flushes", make_flush, { 0, 6, 0, 1 }, true, false },
 	{ "units in one write", make_units, { 0, 12, 1, 2 }, true, false },
+	{ "long transaction", make_long, { 12, 10, 5, 3 }, true, false },
 	{ "settings", make_set, { 1, 1, 10, 2 }, false, false },
 	{ "settings in a block", make_set_block, { 0, 1, 8, 1 }, false, false },
 	{ "set_config", make_set_config, { 0, 0, 5, 1 }, false, false },

@@ -500,3 +500,119 @@ void make_units(struct program *p)
 		put_sync(p); /* should BEGIN fail, all is skipped up to here */
 	step_ask(p, 0);
 }
+
+/* ---- transactions that have to be replayed ---- */
+
+/* Much to tell, and something to fail behind it. */
+static void much(struct program *p)
+{
+	enum tmpl t = rng_chance(&p->r, 60) ? T_READ_3 : T_REPEAT;
+
+	unnamed(p, t, rng_chance(&p->r, 50));
+	if (rng_chance(&p->r, 60))
+		flushed(p);
+	if (rng_chance(&p->r, 40)) {
+		text_begin(p);
+		say_text(p, "SELECT repeat('%s ', %u)", mark(p), rng_between(&p->r, 100, 1500));
+		put_all(p, p->t.s);
+	}
+	unnamed(p, data_tmpl(p), false);
+}
+
+static void savepoint(struct program *p)
+{
+	put_all(p, "SAVEPOINT a");
+	sync_ask(p);
+	unnamed(p, data_tmpl(p), false);
+	sync_ask(p);
+	if (rng_chance(&p->r, 30)) {
+		put_all(p, "ROLLBACK TO a");
+		sync_ask(p);
+	}
+	if (rng_chance(&p->r, 70)) {
+		put_all(p, "RELEASE a");
+		sync_ask(p);
+	}
+}
+
+/* Under a name that was given before, or now, and is perhaps gone behind it. */
+static void named(struct program *p, unsigned slot)
+{
+	if (p->stmts[slot].known != THERE)
+		prepare(p, slot, data_tmpl(p));
+	run(p, names[slot], p->stmts[slot].tmpl, rng_chance(&p->r, 50));
+	sync_ask(p);
+	if (rng_chance(&p->r, 40)) {
+		close_stmt(p, slot);
+		sync_ask(p);
+	}
+}
+
+static void long_begin(struct program *p, bool *before, enum tmpl t)
+{
+	if (*before) {                   /* a statement from before stays the unnamed one */
+		prepare(p, 5, T_BEGIN);
+		prepare(p, 2, T_COMMIT);
+		if (p->stmts[3].known != THERE)
+			prepare(p, 3, data_tmpl(p));
+		put_parse_tmpl(p, "", t);
+		sync_ask(p);
+		run(p, names[5], T_BEGIN, false);
+	} else {
+		put_all(p, "BEGIN");
+	}
+	if (rng_chance(&p->r, 15)) {
+		much(p);
+		*before = false;
+	}
+	sync_ask(p);
+}
+
+void make_long(struct program *p)
+{
+	bool before = rng_chance(&p->r, 40), end = rng_chance(&p->r, 60);
+	unsigned i, n = rng_between(&p->r, 2, 6);
+	enum tmpl t = data_tmpl(p);
+
+	long_begin(p, &before, t);
+	for (i = 0; i < n; i++) {
+		switch (rng_below(&p->r, before ? 6 : 8)) {
+		case 0:
+		case 1:
+		case 2:
+			if (!before)
+				put_parse_tmpl(p, "", t);
+			run(p, "", t, rng_chance(&p->r, 50));
+			sync_ask(p);
+			break;
+		case 3:
+		case 4:
+		case 5:
+			named(p, rng_between(&p->r, 3, 4));
+			break;
+		case 6:
+			savepoint(p);
+			break;
+		default:
+			much(p);
+			sync_ask(p);
+		}
+		if (rng_chance(&p->r, 30))
+			step_pause(p, rng_between(&p->r, 100, 20000));
+	}
+	if (end && rng_chance(&p->r, 50))
+		much(p);
+	else if (end)
+		unnamed(p, T_APPEND, false);
+	if (before && !end) {            /* and is there behind it */
+		run(p, names[2], T_COMMIT, false);
+		put_sync(p);
+		step_ask(p, TAIL);
+		run(p, "", t, false);
+		put_sync(p);
+		step_ask(p, TAIL);
+	} else {
+		put_all(p, rng_chance(&p->r, 90) ? "COMMIT" : "ROLLBACK");
+	}
+	tail_begin(p, true);
+}

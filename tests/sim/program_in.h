@@ -172,6 +172,7 @@ void make_portal(struct program *p);
 void make_batch(struct program *p);
 void make_flush(struct program *p);
 void make_units(struct program *p);
+void make_long(struct program *p);
 void make_copy_ext(struct program *p);
 
 void make_set(struct program *p);

@@ -46,6 +46,8 @@ void __wrap_log_line(const struct log_ctx *ctx, enum log_level level, const char
 	sim_trace(&here->s, "pgweir %s %s %s %s", log_level_name(level), event, ctx->who, text);
 	if (strcmp(event, "cannot_happen") == 0)
 		sim_wrong(&here->s, "cannot happen: %s %s", ctx->who, text);
+	if (strcmp(event, "replay_gave_up") == 0 && strncmp(text, "reason=mismatch ", 16) == 0)
+		world_check_mismatch(here, ctx);
 }
 
 enum client_state __wrap_client_next(enum client_state s, enum client_event e)

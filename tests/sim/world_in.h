@@ -72,6 +72,8 @@ void world_faults(struct world *w);
 
 /* ---- checks.c ---- */
 
+/* A replay is given up, as something was not the same. */
+void world_check_mismatch(struct world *w, const struct log_ctx *log);
 /* Whenever pgweir has nothing to do at once. */
 void world_check(struct world *w);
 /* At the end, when all is closed and before all is freed. */
