@@ -128,7 +128,7 @@ static void forget_unit(struct client *c, char status)
 		c->replay->phase = REPLAY_ARMED;
 		replay_disarm(c, RV_EXHAUSTED);
 	}
-	c->commit_sent = c->barrier = false;
+	c->commit_sent = c->opens_sent = c->barrier = false;
 	c->at_start = true;
 	deadline_clear(&c->dl);
 }
@@ -543,7 +543,7 @@ void replay_move(struct client *c, struct server *s, const struct down_why *w)
 	deadline_clear(&c->dl);
 	deadline_clear(&c->idle_dl);
 	c->dressing = c->dressed_only = c->beginning = c->begin_failed = c->cancel_due = false;
-	c->barrier = false;
+	c->barrier = c->opens_sent = false;
 	r->phase = REPLAY_ELSEWHERE;
 	client_step(c, CE_UNLINK);
 	server_close(s, w->why, false);
