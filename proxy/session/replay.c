@@ -26,6 +26,13 @@ static void drop(struct client *c)
 	stmts_put(&c->h->stmts, r->unnamed);
 	stmts_put(&c->h->stmts, r->unnamed_now);
 	r->unnamed = r->unnamed_now = NULL;
+	while (r->pending) {
+		struct pending_name *p = r->pending;
+
+		r->pending = p->next;
+		stmts_put(&c->h->stmts, p->taken);
+		free(p);
+	}
 	for (i = 0; i < r->closed_n; i++)
 		stmts_put(&c->h->stmts, r->closed[i]);
 	free(r->closed);

@@ -69,6 +69,8 @@ struct replay {
 	bool flushed;            /* the interrupted unit: its Sync has not come, its Flush has */
 	/* the interrupted unit */
 	struct hold first;       /* what the client gets if nothing helps */
+	uint64_t first_told;     /* behind so many bytes of the answer */
+	struct pending_name *pending; /* what a lost unit was to do to names */
 	char status;             /* of its ReadyForQuery */
 	uint64_t told;           /* bytes of its answer that the client has */
 	uint32_t notices_told;   /* where notices are not compared */

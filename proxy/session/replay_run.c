@@ -64,6 +64,9 @@ static void restore_unnamed(struct client *c)
 	c->unnamed = r->unnamed_now;
 	c->unnamed_serial = r->unnamed_now_serial;
 	r->unnamed_now = NULL;
+	c->pending = r->pending;
+	r->pending = NULL;
+	names_clear(c); /* of a unit that is lost for good */
 }
 
 /* ---- giving up ---- */
@@ -151,8 +154,8 @@ void replay_abandon(struct client *c, const char *sqlstate, const char *message,
 {
 	struct replay *r = c->replay;
 	bool lost = r->lost, in_flight = r->in_flight, closed = c->unit.closed;
-	/* that the BEGIN failed is as good as that what came behind it did */
-	bool before = lost && in_flight && c->unit.opens && !r->told;
+	/* a BEGIN alone has failed, and there is no transaction */
+	bool before = lost && in_flight && c->unit.opens && !r->told && !c->unit.outside;
 	char status = r->status;
 
 	if (lost) {
@@ -243,6 +246,9 @@ static enum replay_next live(struct client *c, struct server *s)
 	stmts_put(&c->h->stmts, r->unnamed_now);
 	r->unnamed_now = NULL;
 	r->unnamed_kept = false;
+	c->pending = r->pending; /* nothing else is awaited */
+	r->pending = NULL;
+	names_settle_all(c);
 	c->residue.nextval |= r->nextval;
 	if (c->undo)
 		params_clear(&c->undo->told); /* of a transaction that was lost, and is not */
@@ -361,11 +367,15 @@ enum replay_next replay_recover(struct client *c, struct server *s)
 	struct unit *u = &c->unit;
 	bool first = !r->attempts;
 
-	if (first) {
+	/* of one that was longer in coming, the client has had more */
+	if (first || r->told > r->first_told) {
 		hold_free(&r->first, &c->h->sh->held_bytes);
 		r->first = u->back;
+		r->first_told = r->told;
 		u->back = (struct hold){ 0 };
 		r->status = u->status;
+	}
+	if (first) {
 		r->first_fail_us = u->first_fail_us;
 		r->lost = r->cancelled = r->flushed = false;
 	}
@@ -486,6 +496,11 @@ static void keep_error(struct client *c, const struct server *s, const struct do
 	uint8_t b[1024];
 	struct wire_put p = wire_put_to(b, sizeof(b));
 
+	if (r->in_flight && c->unit.opens) { /* not even its BEGIN, as far as its client knows */
+		e.message = lost_undone;
+		e.hint = NULL;
+	}
+
 	(void)snprintf(detail, sizeof(detail), "Node %s: %s%s%s.", s->target->addr.name, w->why,
 		       *w->message ? ": " : "", w->message);
 	wire_put_error(&p, 'E', &e);
@@ -508,7 +523,8 @@ static void keep_told(struct client *c)
 		r->notices_told = r->notices;
 	}
 	hold_clear(&u->back, &c->h->sh->held_bytes);
-	names_settle_all(c);
+	r->pending = c->pending;
+	c->pending = NULL;
 }
 
 void replay_move(struct client *c, struct server *s, const struct down_why *w)
