@@ -3,11 +3,11 @@
 # built into the code under test, one at a time, and the simulation must fail within
 # the number of seeds that stands there, with a seed that passes without the bug.
 #
-#   mutate.py [--seeds=N] [--markdown] [NAME...]   (make mutants; compiler and flags
-#                                                   from the Makefile)
+#   mutate.py [--seeds=N] [--jobs=N] [--markdown] [NAME...]   (make mutants; compiler and
+#                                                              flags from the Makefile)
 #   mutate.py --build=PROGRAM --list=FILE --out=DIR [NAME...]
 #
-# --seeds=N: instead of the number that stands there.
+# --seeds=N: instead of the number that stands there. --jobs=N: seeds at a time, 2.
 # --build: only builds DIR/NAME/PROGRAM with each bug of another list (make history-mutants).
 #
 # SPDX-License-Identifier: ISC
@@ -101,9 +101,9 @@ def build(m, out, program="sim"):
     return "does not link:\n" + done.stdout if done.returncode else None
 
 
-def first_failure(sim, m, begin, count):
+def first_failure(sim, m, begin, count, jobs):
     """The lowest seed that fails and what was said, or None."""
-    done = run([sim, f"--from={begin}", f"--count={count}", "--jobs=2",
+    done = run([sim, f"--from={begin}", f"--count={count}", f"--jobs={jobs}",
                 f"--dialect={m.dialect}"])
     failed = re.findall(r"^sim: seed (\d+): (.*)", done.stdout, re.M)
     if done.returncode and not failed:
@@ -111,12 +111,13 @@ def first_failure(sim, m, begin, count):
     return min(((int(seed), said) for seed, said in failed), default=None)
 
 
-def caught(m, out, seeds):
+def caught(m, out, seeds, jobs):
     """(the first seed that noticed, what was said), or None."""
     at, size = 1, FIRST
     while at <= seeds:
         count = min(size, seeds - at + 1)
-        found = first_failure(os.path.join(out, m.name, "sim"), m, at, count)
+        found = first_failure(os.path.join(out, m.name, "sim"), m, at, count,
+                              jobs)
         if not found:
             at, size = at + count, MORE
         elif run([os.path.join(os.environ["BUILD"], "sim"), f"--seed={found[0]}",
@@ -143,6 +144,7 @@ def main():
     ap.add_argument("--build", metavar="PROGRAM")
     ap.add_argument("--list", metavar="FILE", default=os.path.join(HERE, "mutants.txt"))
     ap.add_argument("--out", default=os.path.join(os.environ["BUILD"], "mutants"))
+    ap.add_argument("--jobs", type=int, default=2)
     ap.add_argument("--markdown", action="store_true")
     ap.add_argument("names", nargs="*")
     args = ap.parse_args()
@@ -160,7 +162,7 @@ def main():
     for m in mutants:
         start, seeds = time.time(), args.seeds or m.seeds
         trouble = build(m, out)
-        found = None if trouble else caught(m, out, seeds)
+        found = None if trouble else caught(m, out, seeds, args.jobs)
         bad += not found
         said = trouble or (found[1] if found else "nothing")
         if args.markdown:
