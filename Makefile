@@ -231,7 +231,7 @@ lint-cppcheck:
 
 # ---- integration ------------------------------------------------------------
 
-integration: $(BUILD)/pgweir history-mutants
+integration: $(BUILD)/pgweir $(if $(PGWEIR_SAN),,history-mutants)
 	PGWEIR=$(abspath $(BUILD)/pgweir) PGWEIR_MUTANTS=$(abspath $(HISTORY_DIR)) $(PYTEST) $(PYTEST_ARGS) tests/integration
 
 integration-workers: $(BUILD)/pgweir

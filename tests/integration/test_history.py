@@ -18,6 +18,7 @@ import checker  # noqa: E402
 import trial  # noqa: E402
 from checker import FAIL, OK, REPEATABLE_READ, SERIALIZABLE, UNKNOWN, Txn, check  # noqa: E402
 
+pytestmark = pytest.mark.no_san
 BOTH = (SERIALIZABLE, REPEATABLE_READ)
 
 

@@ -18,7 +18,7 @@ import page  # noqa: E402
 import pgbench  # noqa: E402
 import workloads  # noqa: E402
 
-pytestmark = pytest.mark.weir_only
+pytestmark = [pytest.mark.weir_only, pytest.mark.no_san]
 WORKLOADS = {w.name: w for w in workloads.WORKLOADS}
 LEVEL = workloads.SERIALIZABLE
 
