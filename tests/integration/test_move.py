@@ -231,7 +231,7 @@ def test_pg_backends_terminated_under_load(weir, pg, kind):
     """Tokens are stored one by one while backends are terminated without end: next to
     no client sees an error, no token is lost or stored twice."""
     w = weir(ini({'app': db(pg, retry_terminated=1)}, workers=2, default_pool_size=4, **QUICK))
-    pg.sql('CREATE TABLE IF NOT EXISTS tokens (t text); TRUNCATE tokens', user='app')
+    pg.sql('CREATE TABLE IF NOT EXISTS stored (t text); TRUNCATE stored', user='app')
     stop = threading.Event()
     killed = [0]
 
@@ -244,7 +244,7 @@ def test_pg_backends_terminated_under_load(weir, pg, kind):
                 c.sql('SELECT pg_sleep(0.005)')
 
     def store(c, token):
-        text = "INSERT INTO tokens VALUES ('%s')" % token
+        text = "INSERT INTO stored VALUES ('%s')" % token
         if kind == 'simple':
             return c.ask(query(text))
         if kind == 'extended':
@@ -263,7 +263,7 @@ def test_pg_backends_terminated_under_load(weir, pg, kind):
     done = run_threads(6, body)
     stop.set()
     k.result()
-    n, d = map(int, pg.sql('SELECT count(*), count(DISTINCT t) FROM tokens', user='app')[0])
+    n, d = map(int, pg.sql('SELECT count(*), count(DISTINCT t) FROM stored', user='app')[0])
     want, errs = sum(n for _, n in done), sum((e for e, _ in done), [])
     # extended: CommandComplete may have come, and the commit at the Sync not
     assert set(errs) <= ({'40003'} if kind != 'simple' else set()) and len(errs) < 5, done
