@@ -68,6 +68,7 @@
 	X(replay_exhausted, "transactions given up after the last attempt or time") \
 	X(replay_cancelled, "transactions given up because the client cancelled") \
 	X(replay_lost, "replays begun because the server was lost")            \
+	X(retry_commits_found, "COMMITs whose server was lost and that had been done") \
 	X(replay_gave_up, "transactions whose replay was given up, for any reason") \
 	X(replay_time_us, "time added by replays that succeeded")              \
 	X(refused_session, "not retried: switched off for the session")

@@ -58,8 +58,7 @@ static void judge(const struct client *c, const struct server *s, const struct d
 		return;
 	}
 	v->sqlstate = "40003";
-	v->message = block ? "the connection to the server was lost while COMMIT was in flight" :
-			     lost_unknown;
+	v->message = block ? lost_commit : lost_unknown;
 	v->hint = lost_unknown_hint;
 	v->status = opens ? 'E' : 'I';
 }

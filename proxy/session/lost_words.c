@@ -11,6 +11,7 @@ const char lost_in_block_hint[] =
 	"Nothing of it was committed: roll back and run the transaction again.";
 const char lost_undone[] = "the connection to the server was lost before anything was done";
 const char lost_unknown[] = "the connection to the server was lost while a statement was in flight";
+const char lost_commit[] = "the connection to the server was lost while COMMIT was in flight";
 const char lost_unknown_hint[] =
 	"It is not known whether it took effect: look before you run it again.";
 

@@ -11,7 +11,7 @@
 
 extern const char lost_in_block[], lost_in_block_hint[];
 extern const char lost_undone[];
-extern const char lost_unknown[], lost_unknown_hint[];
+extern const char lost_unknown[], lost_commit[], lost_unknown_hint[];
 
 /* Tells c that its batch was lost, in answer to the message at hand. */
 void lost_batch(struct client *c);

@@ -17,7 +17,9 @@ enum ours {
 	OURS_RESTORE,            /* settings that a RESET has undone; the client is told of them */
 	OURS_QUESTION,           /* what is left behind? (session/residue.h) */
 	OURS_BEGIN,              /* a BEGIN that the client has been answered already */
-	OURS_REPLAY              /* of a replay (session/replay_run.h): may fail */
+	OURS_REPLAY,             /* of a replay (session/replay_run.h): may fail */
+	OURS_NUMBER,             /* the number of a transaction (session/outcome.h) */
+	OURS_OUTCOME             /* ... and what became of it */
 };
 
 /* | enum refusal: of a Query or Bind that must fail. */

@@ -16,6 +16,7 @@
 #include "session/names.h"
 #include "session/nodes.h"
 #include "session/ours.h"
+#include "session/outcome.h"
 #include "session/replay.h"
 #include "session/residue.h"
 #include "session/server.h"
@@ -396,7 +397,7 @@ static enum step got_error(struct down *d, enum owed_verdict v, const struct fro
 	if (v != OWED_SWALLOW || front->abandoned)
 		return STEP_ON;
 	s->sync_failed = front->ours != OURS_QUESTION && front->ours != OURS_SETTINGS_BEGIN &&
-			 front->ours != OURS_REPLAY;
+			 front->ours < OURS_REPLAY;
 	(void)snprintf(s->sync_error, sizeof(s->sync_error), "%s", f.sqlstate);
 	(void)snprintf(s->sync_message, sizeof(s->sync_message), "%s", f.message);
 	if (c && front->ours == OURS_QUESTION)
@@ -462,6 +463,10 @@ static enum step interpret(struct down *d, uint8_t type, enum owed_verdict v,
 	case 'D':
 		if (d->c && f->ours == OURS_QUESTION)
 			residue_row(d->c, d->s, g.p, wire_left(&g));
+		else if (d->c && f->ours == OURS_NUMBER)
+			outcome_number(d->c, g.p, wire_left(&g));
+		else if (d->c && f->ours == OURS_OUTCOME)
+			outcome_row(d->c, g.p, wire_left(&g));
 		return STEP_ON;
 	case 's':
 		if (d->c && mine)
@@ -588,6 +593,8 @@ static void got_ours(struct down *d, enum ours ours)
 	case OURS_SETTINGS_PART:
 	case OURS_RESTORE:
 	case OURS_REPLAY:
+	case OURS_NUMBER:
+	case OURS_OUTCOME:
 	default:
 		break;
 	}

@@ -13,6 +13,7 @@
 #include "session/unit.h"
 #include "session/up_begin.h"
 #include "session/up_message.h"
+#include "session/up_outcome.h"
 #include "session/up_switch.h"
 #include "wire/wire.h"
 
@@ -99,6 +100,11 @@ static enum step up_linked(struct up *u, uint8_t type, const uint8_t *msg, uint3
 		return r;
 	if (c->dressing && (c->dress_await || up_might_exit(u, type, msg, len)))
 		return STEP_STOP_PAUSE;
+	if (up_outcome_due(u, type, msg, len, have)) {
+		r = up_outcome_ask(u);
+		if (r != STEP_ON)
+			return r;
+	}
 	if (c->at_start) {
 		c->barrier = false;
 		unit_begin(c, u->s);

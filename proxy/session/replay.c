@@ -22,6 +22,7 @@ static void drop(struct client *c)
 	hold_free(&r->log, held);
 	hold_free(&r->sums, held);
 	hold_free(&r->first, held);
+	hold_free(&r->done, held);
 	tally_free(&r->tally);
 	stmts_put(&c->h->stmts, r->unnamed);
 	stmts_put(&c->h->stmts, r->unnamed_now);
@@ -310,7 +311,7 @@ void replay_success(struct client *c)
 	STAT_ADD(&c->h->stats, replay_time_us, c->h->w.now_us - r->first_fail_us);
 	r->attempts = 0;
 	r->first_fail_us = 0;
-	r->lost = false;
+	r->lost = r->asked = false;
 }
 
 void replay_hold(struct client *c)

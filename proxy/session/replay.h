@@ -28,6 +28,7 @@ enum replay_phase {
 	REPLAY_OFF,              /* not any more, until the transaction ends */
 	REPLAY_BACK,             /* the failed attempt is rolled back; the pause before the next */
 	REPLAY_ELSEWHERE,        /* another server is needed */
+	REPLAY_ASK,              /* ... and is asked what became of a COMMIT */
 	REPLAY_DRESS,            /* ... and is given the client's settings */
 	REPLAY_FIRST,            /* the unit with the BEGIN runs again, alone */
 	REPLAY_REST,             /* the other units that were answered run again */
@@ -67,6 +68,14 @@ struct replay {
 	bool in_flight;          /* a unit was interrupted, and is to run when all is equal */
 	bool lost;               /* because the server was lost: the error is ours */
 	bool flushed;            /* the interrupted unit: its Sync has not come, its Flush has */
+	/* a COMMIT whose server was lost (session/outcome.h) */
+	char number[24];         /* of the transaction, "": not known */
+	char began[40];          /* when its postmaster did */
+	bool asks;               /* what became of it is asked for first */
+	bool asked;              /* ... and was rolled back */
+	bool over;               /* for its client the transaction is over, whatever comes */
+	uint8_t outcome;         /* enum outcome */
+	struct hold done;        /* the answer if it was committed */
 	/* the interrupted unit */
 	struct hold first;       /* what the client gets if nothing helps */
 	uint64_t first_told;     /* behind so many bytes of the answer */

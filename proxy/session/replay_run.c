@@ -13,6 +13,7 @@
 #include "session/names.h"
 #include "session/nodes.h"
 #include "session/ours.h"
+#include "session/outcome.h"
 #include "session/replay_name.h"
 #include "session/residue.h"
 #include "session/resend.h"
@@ -155,7 +156,7 @@ void replay_abandon(struct client *c, const char *sqlstate, const char *message,
 	struct replay *r = c->replay;
 	bool lost = r->lost, in_flight = r->in_flight, closed = c->unit.closed;
 	/* a BEGIN alone has failed, and there is no transaction */
-	bool before = lost && in_flight && c->unit.opens && !r->told && !c->unit.outside;
+	bool before = r->over || (lost && in_flight && c->unit.opens && !r->told && !c->unit.outside);
 	char status = r->status;
 
 	if (lost) {
@@ -253,6 +254,9 @@ static enum replay_next live(struct client *c, struct server *s)
 	if (c->undo)
 		params_clear(&c->undo->told); /* of a transaction that was lost, and is not */
 	client_step(c, CE_AGAIN);
+	r->over = false;
+	if (r->in_flight && c->unit.commits && !outcome_ask_again(c, s))
+		return REPLAY_BROKEN;
 	if (r->in_flight) {
 		/* a batch that was flushed, and of which nothing was told, waits for it */
 		c->unit.state = r->flushed ? UNIT_PASS : UNIT_ARMED;
@@ -368,12 +372,14 @@ enum replay_next replay_recover(struct client *c, struct server *s)
 	bool first = !r->attempts;
 
 	/* of one that was longer in coming, the client has had more */
-	if (first || r->told > r->first_told) {
+	if (first || r->told > r->first_told || r->asked) {
 		hold_free(&r->first, &c->h->sh->held_bytes);
 		r->first = u->back;
 		r->first_told = r->told;
 		u->back = (struct hold){ 0 };
 		r->status = u->status;
+		r->lost &= !r->asked;
+		r->asked = false;
 	}
 	if (first) {
 		r->first_fail_us = u->first_fail_us;
@@ -405,32 +411,6 @@ static enum replay_next advance(struct client *c, struct server *s)
 	if (r->differs || s->tx != 'T' || (r->phase == REPLAY_REST && r->unit_at != r->units))
 		return give_up(c, s, "mismatch");
 	return r->phase == REPLAY_FIRST ? rest(c, s) : live(c, s);
-}
-
-enum replay_next replay_step(struct client *c, struct server *s)
-{
-	struct replay *r = c->replay;
-
-	if (!owed_nothing(&s->owed) || s->body_left)
-		return REPLAY_WAIT;
-	switch ((enum replay_phase)r->phase) {
-	case REPLAY_BACK:
-		if (s->tx != 'I')
-			return REPLAY_BROKEN;
-		return r->due ? start(c, s) : REPLAY_WAIT;
-	case REPLAY_DRESS:
-		return c->dressing ? REPLAY_WAIT : start(c, s);
-	case REPLAY_FIRST:
-	case REPLAY_REST:
-		return advance(c, s);
-	case REPLAY_GIVE_UP:
-		return deliver(c, s);
-	case REPLAY_ARMED:
-	case REPLAY_OFF:
-	case REPLAY_ELSEWHERE:
-	default:
-		return REPLAY_WAIT;
-	}
 }
 
 enum replay_next replay_cancel(struct client *c, struct server *s)
@@ -474,7 +454,8 @@ bool replay_may_move(const struct client *c, const struct server *s, const struc
 		return false;
 	if (runs && r->cancelled)
 		return false;
-	if (in_flight && (u->commits || c->commit_sent || u->cancelled || u->other_error))
+	if (in_flight && (u->cancelled || u->other_error ||
+			  ((u->commits || c->commit_sent) && !outcome_known(c, s))))
 		return false;
 	/* what it has been told of a batch that goes on could be compared only while the rest
 	 * of it, a COMMIT perhaps, is on its way */
@@ -496,7 +477,11 @@ static void keep_error(struct client *c, const struct server *s, const struct do
 	uint8_t b[1024];
 	struct wire_put p = wire_put_to(b, sizeof(b));
 
-	if (r->in_flight && c->unit.opens) { /* not even its BEGIN, as far as its client knows */
+	if (r->asks) {
+		e.sqlstate = "40003";
+		e.message = lost_commit;
+		e.hint = lost_unknown_hint;
+	} else if (r->in_flight && c->unit.opens) { /* not even its BEGIN, as far as its client knows */
 		e.message = lost_undone;
 		e.hint = NULL;
 	}
@@ -539,18 +524,22 @@ void replay_move(struct client *c, struct server *s, const struct down_why *w)
 		r->status = 'E';
 		if (!r->first_fail_us)
 			r->first_fail_us = c->h->w.now_us;
+		r->asks = r->over = r->in_flight && c->unit.commits;
+		if (r->asks && outcome_keep(c, s))
+			r->done.len = 0; /* without memory for it nobody can be told */
 		if (r->in_flight)
 			keep_told(c);
 		keep_error(c, s, w);
-		if (undo_lost(c, s))
+		if (!r->asks && undo_lost(c, s))
 			c->residue.evict = true;
-	} else {
+	} else if (!r->asks) {
 		undo_unseen(c);
 	}
 	keep_unnamed(c);
 	names_clear(c);
 	r->nextval |= c->residue.nextval;
-	residue_moved(c);
+	if (!r->asks)
+		residue_moved(c);
 	nodes_avoid(s->shard, s->target);
 	STAT_INC(&c->h->stats, replay_lost);
 	LOG(&c->log, LOG_LEVEL_INFO, "transaction_moved", "from=%s why=%s", s->target->addr.name,
@@ -565,16 +554,14 @@ void replay_move(struct client *c, struct server *s, const struct down_why *w)
 	server_close(s, w->why, false);
 }
 
-enum replay_next replay_moved(struct client *c, struct server *s)
+/* The server is given the client's settings, and the transaction begins. */
+static enum replay_next dress(struct client *c, struct server *s)
 {
 	uint8_t b[4096], *big = NULL;
 	struct wire_put p = wire_put_to(b, sizeof(b));
 	size_t big_len = 0;
 	bool await, ok;
 
-	c->at_start = c->undressed = false;
-	stream_want(&c->s, false);
-	client_step(c, CE_REPLAY);
 	c->replay->phase = REPLAY_DRESS;
 	if (params_same(&c->params, &s->params))
 		return start(c, s);
@@ -586,4 +573,92 @@ enum replay_next replay_moved(struct client *c, struct server *s)
 	ok = stream_send(&s->s, big ? big : b, big ? big_len : p.len) != IO_FAIL;
 	free(big);
 	return ok ? REPLAY_WAIT : REPLAY_BROKEN;
+}
+
+enum replay_next replay_moved(struct client *c, struct server *s)
+{
+	c->at_start = c->undressed = false;
+	stream_want(&c->s, false);
+	client_step(c, CE_REPLAY);
+	if (!c->replay->asks)
+		return dress(c, s);
+	c->replay->phase = REPLAY_ASK;
+	return outcome_look_up(c, s) ? REPLAY_WAIT : REPLAY_BROKEN;
+}
+
+/* It was committed: the client has its answer. */
+static enum replay_next committed(struct client *c, struct server *s)
+{
+	struct replay *r = c->replay;
+
+	STAT_INC(&c->h->stats, retry_commits_found);
+	say(c, r->done.p, r->done.len);
+	c->pending = r->pending;
+	r->pending = NULL;
+	names_settle_all(c);
+	undo_forget(c);
+	r->phase = REPLAY_ARMED;
+	forget_unit(c, 'I');
+	client_release(c, s);
+	return REPLAY_LEFT;
+}
+
+static enum replay_next asked(struct client *c, struct server *s)
+{
+	const struct conf_global *g = &c->h->snap->conf->g;
+	struct replay *r = c->replay;
+	bool late = c->h->w.now_us - r->first_fail_us > (uint64_t)g->retry_max_time;
+
+	if (c->state == CL_BACKOFF) {
+		if (!r->due)
+			return REPLAY_WAIT;
+		client_step(c, CE_REPLAY);
+		return outcome_look_up(c, s) ? REPLAY_WAIT : REPLAY_BROKEN;
+	}
+	if (r->outcome == OUTCOME_COMMITTED && r->done.len)
+		return committed(c, s);
+	if (r->outcome == OUTCOME_ABORTED) {
+		r->asks = false;
+		r->asked = true;
+		if (undo_lost(c, s))
+			c->residue.evict = true;
+		residue_moved(c);
+		return dress(c, s);
+	}
+	if (r->outcome == OUTCOME_IN_PROGRESS && !late) {
+		r->due = false;
+		pause(c); /* its backend has not noticed yet */
+		return REPLAY_WAIT;
+	}
+	return give_up(c, s, "unknown");
+}
+
+/* ---- steps ---- */
+
+enum replay_next replay_step(struct client *c, struct server *s)
+{
+	struct replay *r = c->replay;
+
+	if (!owed_nothing(&s->owed) || s->body_left)
+		return REPLAY_WAIT;
+	switch ((enum replay_phase)r->phase) {
+	case REPLAY_BACK:
+		if (s->tx != 'I')
+			return REPLAY_BROKEN;
+		return r->due ? start(c, s) : REPLAY_WAIT;
+	case REPLAY_ASK:
+		return asked(c, s);
+	case REPLAY_DRESS:
+		return c->dressing ? REPLAY_WAIT : start(c, s);
+	case REPLAY_FIRST:
+	case REPLAY_REST:
+		return advance(c, s);
+	case REPLAY_GIVE_UP:
+		return deliver(c, s);
+	case REPLAY_ARMED:
+	case REPLAY_OFF:
+	case REPLAY_ELSEWHERE:
+	default:
+		return REPLAY_WAIT;
+	}
 }

@@ -324,7 +324,7 @@ static void check_held(struct world *w)
 					  c->unit.raw.cap);
 			if (c->replay)
 				held += (int64_t)(c->replay->log.cap + c->replay->sums.cap +
-						  c->replay->first.cap);
+						  c->replay->first.cap + c->replay->done.cap);
 		}
 	}
 	if (held != total)
