@@ -206,6 +206,11 @@ bool move_wrong_role(const struct client *c, const struct server *s)
 		return false;
 	if (standby && (is_on(standby) || s->turned))
 		return true;
+	/* dialled when somebody had fenced the node off, and before a check has seen it */
+	if (standby && attrs == ATTRS_READ_WRITE &&
+	    is_on(params_get(&s->base, "default_transaction_read_only")) &&
+	    !is_on(params_get(&c->params, "default_transaction_read_only")))
+		return true;
 	/* an older server does not tell; the session may have asked for it itself */
 	return !standby && !is_on(params_get(&c->params, "default_transaction_read_only")) &&
 	       !is_on(params_get(&s->base, "default_transaction_read_only"));

@@ -384,6 +384,26 @@ def test_primary_that_is_fenced_off(weir, new_cluster):
     assert w.one('SHOW default_transaction_read_only') == 'off'
 
 
+def test_new_connection_to_a_fenced_primary(weir, new_cluster):
+    """It is set read-only, nothing has noticed, and the next statement gets a connection
+    that was made after that: it waits for the new primary all the same."""
+    c = new_cluster
+    w = weir(ini({'app': db(*c.nodes, target_session_attrs='read-write')}, query_wait_timeout=60,
+                 server_lifetime=0, **{**QUICK, 'health_check_interval': 60}))
+    with w.connect() as x:
+        x.sql('UPDATE kv SET v = v + 1 WHERE k = 1')
+        c.primary.sql('ALTER SYSTEM SET default_transaction_read_only = on', database='postgres')
+        c.primary.reload()
+        until(lambda: c.primary.one('SHOW default_transaction_read_only') == 'on')
+        x.send(query('UPDATE kv SET v = v + 1 WHERE k = 1'))
+        assert x.quiet(0.5), x.until()
+        lsn = c.primary.one('SELECT pg_current_wal_lsn()')
+        until(lambda: c.nodes[1].one("SELECT pg_last_wal_replay_lsn() >= '%s'" % lsn) == 't')
+        c.nodes[1].promote()
+        m = x.until()
+        assert not [e for e in m if e[0] == 'E'], m
+
+
 def test_read_only_session_gets_its_error(weir, pg):
     """25006 because the client asked for it is an answer like any."""
     w = weir(ini({'app': db(pg, target_session_attrs='read-write')}, **QUICK))
