@@ -202,7 +202,6 @@ static enum replay_next give_up(struct client *c, struct server *s, const char *
 	}
 	if (r->lost) {
 		/* where the client was, no server is: it is told by lost.h */
-		undo_unseen(c);
 		client_release(c, s);
 		replay_abandon(c, NULL, NULL, NULL, NULL);
 		return REPLAY_LEFT;
