@@ -345,7 +345,12 @@ def test_garbage_from_the_server(rude, name):
             assert out[-1][1] in 'IE?', out
             assert len([m for m in out if m[0] == 'E']) <= 2
             if out[-1][1] == 'I':
-                assert c.one('hello') == 'polite'
+                try:
+                    assert c.one('hello') == 'polite'
+                except PgError as e:
+                    # the end came behind this query: nobody can know what became of it
+                    assert e.fields['C'] == '40003'
+                    assert c.one('hello') == 'polite'
         except (Closed, struct.error, IndexError, ValueError):
             # ended, or a body that nobody looks into on the way was passed on
             pass
