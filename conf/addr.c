@@ -79,18 +79,22 @@ static int addr_fill_name(struct addr *a)
 	return 0;
 }
 
-static int addr_fill_unix(struct addr *a, struct err *e)
+int addr_unix(const char *dir, int port, struct sockaddr_un *un, socklen_t *len, struct err *e)
 {
 	int n;
 
-	a->sock.un.sun_family = AF_UNIX;
-	n = snprintf(a->sock.un.sun_path, sizeof(a->sock.un.sun_path), "%s/.s.PGSQL.%d",
-		     a->host, a->port);
-	if (n < 0 || (size_t)n >= sizeof(a->sock.un.sun_path))
+	memset(un, 0, sizeof(*un));
+	un->sun_family = AF_UNIX;
+	n = snprintf(un->sun_path, sizeof(un->sun_path), "%s/.s.PGSQL.%d", dir, port);
+	if (n < 0 || (size_t)n >= sizeof(un->sun_path))
 		return err_set(e, "socket directory \"%.64s...\" is too long: at most %zu bytes "
-			       "with /.s.PGSQL.%d", a->host, sizeof(a->sock.un.sun_path) - 1,
-			       a->port);
-	a->sock_len = (socklen_t)sizeof(a->sock.un);
+			       "with /.s.PGSQL.%d", dir, sizeof(un->sun_path) - 1, port);
+	*len = (socklen_t)sizeof(*un);
+	if (*dir == '@') {
+		/* The name has no zero at its end: its length is the address'. */
+		*len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + (size_t)n);
+		un->sun_path[0] = '\0';
+	}
 	return 0;
 }
 
@@ -182,7 +186,7 @@ static int addr_fill(struct addr *a, struct item host, struct err *e)
 	if (!a->host || addr_fill_name(a) < 0)
 		return err_set(e, "out of memory");
 	if (a->host[0] == '/')
-		return addr_fill_unix(a, e);
+		return addr_unix(a->host, a->port, &a->sock.un, &a->sock_len, e);
 	return addr_fill_inet(a, e);
 }
 
@@ -259,8 +263,8 @@ static int listen_name(enum addr_names names, struct addr **list, size_t *n, con
 	int ret;
 
 	if (host[0] == '/')
-		return err_set(e, "listen_addr \"%.64s\": unix sockets cannot be listened on; give "
-			       "addresses, names or *", host);
+		return err_set(e, "listen_addr \"%.64s\" is a path; give addresses, names or *, and "
+			       "the directory of a unix socket in unix_socket_dir", host);
 	/* A wildcard is two names, so that each gets its own socket. */
 	if (strcmp(host, "*") == 0) {
 		if (listen_name(ADDR_NUMERIC, list, n, "0.0.0.0", port, e) < 0)

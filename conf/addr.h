@@ -50,6 +50,11 @@ MUST_CHECK int addr_listen_list(const char *hosts, int port, struct addr **out, 
 MUST_CHECK int addr_listen_list_as(enum addr_names names, const char *hosts, int port,
 				   struct addr **out, size_t *n, struct err *e);
 
+/* The unix socket of this port in dir, as libpq names it; @NAME: an abstract one. -1:
+ * too long. */
+MUST_CHECK int addr_unix(const char *dir, int port, struct sockaddr_un *un, socklen_t *len,
+			 struct err *e);
+
 /* 127.0.0.0/8 (mapped into IPv6 too), ::1 and unix sockets. */
 bool addr_is_loopback(const struct sockaddr *sa);
 

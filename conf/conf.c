@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "conf/hba.h"
+#include "conf/ident.h"
 #include "conf/text.h"
 
 /* Strings are wiped, whichever they are: a list of the secret ones would be
@@ -18,10 +20,15 @@
 #define WIPE_TIME(field)
 #define WIPE_SIZE(field)
 #define WIPE_WORKERS(field)
+#define WIPE_MODE(field)
 #define WIPE_POOL_MODE(field)
 #define WIPE_BALANCE(field)
 #define WIPE_SESSION_ATTRS(field)
 #define WIPE_AUTH_TYPE(field)
+#define WIPE_SSLMODE(field)
+#define WIPE_SSLNEGOTIATION(field)
+#define WIPE_CHANNEL_BINDING(field)
+#define WIPE_CLEARTEXT(field)
 #define WIPE_RETRY(field)
 #define WIPE_PIN(field)
 #define WIPE_RETRY_UNKNOWN(field)
@@ -46,6 +53,7 @@ void conf_db_clear(struct conf_db *d)
 {
 #include "conf/keys.def"
 	text_wipe(&d->name);
+	secret_clear(&d->secret);
 	hosts_free(d->host_conf, d->host_n);
 	d->host_conf = NULL;
 	addr_list_free(d->hosts, d->host_n);
@@ -80,6 +88,7 @@ void conf_drop(struct conf *c)
 	if (!c || atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) != 1)
 		return;
 	wipe_global(&c->g);
+	secret_clear(&c->health_secret);
 	for (i = 0; i < c->db_n; i++)
 		conf_db_clear(&c->dbs[i]);
 	free(c->dbs);
@@ -89,6 +98,8 @@ void conf_drop(struct conf *c)
 	for (i = 0; i < c->user_n; i++)
 		conf_user_clear(&c->users[i]);
 	free(c->users);
+	hba_free(c->hba);
+	ident_free(c->ident);
 	free(c->path);
 	free(c);
 }
@@ -117,6 +128,14 @@ const struct conf_user *conf_find_user(const struct conf *c, const char *name)
 	if (c->user_n == 0)
 		return NULL;
 	return bsearch(name, c->users, c->user_n, sizeof(*c->users), user_cmp);
+}
+
+const char *conf_secret_for(const struct conf_db *d, const char *host, int port,
+			    const char *dbname, const char *user)
+{
+	if (!d->secret.password)
+		return secret_match(&d->secret, host, port, dbname, user);
+	return d->k.user && user && strcmp(d->k.user, user) == 0 ? d->secret.password : NULL;
 }
 
 bool conf_listed(const char *list, const char *name)

@@ -23,8 +23,13 @@
 #include <stdio.h>
 
 #include "conf/addr.h"
+#include "conf/auth.h"
 #include "conf/err.h"
 #include "conf/hosts.h"
+#include "conf/secret.h"
+
+struct hba;
+struct ident;
 
 enum pool_mode { POOL_SESSION = 0, POOL_TRANSACTION };
 enum balance { BALANCE_LEASTCONN = 0, BALANCE_ROUND_ROBIN, BALANCE_RANDOM, BALANCE_DISABLE };
@@ -36,7 +41,18 @@ enum session_attrs {
 	ATTRS_STANDBY,
 	ATTRS_PREFER_STANDBY
 };
-enum auth_type { AUTH_TRUST = 0, AUTH_SCRAM };
+enum sslmode {
+	SSLMODE_DISABLE = 0,
+	SSLMODE_ALLOW,
+	SSLMODE_PREFER,
+	SSLMODE_REQUIRE,
+	SSLMODE_VERIFY_CA,
+	SSLMODE_VERIFY_FULL
+};
+enum sslnegotiation { SSLNEG_POSTGRES = 0, SSLNEG_DIRECT };
+enum channel_binding { BINDING_PREFER = 0, BINDING_REQUIRE, BINDING_DISABLE };
+/* Where a server may ask for a password as it is, without TLS. Unix sockets: always. */
+enum cleartext { CLEARTEXT_NEVER = 0, CLEARTEXT_LOOPBACK, CLEARTEXT_ANYWHERE };
 enum pin_mode { PIN_OFF = 0, PIN_ON, PIN_ERROR };
 enum marked_down { DOWN_NONE = 0, DOWN_SHUTDOWN };
 enum retry_unknown { UNKNOWN_OFF = 0, UNKNOWN_READONLY, UNKNOWN_HINTED };
@@ -53,10 +69,15 @@ enum retry_mode { RETRY_OFF = 0, RETRY_OBSERVE, RETRY_IMPLICIT, RETRY_REPLAY };
 #define CONF_FIELD_TIME int64_t
 #define CONF_FIELD_SIZE int64_t
 #define CONF_FIELD_WORKERS int64_t
+#define CONF_FIELD_MODE int64_t
 #define CONF_FIELD_POOL_MODE int64_t
 #define CONF_FIELD_BALANCE int64_t
 #define CONF_FIELD_SESSION_ATTRS int64_t
 #define CONF_FIELD_AUTH_TYPE int64_t
+#define CONF_FIELD_SSLMODE int64_t
+#define CONF_FIELD_SSLNEGOTIATION int64_t
+#define CONF_FIELD_CHANNEL_BINDING int64_t
+#define CONF_FIELD_CLEARTEXT int64_t
 #define CONF_FIELD_RETRY int64_t
 #define CONF_FIELD_PIN int64_t
 #define CONF_FIELD_RETRY_UNKNOWN int64_t
@@ -102,6 +123,7 @@ struct conf_db {
 					* looked up (sock_len 0) */
 	struct conf_host *host_conf;   /* one for each host */
 	size_t host_n;                 /* at most CONF_HOSTS_MAX */
+	struct secret secret;          /* what password*= and passfile= gave */
 };
 
 enum secret_kind { SECRET_NONE = 0, SECRET_PLAIN, SECRET_MD5, SECRET_SCRAM };
@@ -110,6 +132,7 @@ enum secret_kind { SECRET_NONE = 0, SECRET_PLAIN, SECRET_MD5, SECRET_SCRAM };
 struct conf_user {
 	char *name;
 	struct conf_user_keys k;
+	bool in_file;                  /* of auth_file, if only with an empty secret */
 	enum secret_kind secret_kind;
 	char *secret;                  /* as written in auth_file; wiped on free */
 };
@@ -123,11 +146,15 @@ struct conf {
 	 * the URI's user. */
 	bool loopback_trust;
 	struct conf_global g;
+	struct secret health_secret;   /* what health_check_password*= gave */
 	struct conf_db *dbs;           /* sorted by name; "*" is not in here */
 	size_t db_n;
 	struct conf_db *fallback;      /* "*" or NULL */
 	struct conf_user *users;       /* sorted by name */
 	size_t user_n;
+	/* auth_type = hba, else NULL (conf/hba.h, conf/ident.h) */
+	struct hba *hba;
+	struct ident *ident;           /* NULL too without auth_ident_file */
 };
 
 /* What the command line overrides, applied after the file. */
@@ -140,7 +167,8 @@ struct conf_over {
 };
 
 /* Loads and checks an ini file: *out with one reference, or -1 and *e says
- * "file:line: what is wrong and what is allowed". Reads auth_file too. Blocks
+ * "file:line: what is wrong and what is allowed". Reads auth_file and, for auth_type = hba,
+ * auth_hba_file and auth_ident_file too. Blocks
  * (files, names in listen_addr): control thread or start only.
  * The dialect is PgBouncer's, not inih's: see dialect.c. */
 MUST_CHECK int conf_load_file(const char *path, const struct conf_over *over,
@@ -173,6 +201,13 @@ void conf_user_clear(struct conf_user *u);
  * NULL. Borrowed from c. */
 const struct conf_db *conf_find_db(const struct conf *c, const char *name);
 const struct conf_user *conf_find_user(const struct conf *c, const char *name);
+
+/* What the entry says is the password for a login, borrowed from it; NULL: nothing. That
+ * of password, password_env or password_file is for the user of user= and for nobody
+ * else; a passfile has one for whoever its lines name (secret_match). The caller's own
+ * knowledge of a user (auth_file) comes behind it. host: as it is written. Pure. */
+const char *conf_secret_for(const struct conf_db *d, const char *host, int port,
+			    const char *dbname, const char *user);
 
 /* True when name stands in a comma separated list (blanks around names are
  * ignored); list may be NULL. */

@@ -290,6 +290,7 @@ int draft_secret(void *arg, const char *name, const char *secret, enum secret_ki
 		return err_set(e, "out of memory");
 	u->is_secret_only = true;
 	u->u.secret_kind = kind;
+	u->u.in_file = true;
 	if (kind == SECRET_NONE)
 		return 0;
 	u->u.secret = strdup(secret);
@@ -398,16 +399,27 @@ static void settle_users(struct draft *d)
 	d->user_n = n + 1;
 }
 
-void draft_settle(struct draft *d)
+/* Who kept the name [pgbouncer] gets PgBouncer's defaults: transaction pooling breaks
+ * sessions that were written for the other mode, and clients look for the unix socket. */
+static int settle_pgbouncer(struct draft *d, struct err *e)
 {
-	const struct key *mode = key_find(KEY_GLOBAL, "pool_mode");
+	static const char *const def[][2] = {{"pool_mode", "session"}, {"unix_socket_dir", "/tmp"}};
+	size_t i;
 
+	for (i = 0; i < sizeof(def) / sizeof(def[0]); i++) {
+		const struct key *k = key_find(KEY_GLOBAL, def[i][0]);
+
+		if (k && !d->set[key_index(k)].file && key_set(k, &d->conf->g, def[i][1], e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+int draft_settle(struct draft *d, struct err *e)
+{
 	settle_dbs(d);
 	settle_users(d);
-	/* Who kept the name [pgbouncer] gets PgBouncer's default: transaction
-	 * pooling breaks sessions that were written for the other mode. */
-	if (d->conf->from_pgbouncer && mode && !d->set[key_index(mode)].file)
-		d->conf->g.pool_mode = POOL_SESSION;
+	return d->conf->from_pgbouncer ? settle_pgbouncer(d, e) : 0;
 }
 
 int draft_hosts(struct draft *d, struct err *e)
@@ -420,6 +432,7 @@ int draft_hosts(struct draft *d, struct err *e)
 		struct conf_db *db = &d->dbs[i].d;
 		const struct conf_global *g = &d->conf->g;
 		const struct host_lists lists = {
+			.names = db->k.hostaddr ? db->k.host : NULL,
 			.weight = db->k.weight,
 			.zones = db->k.zones,
 			.http = db->k.health_check_http ? db->k.health_check_http :
@@ -427,7 +440,8 @@ int draft_hosts(struct draft *d, struct err *e)
 			.zone = g->zone,
 		};
 
-		if (addr_list(db->k.host, db->k.port, 5432, &db->hosts, &db->host_n, &why) < 0 ||
+		if (addr_list(db->k.hostaddr ? db->k.hostaddr : db->k.host, db->k.port, 5432,
+			      &db->hosts, &db->host_n, &why) < 0 ||
 		    hosts_make(&lists, db->host_n, &db->host_conf, &why) < 0)
 			return err_set(e, "%s: database \"%.64s\": %s",
 				       draft_db_where(&d->dbs[i], where, sizeof(where)), db->name,

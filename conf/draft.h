@@ -25,6 +25,7 @@ enum draft_section { DRAFT_NONE = 0, DRAFT_GLOBAL, DRAFT_DATABASES, DRAFT_USERS 
 struct draft_db {
 	struct conf_db d;
 	const char *file;              /* borrowed from the draft */
+	bool passfile_is_implied;      /* by libpq's rules, nobody has written it */
 	size_t seq;                    /* the last of equal names wins */
 };
 
@@ -70,7 +71,7 @@ MUST_CHECK int draft_override(struct draft *d, const struct conf_over *over, str
 
 /* Sorts, lets the last of equal names win, joins [users] and auth_file, and
  * fixes defaults that depend on other things. */
-void draft_settle(struct draft *d);
+MUST_CHECK int draft_settle(struct draft *d, struct err *e);
 
 /* The lists of hosts, all databases. Names stay names. */
 MUST_CHECK int draft_hosts(struct draft *d, struct err *e);

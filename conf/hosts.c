@@ -115,6 +115,14 @@ static int take_http(struct item it, struct conf_host *h, struct err *e)
 	return h->http_path ? 0 : err_set(e, "out of memory");
 }
 
+static int take_name(struct item it, struct conf_host *h, struct err *e)
+{
+	if (!it.len)
+		return 0;
+	h->name = strndup(it.at, it.len);
+	return h->name ? 0 : err_set(e, "out of memory");
+}
+
 static bool is_near(const char *zones, size_t i, const char *own)
 {
 	struct item it;
@@ -133,6 +141,8 @@ int hosts_make(const struct host_lists *l, size_t n, struct conf_host **out, str
 	*out = NULL;
 	if (n > CONF_HOSTS_MAX)
 		return err_set(e, "%zu hosts: at most %u are allowed", n, CONF_HOSTS_MAX);
+	if (l->names && count(l->names) != n)
+		return err_set(e, "%zu names in host, but %zu in hostaddr", count(l->names), n);
 	if (check_count("weight", l->weight, n, e) || check_count("zones", l->zones, n, e) ||
 	    check_count("health_check_http", l->http, n, e))
 		return -1;
@@ -142,7 +152,8 @@ int hosts_make(const struct host_lists *l, size_t n, struct conf_host **out, str
 	for (i = 0; i < n; i++) {
 		h[i].weight = 1;
 		h[i].near = is_near(l->zones, i, l->zone);
-		if ((l->weight && take_weight(entry(l->weight, i), &h[i], e)) ||
+		if ((l->names && take_name(entry(l->names, i), &h[i], e)) ||
+		    (l->weight && take_weight(entry(l->weight, i), &h[i], e)) ||
 		    (l->http && take_http(entry(l->http, i), &h[i], e))) {
 			hosts_free(h, n);
 			return -1;
@@ -156,7 +167,9 @@ void hosts_free(struct conf_host *h, size_t n)
 {
 	size_t i;
 
-	for (i = 0; h && i < n; i++)
+	for (i = 0; h && i < n; i++) {
+		free(h[i].name);
 		free(h[i].http_path);
+	}
 	free(h);
 }

@@ -15,6 +15,8 @@
 
 /* What else is said of one host of a database. */
 struct conf_host {
+	char *name;                    /* how people call it, when its address was given apart;
+					* NULL: as it is written in the list */
 	unsigned weight;               /* 1..100 */
 	bool near;                     /* its zone is that of this process, or none was told */
 	bool https;
@@ -25,7 +27,8 @@ struct conf_host {
 
 /* The lists as they are written, NULL: not given. */
 struct host_lists {
-	const char *weight, *zones, *http;
+	const char *names, *weight, *zones, *http; /* names: one for each, maybe
+							     * empty */
 	const char *zone;              /* this process's own */
 };
 

@@ -292,6 +292,21 @@ static int set_workers(const struct key *k, const char *text, int64_t *out, stru
 	return 0;
 }
 
+static int set_mode(const struct key *k, const char *text, int64_t *out, struct err *e)
+{
+	size_t n = strspn(text, "01234567");
+	int64_t v = 0;
+	size_t i;
+
+	for (i = 0; i < n && v <= (int64_t)k->max; i++)
+		v = v * 8 + (text[i] - '0');
+	if (n == 0 || text[n] || v > (int64_t)k->max)
+		return err_set(e, "%s = \"%.64s\" is not the mode of a file; allowed: 0000 to %04llo, "
+			       "in octal", k->name, text, (unsigned long long)k->max);
+	*out = v;
+	return 0;
+}
+
 static int set_str(char **out, const char *text, struct err *e)
 {
 	char *copy = NULL;
@@ -326,10 +341,17 @@ int key_set(const struct key *k, void *base, const char *text, struct err *e)
 	case KEY_WORKERS:
 		ret = set_workers(k, text, &value, e);
 		break;
+	case KEY_MODE:
+		ret = set_mode(k, text, &value, e);
+		break;
 	case KEY_POOL_MODE:
 	case KEY_BALANCE:
 	case KEY_SESSION_ATTRS:
 	case KEY_AUTH_TYPE:
+	case KEY_SSLMODE:
+	case KEY_SSLNEGOTIATION:
+	case KEY_CHANNEL_BINDING:
+	case KEY_CLEARTEXT:
 	case KEY_RETRY:
 	case KEY_PIN:
 	case KEY_RETRY_UNKNOWN:
@@ -425,10 +447,17 @@ const char *key_print(const struct key *k, const void *base, char *out, size_t c
 			return "auto";
 		snprintf(out, cap, "%lld", (long long)v);
 		break;
+	case KEY_MODE:
+		snprintf(out, cap, "%04llo", (unsigned long long)v);
+		break;
 	case KEY_POOL_MODE:
 	case KEY_BALANCE:
 	case KEY_SESSION_ATTRS:
 	case KEY_AUTH_TYPE:
+	case KEY_SSLMODE:
+	case KEY_SSLNEGOTIATION:
+	case KEY_CHANNEL_BINDING:
+	case KEY_CLEARTEXT:
 	case KEY_RETRY:
 	case KEY_PIN:
 	case KEY_RETRY_UNKNOWN:

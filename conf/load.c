@@ -13,6 +13,9 @@
 #include "conf/check.h"
 #include "conf/dialect.h"
 #include "conf/draft.h"
+#include "conf/hba.h"
+#include "conf/ident.h"
+#include "conf/secret.h"
 #include "conf/text.h"
 #include "conf/uri.h"
 #include "conf/users.h"
@@ -40,6 +43,83 @@ static int load_users(struct draft *d, struct err *e)
 	return ret;
 }
 
+/* A file that cannot be read at all is told with the setting that names it; what is
+ * wrong inside has a place of its own. */
+static int readable(const struct draft *d, const char *key, const char *path, struct err *e)
+{
+	struct text_buf text = {0};
+	char where[300];
+	struct err why;
+	int ret = text_slurp(path, &text, &why);
+
+	text_free(&text);
+	if (ret == 0)
+		return 0;
+	return err_set(e, "%s: %s: %s", draft_where(d, key, where, sizeof(where)), key, why.text);
+}
+
+/* Who wrote hba without a file is told by the checks. */
+static int load_rules(struct draft *d, struct err *e)
+{
+	const struct conf_global *g = &d->conf->g;
+
+	if (g->auth_type != AUTH_HBA || !g->auth_hba_file)
+		return 0;
+	if (readable(d, "auth_hba_file", g->auth_hba_file, e) < 0 ||
+	    hba_read(g->auth_hba_file, &d->conf->hba, e) < 0)
+		return -1;
+	if (!g->auth_ident_file)
+		return 0;
+	if (readable(d, "auth_ident_file", g->auth_ident_file, e) < 0)
+		return -1;
+	return ident_read(g->auth_ident_file, &d->conf->ident, e);
+}
+
+static int load_db_secret(struct draft_db *db, struct err *e)
+{
+	const struct conf_db_keys *k = &db->d.k;
+	const struct secret_source from = {
+		.prefix = "",
+		/* PgBouncer takes it without user= too, and makes nothing of it. */
+		.password = k->user || k->passfile ? k->password : NULL,
+		.env = k->password_env,
+		.file = k->password_file,
+		.passfile = k->passfile,
+		.is_implied = db->passfile_is_implied,
+	};
+
+	if (!k->user && (k->password_env || k->password_file))
+		return err_set(e, "%s is the password of user=, which is not given; a passfile "
+			       "can have one for each user",
+			       k->password_env ? "password_env" : "password_file");
+	return secret_load(&from, &db->d.secret, e);
+}
+
+static int load_secrets(struct draft *d, struct err *e)
+{
+	const struct conf_global *g = &d->conf->g;
+	const struct secret_source from = {
+		.prefix = "health_check_",
+		.password = g->health_check_password,
+		.env = g->health_check_password_env,
+		.file = g->health_check_password_file,
+	};
+	const char *key = from.file ? "health_check_password_file" :
+			  from.env  ? "health_check_password_env" : "health_check_password";
+	char where[300];
+	struct err why;
+	size_t i;
+
+	if (secret_load(&from, &d->conf->health_secret, &why) < 0)
+		return err_set(e, "%s: %s", draft_where(d, key, where, sizeof(where)), why.text);
+	for (i = 0; i < d->db_n; i++)
+		if (load_db_secret(&d->dbs[i], &why) < 0)
+			return err_set(e, "%s: database \"%.64s\": %s",
+				       draft_db_where(&d->dbs[i], where, sizeof(where)),
+				       d->dbs[i].d.name, why.text);
+	return 0;
+}
+
 /* The common end. Takes the draft down in any case. read: what reading gave. */
 static int finish(struct draft *d, int read, const struct conf_over *over, struct conf **out,
 		  struct err *e)
@@ -50,12 +130,16 @@ static int finish(struct draft *d, int read, const struct conf_over *over, struc
 		ret = draft_override(d, over, e);
 	if (ret == 0)
 		ret = load_users(d, e);
-	if (ret == 0) {
-		draft_settle(d);
+	if (ret == 0)
+		ret = load_rules(d, e);
+	if (ret == 0)
+		ret = draft_settle(d, e);
+	if (ret == 0)
 		ret = check_all(d, e);
-	}
 	if (ret == 0)
 		ret = draft_hosts(d, e);
+	if (ret == 0)
+		ret = load_secrets(d, e);
 	if (ret == 0) {
 		*out = draft_take(d);
 		if (!*out)

@@ -137,6 +137,14 @@ static bool line_write(int fd, const struct line *l)
 	return n > 0;
 }
 
+const char *log_who(const struct log_ctx *ctx, char out[LOG_WHO_MAX])
+{
+	out[0] = 0;
+	if (ctx->who)
+		ctx->who(ctx, out, LOG_WHO_MAX);
+	return out;
+}
+
 void log_line(const struct log_ctx *ctx, enum log_level level, const char *event,
 	      const char *fmt, ...)
 {
@@ -145,6 +153,7 @@ void log_line(const struct log_ctx *ctx, enum log_level level, const char *event
 	int64_t now = wall > 0 ? wall : 0;
 	struct log_rate *rate = rate_slot(log, event, now / 1000000);
 	struct line l = {.len = 0};
+	char who[LOG_WHO_MAX];
 	va_list ap;
 
 	if (rate) {
@@ -158,8 +167,8 @@ void log_line(const struct log_ctx *ctx, enum log_level level, const char *event
 		}
 	}
 	line_add_time(&l, now);
-	line_add(&l, " level=%s%s%.*s event=%s", log_level_name(level), ctx->who[0] ? " " : "",
-		 (int)sizeof(ctx->who), ctx->who, event);
+	line_add(&l, " level=%s%s%s event=%s", log_level_name(level), ctx->who ? " " : "",
+		 log_who(ctx, who), event);
 	/* Before the event's own words, which may be cut. */
 	if (rate && rate->left_out > 0)
 		line_add(&l, " left_out=%u", rate->left_out);

@@ -48,11 +48,21 @@ struct log {
 	struct log_rate rate[LOG_RATE_SLOTS];
 };
 
-/* Who speaks. Made once per client or server; empty who is left out. */
+struct log_ctx;
+
+/* Writes who speaks, "who=c12@3 db=app user=u peer=...", terminated, cut to cap. */
+typedef void log_who_fn(const struct log_ctx *ctx, char *out, size_t cap);
+#define LOG_WHO_MAX 112
+
+/* Who speaks; part of a client or server, which the words are made of when there is a
+ * line to write. */
 struct log_ctx {
 	struct log *log;
-	char who[112];                         /* "who=c12@3 db=app user=u peer=..." */
+	log_who_fn *who;                       /* NULL: nobody in particular */
 };
+
+/* The words, "" for nobody. Returns out. */
+const char *log_who(const struct log_ctx *ctx, char out[LOG_WHO_MAX]);
 
 static inline int log_on(const struct log *log, enum log_level level)
 {

@@ -12,7 +12,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <openssl/crypto.h>
 
 /* No configuration is this large; a mistaken path to something else may be. */
 #define SLURP_MAX ((size_t)1 << 30)
@@ -29,7 +28,7 @@ static int text_reserve(struct text_buf *b, size_t cap)
 		return -1;
 	if (b->data) {
 		memcpy(data, b->data, b->len + 1);
-		OPENSSL_cleanse(b->data, b->cap);
+		explicit_bzero(b->data, b->cap);
 		free(b->data);
 	}
 	data[b->len] = '\0';
@@ -57,7 +56,7 @@ int text_add(struct text_buf *b, const void *bytes, size_t n)
 void text_clear(struct text_buf *b)
 {
 	if (b->data) {
-		OPENSSL_cleanse(b->data, b->len);
+		explicit_bzero(b->data, b->len);
 		b->data[0] = '\0';
 	}
 	b->len = 0;
@@ -66,7 +65,7 @@ void text_clear(struct text_buf *b)
 void text_free(struct text_buf *b)
 {
 	if (b->data)
-		OPENSSL_cleanse(b->data, b->cap);
+		explicit_bzero(b->data, b->cap);
 	free(b->data);
 	b->data = NULL;
 	b->len = 0;
@@ -76,7 +75,7 @@ void text_free(struct text_buf *b)
 void text_wipe(char **s)
 {
 	if (*s)
-		OPENSSL_cleanse(*s, strlen(*s));
+		explicit_bzero(*s, strlen(*s));
 	free(*s);
 	*s = NULL;
 }
@@ -95,14 +94,25 @@ void *text_grow(void *array, size_t *cap, size_t n, size_t element)
 		return NULL;
 	if (array) {
 		memcpy(fresh, array, n * element);
-		OPENSSL_cleanse(array, *cap * element);
+		explicit_bzero(array, *cap * element);
 		free(array);
 	}
 	*cap = want;
 	return fresh;
 }
 
-static int slurp_fd(int fd, const char *path, struct text_buf *out, struct err *e)
+static int slurp_size(const char *path, size_t max, struct err *e)
+{
+	static const char *const unit[] = {"bytes", "kB", "MB", "GB"};
+	int i;
+
+	for (i = 0; i < 3 && max % 1024 == 0; i++)
+		max /= 1024;
+	return err_set(e, "cannot read \"%s\": it is larger than %zu %s", path, max, unit[i]);
+}
+
+static int slurp_fd(int fd, const char *path, const struct text_rule *rule, struct text_buf *out,
+		    struct err *e)
 {
 	struct stat st;
 	ssize_t n;
@@ -110,10 +120,14 @@ static int slurp_fd(int fd, const char *path, struct text_buf *out, struct err *
 	if (fstat(fd, &st) < 0)
 		return err_set(e, "cannot read \"%s\": %s", path, strerror(errno));
 	/* A pipe or terminal would block the control thread. */
+	if (!S_ISREG(st.st_mode) && rule->is_optional)
+		return 0;
 	if (!S_ISREG(st.st_mode))
 		return err_set(e, "cannot read \"%s\": it is not a regular file", path);
-	if ((uint64_t)st.st_size > SLURP_MAX)
-		return err_set(e, "cannot read \"%s\": it is larger than 1 GB", path);
+	if (rule->is_private && (st.st_mode & (S_IRWXG | S_IRWXO)))
+		return err_set(e, "\"%s\" is open to its group or to everybody: chmod 0600 it", path);
+	if ((uint64_t)st.st_size > rule->max)
+		return slurp_size(path, rule->max, e);
 	if (text_reserve(out, (size_t)st.st_size + 4096) < 0)
 		return err_set(e, "cannot read \"%s\": out of memory", path);
 	/* The file may grow while it is read: the size is a hint, not a bound. */
@@ -129,23 +143,33 @@ static int slurp_fd(int fd, const char *path, struct text_buf *out, struct err *
 			return 0;
 		out->len += (size_t)n;
 		out->data[out->len] = '\0';
-		if (out->len > SLURP_MAX)
-			return err_set(e, "cannot read \"%s\": it is larger than 1 GB", path);
+		if (out->len > rule->max)
+			return slurp_size(path, rule->max, e);
 	}
 }
 
-int text_slurp(const char *path, struct text_buf *out, struct err *e)
+int text_slurp_as(const char *path, const struct text_rule *rule, struct text_buf *out,
+		  struct err *e)
 {
 	int fd, ret;
 
 	text_free(out);
 	/* O_NONBLOCK: opening a FIFO without a writer must not hang. */
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	if (fd < 0 && rule->is_optional)
+		return 0;
 	if (fd < 0)
 		return err_set(e, "cannot read \"%s\": %s", path, strerror(errno));
-	ret = slurp_fd(fd, path, out, e);
+	ret = slurp_fd(fd, path, rule, out, e);
 	close(fd);
 	if (ret < 0)
 		text_free(out);
 	return ret;
+}
+
+int text_slurp(const char *path, struct text_buf *out, struct err *e)
+{
+	const struct text_rule any = {.max = SLURP_MAX};
+
+	return text_slurp_as(path, &any, out, e);
 }

@@ -12,6 +12,7 @@
 #ifndef PGWEIR_CONF_TEXT_H
 #define PGWEIR_CONF_TEXT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "conf/err.h"
@@ -42,5 +43,16 @@ MUST_CHECK void *text_grow(void *array, size_t *cap, size_t n, size_t element);
 /* Reads a regular file. On failure the sentence names the path:
  * `cannot read "x": No such file or directory`. Blocks on the disk. */
 MUST_CHECK int text_slurp(const char *path, struct text_buf *out, struct err *e);
+
+/* What is asked of a file beyond being a regular one. */
+struct text_rule {
+	size_t max;                    /* bytes */
+	bool is_private;               /* group and others have no right to it at all */
+	bool is_optional;              /* one that is not there, may not be read or is no
+					* regular file is taken as empty */
+};
+
+MUST_CHECK int text_slurp_as(const char *path, const struct text_rule *rule,
+			     struct text_buf *out, struct err *e);
 
 #endif

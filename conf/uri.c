@@ -5,11 +5,13 @@
 #include "conf/uri.h"
 
 #include <ctype.h>
+#include <pwd.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <libpq-fe.h>
-#include <openssl/crypto.h>
 
 #include "conf/key.h"
 
@@ -18,28 +20,35 @@ enum use {
 	USE_SET = 0,                   /* the database's setting of that name */
 	USE_HERE,                      /* read by name below */
 	USE_AUTO,                      /* only "auto" */
-	USE_CLEAR,                     /* only words that allow a connection in clear */
-	USE_PASSFILE
+	USE_CLEAR                      /* only words that allow a connection in clear */
 };
 
 static const struct option {
 	const char *name;
 	enum use use;
 } options[] = {
-	{"host", USE_HERE},
-	{"hostaddr", USE_HERE},
+	{"host", USE_SET},
+	{"hostaddr", USE_SET},
 	{"port", USE_SET},
 	{"dbname", USE_HERE},
 	{"user", USE_SET},
-	{"password", USE_SET},
+	{"password", USE_HERE},
 	{"target_session_attrs", USE_SET},
 	{"application_name", USE_SET},
 	{"connect_timeout", USE_HERE},
 	{"options", USE_SET},
 	{"client_encoding", USE_AUTO},
-	{"sslmode", USE_CLEAR},
+	{"sslmode", USE_SET},
+	{"channel_binding", USE_SET},
+	{"sslrootcert", USE_SET},
+	{"sslcert", USE_SET},
+	{"sslkey", USE_SET},
+	{"sslcrl", USE_SET},
+	{"sslsni", USE_SET},
+	{"ssl_min_protocol_version", USE_SET},
+	{"ssl_max_protocol_version", USE_SET},
 	{"gssencmode", USE_CLEAR},
-	{"passfile", USE_PASSFILE},
+	{"passfile", USE_HERE},
 };
 
 #define OPTION_N (sizeof(options) / sizeof(options[0]))
@@ -75,12 +84,8 @@ static int option_check(const char *name, const char *value, struct err *e)
 		if (strcmp(value, "disable") == 0 || strcmp(value, "allow") == 0 ||
 		    strcmp(value, "prefer") == 0)
 			return 0;
-		return err_set(e, "%s = \"%.40s\" is refused: encryption towards servers is not "
-			       "built yet (TLS or GSSAPI), so the connection would be in clear; "
+		return err_set(e, "%s = \"%.40s\" is refused: GSSAPI encryption is not built; "
 			       "allowed: disable, allow, prefer", name, value);
-	case USE_PASSFILE:
-		return err_set(e, "passfile is not read; give the password in the connection "
-			       "string");
 	}
 	return 0;
 }
@@ -100,29 +105,60 @@ static int set_timeout(struct conf_db_keys *k, const char *value, struct err *e)
 	return row ? key_set(row, k, value + sign, e) : 0;
 }
 
-static size_t commas(const char *s)
+static int set_str(struct conf_db_keys *k, const char *name, const char *value, struct err *e)
 {
-	size_t n = 0;
+	const struct key *row = key_find(KEY_DB, name);
 
-	for (; *s; s++)
-		n += *s == ',';
-	return n;
+	return row ? key_set(row, k, value, e) : 0;
 }
 
-static int fill_db(struct conf_db_keys *k, const PQconninfoOption *list, struct err *e)
+/* ~/.pgpass, to be freed. NULL: there is no home. */
+static char *home_passfile(void)
 {
-	const struct key *host = key_find(KEY_DB, "host");
-	/* libpq connects to hostaddr when both are there; host is for TLS. */
-	const char *addr = value_of(list, "hostaddr"), *value;
+	const char *home = getenv("HOME");
+	struct passwd pw, *found = NULL;
+	char buf[4096], *path = NULL;
+
+	if ((!home || !*home) && getpwuid_r(geteuid(), &pw, buf, sizeof(buf), &found) == 0 && found)
+		home = found->pw_dir;
+	if (!home || !*home || asprintf(&path, "%s/.pgpass", home) < 0)
+		return NULL;
+	return path;
+}
+
+/* As libpq has it: what the string says, PGPASSWORD, the passfile that the string
+ * names, PGPASSFILE, ~/.pgpass. */
+static int set_secret(struct draft_db *db, const PQconninfoOption *list, struct err *e)
+{
+	const char *value = value_of(list, "password");
+	char *home;
+	int ret = 0;
+
+	if (!value)
+		value = getenv("PGPASSWORD");
+	if (value && *value)
+		return set_str(&db->d.k, "password", value, e);
+	value = value_of(list, "passfile");
+	if (value)
+		return set_str(&db->d.k, "passfile", value, e);
+	db->passfile_is_implied = true;
+	value = getenv("PGPASSFILE");
+	if (value && *value)
+		return set_str(&db->d.k, "passfile", value, e);
+	home = home_passfile();
+	if (home)
+		ret = set_str(&db->d.k, "passfile", home, e);
+	free(home);
+	return ret;
+}
+
+static int fill_db(struct draft_db *db, const PQconninfoOption *list, struct err *e)
+{
+	struct conf_db_keys *k = &db->d.k;
+	const char *value;
 	size_t i;
 
-	value = value_of(list, "host");
-	if (addr && value && commas(addr) != commas(value))
-		return err_set(e, "%zu names in host, but %zu in hostaddr", commas(value) + 1,
-			       commas(addr) + 1);
-	if (!addr)
-		addr = value;
-	if (addr && host && key_set(host, k, addr, e) < 0)
+	if (set_secret(db, list, e) < 0)
 		return -1;
 	value = value_of(list, "connect_timeout");
 	if (value && set_timeout(k, value, e) < 0)
@@ -145,7 +181,7 @@ static int add_db(struct draft *d, const char *name, const PQconninfoOption *lis
 
 	if (!db)
 		return err_set(e, "out of memory");
-	if (fill_db(&db->d.k, list, &why) < 0)
+	if (fill_db(db, list, &why) < 0)
 		return err_set(e, "%s: %s", d->path, why.text);
 	return 0;
 }
@@ -206,14 +242,14 @@ int uri_read(struct draft *d, const char *uri, struct err *e)
 	if (!list) {
 		ret = libpq_error(d->path, error ? error : "out of memory", e);
 		if (error)
-			OPENSSL_cleanse(error, strlen(error));
+			explicit_bzero(error, strlen(error));
 		PQfreemem(error);
 		return ret;
 	}
 	ret = fill(d, list, e);
 	for (o = list; o->keyword; o++)
 		if (o->val)
-			OPENSSL_cleanse(o->val, strlen(o->val));
+			explicit_bzero(o->val, strlen(o->val));
 	PQconninfoFree(list);
 	return ret;
 }

@@ -12,10 +12,11 @@
 
 #define SCRAM_PREFIX "SCRAM-SHA-256$"
 
+/* As PostgreSQL decides it: lower case only. */
 static bool is_md5(const char *s)
 {
 	return strlen(s) == 35 && strncmp(s, "md5", 3) == 0 &&
-	       strspn(s + 3, "0123456789abcdefABCDEF") == 32;
+	       strspn(s + 3, "0123456789abcdef") == 32;
 }
 
 /* Base64 of some bytes up to the separator; moves behind it. want: length of
@@ -54,7 +55,7 @@ static bool is_scram(const char *s)
 
 /* A text that begins like a SCRAM secret and is none would become a password
  * that nobody typed: better to say so. */
-static int kind_of(const char *secret, enum secret_kind *kind)
+int users_kind(const char *secret, enum secret_kind *kind)
 {
 	if (!*secret)
 		*kind = SECRET_NONE;
@@ -113,7 +114,7 @@ static const char *take_line(const char *p, const char *end, struct text_buf *na
 		return "expected nothing behind \"user\" \"secret\"";
 	if (name->len == 0)
 		return "the user name is empty";
-	if (kind_of(secret->data, kind) < 0)
+	if (users_kind(secret->data, kind) < 0)
 		return "the secret begins with SCRAM-SHA-256$ but is not "
 		       "SCRAM-SHA-256$iterations:salt$stored-key:server-key";
 	*is_user = true;

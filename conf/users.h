@@ -26,4 +26,7 @@ typedef int users_fn(void *arg, const char *name, const char *secret, enum secre
 MUST_CHECK int users_read(const char *path, const char *text, size_t len, users_fn *fn,
 			  void *arg, struct err *e);
 
+/* Which kind of secret a text is. -1: it begins like one of SCRAM and is none. */
+MUST_CHECK int users_kind(const char *secret, enum secret_kind *kind);
+
 #endif

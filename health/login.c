@@ -12,13 +12,11 @@
 #include <string.h>
 
 #include <libpq-fe.h>
-#include <openssl/crypto.h>
 
 /* What the probe says when nobody told it who to be: its login is then most
  * likely refused, which still tells a live server from a dead one. The name
  * explains the line in the server's log. */
 #define USER_DEFAULT "pgweir"
-#define DBNAME_DEFAULT "postgres"
 
 /* A path that can never be a file. /dev/null itself would make libpq print a
  * warning ("not a plain file") and an empty one means ~/.pgpass. */
@@ -68,7 +66,7 @@ static void add_defaults(struct text *t)
 	static const char *const ours[] = {"host",     "hostaddr",         "port",
 					   "user",     "password",         "dbname",
 					   "passfile", "application_name", "client_encoding",
-					   "sslmode",  "gssencmode",       "service"};
+					   "gssencmode", "service"};
 	PQconninfoOption *opts = PQconninfoParse("", NULL);
 
 	if (!opts) {
@@ -88,7 +86,12 @@ static void add_defaults(struct text *t)
 
 /* host, hostaddr and port from the socket address, so that the probe goes
  * where the workers go and no resolver is asked. */
-static void add_address(struct text *t, const struct addr *a)
+static const char *or_else(const char *s, const char *other)
+{
+	return s && *s ? s : other;
+}
+
+static void add_address(struct text *t, const struct addr *a, const struct login_ssl *ssl)
 {
 	char host[NI_MAXHOST + sizeof(a->sock.un.sun_path)] = "";
 	char port[NI_MAXSERV] = "";
@@ -114,43 +117,67 @@ static void add_address(struct text *t, const struct addr *a)
 	if (getnameinfo(&a->sock.sa, a->sock_len, host, sizeof(host), port, sizeof(port),
 			NI_NUMERICHOST | NI_NUMERICSERV) != 0)
 		t->full = true;
-	/* host too, or PGHOST would be it */
-	add_pair(t, "host", host);
+	/* host too, or PGHOST would be it; its certificate is for the name */
+	add_pair(t, "host", or_else(ssl ? ssl->host : NULL, or_else(a->host, host)));
 	add_pair(t, "hostaddr", host);
 	add_pair(t, "port", port);
 }
 
-static const char *or_else(const char *s, const char *other)
+/* Behind the defaults: the last one of a name holds. Without a file of its own libpq would
+ * look for one in the home directory. */
+static void add_ssl(struct text *t, const struct login_ssl *k)
 {
-	return s && *s ? s : other;
+	add_pair(t, "sslmode", k ? or_else(k->mode, "disable") : "disable");
+	add_pair(t, "sslrootcert", k ? or_else(k->rootcert, NO_FILE) : NO_FILE);
+	add_pair(t, "sslcert", k ? or_else(k->cert, NO_FILE) : NO_FILE);
+	add_pair(t, "sslkey", k ? or_else(k->key, NO_FILE) : NO_FILE);
+	add_pair(t, "sslcrl", k ? or_else(k->crl, NO_FILE) : NO_FILE);
+	if (!k)
+		return;
+	add_pair(t, "channel_binding", or_else(k->binding, "prefer"));
+	add_pair(t, "sslsni", k->sni ? "1" : "0");
+	add_pair(t, "ssl_min_protocol_version", or_else(k->min, "TLSv1.2"));
+	if (k->max && *k->max)
+		add_pair(t, "ssl_max_protocol_version", k->max);
+}
+
+static size_t ssl_len(const struct login_ssl *k)
+{
+	const char *const all[] = { k->mode, k->host, k->rootcert, k->cert, k->key, k->crl, k->min, k->max };
+	size_t n = 0, i;
+
+	for (i = 0; i < sizeof(all) / sizeof(*all); i++)
+		n += all[i] ? strlen(all[i]) : 0;
+	return n;
 }
 
 char *login_info(const struct addr *a, const char *user, const char *password, const char *dbname,
-		 size_t *cap)
+		 const struct login_ssl *ssl, size_t *cap)
 {
 	struct text t = {0};
 
 	user = or_else(user, USER_DEFAULT);
 	password = or_else(password, "");
-	dbname = or_else(dbname, DBNAME_DEFAULT);
+	dbname = or_else(dbname, LOGIN_DBNAME);
 	/* at once big enough, so that no realloc leaves the password behind */
-	t.cap = 8192 + 2 * (strlen(user) + strlen(password) + strlen(dbname));
+	t.cap = 8192 + 2 * (strlen(user) + strlen(password) + strlen(dbname) +
+			    (a->host ? strlen(a->host) : 0) + (ssl ? ssl_len(ssl) : 0));
 	t.p = calloc(1, t.cap);
 	if (!t.p)
 		return NULL;
 	*cap = t.cap;
-	add_address(&t, a);
+	add_address(&t, a, ssl);
 	add_pair(&t, "user", user);
 	add_pair(&t, "password", password);
 	add_pair(&t, "dbname", dbname);
 	add_pair(&t, "passfile", NO_FILE);
 	add_pair(&t, "application_name", "pgweir-health");
 	add_pair(&t, "client_encoding", "");
-	add_pair(&t, "sslmode", "disable");
 	add_pair(&t, "gssencmode", "disable");
 	add_defaults(&t);
+	add_ssl(&t, ssl);
 	if (t.full) {
-		OPENSSL_cleanse(t.p, t.cap);
+		explicit_bzero(t.p, t.cap);
 		free(t.p);
 		return NULL;
 	}

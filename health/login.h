@@ -16,6 +16,8 @@
 #include "conf/addr.h"
 #include "health/target.h"
 
+#define LOGIN_DBNAME "postgres" /* when none is given */
+
 enum verdict {
 	V_GOOD = 0, /* logged in and told us what it is */
 	V_ALIVE,    /* it answered, but not that; its role stays as it was */
@@ -44,12 +46,21 @@ struct login_fail {
 	bool answered;    /* the server had asked for an authentication */
 };
 
+/* TLS in libpq's words; NULL or empty: not given. */
+struct login_ssl {
+	const char *mode;        /* sslmode */
+	const char *host;        /* whose certificate it must be; not given: the address's */
+	const char *rootcert, *cert, *key, *crl, *min, *max;
+	const char *binding;     /* channel_binding; a constant */
+	bool sni;
+};
+
 /* The connection string for a, calloc'ed; the caller wipes *cap bytes and
  * frees. Complete: neither the environment (but see probe_clean_env) nor
  * ~/.pgpass has a say. NULL or empty user, password and dbname: pgweir, none,
- * postgres. NULL when out of memory or when a has no numeric form. */
+ * postgres. ssl NULL: in clear. NULL when out of memory or when a has no numeric form. */
 char *login_info(const struct addr *a, const char *user, const char *password, const char *dbname,
-		 size_t *cap);
+		 const struct login_ssl *ssl, size_t *cap);
 
 /* Fills f from a failure of the login. */
 void login_judge(const struct login_fail *fail, struct finding *f);

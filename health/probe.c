@@ -17,9 +17,10 @@
 
 #include <event2/event_struct.h>
 #include <libpq-fe.h>
-#include <openssl/crypto.h>
+#include <linux/filter.h>
 #include <openssl/rand.h>
 
+#include "health/gate.h"
 #include "health/http.h"
 #include "health/login.h"
 
@@ -51,6 +52,7 @@ struct probe {
 	struct http *http;
 	PGconn *conn;
 	bool answered;        /* the server has asked for an authentication */
+	size_t need;          /* bytes of a message that was cut, 0: none was */
 	unsigned behind;      /* answers in a row that tell of too much lag */
 	struct finding found; /* what the query brought; why NULL: nothing yet */
 	int64_t started_us;   /* the login, as probe_us tells of that alone */
@@ -335,14 +337,102 @@ static void peek(struct probe *p)
 		p->answered = false;
 }
 
+/* What comes from now on is dropped, and sent again in a moment: what was looked at is what
+ * libpq reads. */
+static void hold_back(int fd, bool on)
+{
+	struct sock_filter drop = BPF_STMT(BPF_RET | BPF_K, 0);
+	struct sock_fprog all = {.len = 1, .filter = &drop};
+
+	if (on)
+		(void)setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &all, sizeof(all));
+	else
+		(void)setsockopt(fd, SOL_SOCKET, SO_DETACH_FILTER, &(int){0}, sizeof(int));
+}
+
+static enum gate look(struct probe *p, int fd, bool asked)
+{
+	uint8_t b[GATE_MAX];
+	ssize_t n = recv(fd, b, sizeof(b), MSG_PEEK | MSG_DONTWAIT);
+	size_t had = p->need;
+	int need;
+
+	p->need = 0;
+	if (n <= 0)
+		return GATE_PASS; /* libpq tells */
+	switch (gate_look(b, (size_t)n, asked, &p->need)) {
+	case GATE_PASS:
+		p->need = 0;
+		return GATE_PASS;
+	case GATE_MORE:
+		if ((size_t)n < had)
+			return GATE_BAD; /* the end, as it was not to wake us before */
+		need = (int)p->need;
+		return setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &need, sizeof(need)) ? GATE_BAD : GATE_MORE;
+	case GATE_CLEAR:
+		return GATE_CLEAR;
+	case GATE_BAD:
+	default:
+		return GATE_BAD;
+	}
+}
+
+/* Keeps a request for the password as it is from libpq. false: not libpq's turn, and the
+ * probe may be over. */
+static bool gate(struct probe *p, int fd, bool *held)
+{
+	struct finding f = {.verdict = V_ALIVE, .why = "cannot_authenticate"};
+	ConnStatusType at = PQstatus(p->conn);
+	enum gate g;
+
+	*held = false;
+	if (!p->conf.no_clear || PQsslInUse(p->conn) ||
+	    (at != CONNECTION_SSL_STARTUP && at != CONNECTION_AWAITING_RESPONSE)) {
+		p->need = 0;
+		return true;
+	}
+	hold_back(fd, true);
+	g = look(p, fd, at == CONNECTION_SSL_STARTUP);
+	*held = g == GATE_PASS;
+	if (!*held)
+		hold_back(fd, false);
+	switch (g) {
+	case GATE_PASS:
+		(void)setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &(int){1}, sizeof(int));
+		return true;
+	case GATE_MORE:
+		wait_for(p, EV_READ);
+		return false;
+	case GATE_CLEAR:
+		login_keep_text(&f, "the server wants the password as it is, which it does not get "
+				    "without TLS: see sslmode and server_cleartext");
+		break;
+	case GATE_BAD:
+	default:
+		f.verdict = V_BAD;
+		f.why = "connection_lost";
+		login_keep_text(&f, "what the server says is no login, or ends in the middle of one");
+	}
+	conclude(p, &f);
+	return false;
+}
+
 static void login_step(struct probe *p)
 {
 	struct login_fail fail = {.connecting = PQstatus(p->conn) == CONNECTION_STARTED};
 	struct finding f = {0};
+	PostgresPollingStatusType next;
+	int fd = PQsocket(p->conn);
+	bool held;
 
 	if (!fail.connecting)
 		peek(p);
-	switch (PQconnectPoll(p->conn)) {
+	if (!gate(p, fd, &held))
+		return;
+	next = PQconnectPoll(p->conn);
+	if (held && PQsocket(p->conn) == fd)
+		hold_back(fd, false);
+	switch (next) {
 	case PGRES_POLLING_READING:
 		wait_for(p, EV_READ);
 		return;
@@ -357,7 +447,8 @@ static void login_step(struct probe *p)
 		break;
 	}
 	fail.text = PQerrorMessage(p->conn);
-	fail.answered = p->answered;
+	/* in TLS only libpq sees what was asked for */
+	fail.answered = p->answered || PQconnectionNeedsPassword(p->conn);
 	login_judge(&fail, &f);
 	conclude(p, &f);
 }
@@ -392,12 +483,13 @@ static void login_start(struct probe *p)
 	struct finding f = {.verdict = V_LOCAL, .why = "no_memory"};
 	size_t cap = 0;
 	char *info =
-		login_info(&p->target->addr, p->conf.user, p->conf.password, p->conf.dbname, &cap);
+		login_info(&p->target->addr, p->conf.user, p->conf.password, p->conf.dbname,
+			   &p->conf.ssl, &cap);
 
 	p->started_us = now_us();
 	if (info) {
 		p->conn = PQconnectStart(info);
-		OPENSSL_cleanse(info, cap);
+		explicit_bzero(info, cap);
 		free(info);
 	}
 	if (!p->conn) {
@@ -462,6 +554,7 @@ static void begin(struct probe *p)
 
 	p->started_us = now_us();
 	p->answered = false;
+	p->need = 0;
 	p->found = (struct finding){0};
 	timer_in(p, p->conf.timeout_us);
 	if (p->conf.http_port)
@@ -491,7 +584,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 static void free_secret(char *s)
 {
 	if (s)
-		OPENSSL_cleanse(s, strlen(s));
+		explicit_bzero(s, strlen(s));
 	free(s);
 }
 
@@ -501,6 +594,14 @@ static void conf_free(struct probe_conf *pc)
 	free_secret((char *)pc->password);
 	free((char *)pc->dbname);
 	free((char *)pc->http_path);
+	free((char *)pc->ssl.mode);
+	free((char *)pc->ssl.host);
+	free((char *)pc->ssl.rootcert);
+	free((char *)pc->ssl.cert);
+	free((char *)pc->ssl.key);
+	free((char *)pc->ssl.crl);
+	free((char *)pc->ssl.min);
+	free((char *)pc->ssl.max);
 	*pc = (struct probe_conf){0};
 }
 
@@ -510,11 +611,23 @@ static int copy_str(const char **to, const char *from)
 	return from && !*to ? -1 : 0;
 }
 
+static int ssl_copy(struct login_ssl *to, const struct login_ssl *from)
+{
+	*to = (struct login_ssl){ .sni = from->sni, .binding = from->binding };
+	return copy_str(&to->mode, from->mode) || copy_str(&to->host, from->host) ||
+			       copy_str(&to->rootcert, from->rootcert) ||
+			       copy_str(&to->cert, from->cert) || copy_str(&to->key, from->key) ||
+			       copy_str(&to->crl, from->crl) || copy_str(&to->min, from->min) ||
+			       copy_str(&to->max, from->max) ?
+		       -1 :
+		       0;
+}
+
 static int conf_copy(struct probe_conf *to, const struct probe_conf *from)
 {
 	*to = *from;
 	to->user = to->password = to->dbname = to->http_path = NULL;
-	if (copy_str(&to->user, from->user) != 0 || copy_str(&to->password, from->password) != 0 ||
+	if (ssl_copy(&to->ssl, &from->ssl) != 0 || copy_str(&to->user, from->user) != 0 || copy_str(&to->password, from->password) != 0 ||
 	    copy_str(&to->dbname, from->dbname) != 0 ||
 	    copy_str(&to->http_path, from->http_path) != 0) {
 		conf_free(to);

@@ -33,6 +33,7 @@
 #include <event2/event.h>
 
 #include "conf/log.h"
+#include "health/login.h"
 #include "health/target.h"
 
 struct probe_conf {
@@ -40,6 +41,8 @@ struct probe_conf {
 	struct target_rule rule;
 	/* copied; NULL or empty: pgweir, none, postgres */
 	const char *user, *password, *dbname;
+	struct login_ssl ssl;   /* copied */
+	bool no_clear;          /* the password is not sent as it is without TLS */
 	uint64_t max_lag_us;    /* 0: the lag is not asked for */
 	int http_port;          /* 0: no HTTP */
 	bool https;

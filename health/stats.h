@@ -15,6 +15,8 @@
 #define STATS_LIST(X)                                                          \
 	X(client_logins, "clients that logged in")                             \
 	X(client_login_failures, "clients that were refused")                  \
+	X(client_logins_throttled, "... of these because logins from there had failed before") \
+	X(client_logins_shed, "clients closed because of max_client_logins")   \
 	X(client_closed, "clients that went")                                  \
 	X(server_connects, "server connections that logged in")                \
 	X(server_connect_failures, "attempts to connect or log in that failed") \

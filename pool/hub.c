@@ -11,20 +11,20 @@ int hubs_init(struct hubs *h, unsigned worker_n)
 {
 	memset(h, 0, sizeof(*h));
 	h->worker_n = worker_n;
+	if (counts_init(&h->clients) || pthread_mutex_init(&h->tokens, NULL))
+		return -1;
 	return pthread_mutex_init(&h->lock, NULL) ? -1 : 0;
 }
 
-static void db_put(struct hubs *h, struct hub_db *d)
+static void group_put(struct hub_group **list, struct hub_group *g)
 {
-	struct hub_db **p;
-
-	if (!d || --d->refs)
+	if (!g || --g->refs)
 		return;
-	for (p = &h->dbs; *p != d;)
-		p = &(*p)->next;
-	*p = d->next;
-	free(d->name);
-	free(d);
+	while (*list != g)
+		list = &(*list)->next;
+	*list = g->next;
+	free(g->name);
+	free(g);
 }
 
 static void welcome_clear(struct hub_welcome *w)
@@ -46,46 +46,53 @@ static void hub_free(struct hub *hub)
 	free(hub);
 }
 
+static void leave_groups(struct hubs *h, struct hub *hub)
+{
+	group_put(&h->dbs, hub->in);
+	group_put(&h->users, hub->of);
+}
+
 void hubs_free(struct hubs *h)
 {
 	struct hub *hub, *next;
 
 	for (hub = h->head; hub; hub = next) {
 		next = hub->next;
-		db_put(h, hub->in);
+		leave_groups(h, hub);
 		hub_free(hub);
 	}
 	h->head = NULL;
+	counts_free(&h->clients);
+	pthread_mutex_destroy(&h->tokens);
 	pthread_mutex_destroy(&h->lock);
 }
 
-static struct hub_db *db_get(struct hubs *h, const char *name, int max)
+static struct hub_group *group_get(struct hub_group **list, const char *name)
 {
-	struct hub_db *d;
+	struct hub_group *g;
 
-	for (d = h->dbs; d; d = d->next)
-		if (strcmp(d->name, name) == 0) {
-			d->refs++;
-			atomic_store(&d->limit.max, max);
-			return d;
+	for (g = *list; g; g = g->next)
+		if (strcmp(g->name, name) == 0) {
+			g->refs++;
+			return g;
 		}
-	d = calloc(1, sizeof(*d));
-	if (!d)
+	g = calloc(1, sizeof(*g));
+	if (!g)
 		return NULL;
-	d->name = strdup(name);
-	if (!d->name) {
-		free(d);
+	g->name = strdup(name);
+	if (!g->name) {
+		free(g);
 		return NULL;
 	}
-	limit_init(&d->limit, max);
-	d->refs = 1;
-	d->next = h->dbs;
-	h->dbs = d;
-	return d;
+	limit_init(&g->limit, 0);
+	g->refs = 1;
+	g->next = *list;
+	*list = g;
+	return g;
 }
 
-static struct hub *make(struct hubs *h, const char *db, const char *user, int pool_size,
-			int max_db_connections)
+static struct hub *make(struct hubs *h, const char *db, const char *user, bool apart,
+			const char *role)
 {
 	struct hub *hub = calloc(1, sizeof(*hub));
 	size_t side = h->worker_n * sizeof(struct hub_side);
@@ -95,38 +102,46 @@ static struct hub *make(struct hubs *h, const char *db, const char *user, int po
 	hub->db = strdup(db);
 	hub->user = strdup(user);
 	hub->side = aligned_alloc(64, side);
-	hub->in = db_get(h, db, max_db_connections);
-	if (!hub->db || !hub->user || !hub->side || !hub->in) {
-		db_put(h, hub->in);
+	hub->in = group_get(&h->dbs, db);
+	hub->of = group_get(&h->users, role);
+	if (!hub->db || !hub->user || !hub->side || !hub->in || !hub->of) {
+		leave_groups(h, hub);
 		hub_free(hub);
 		return NULL;
 	}
 	memset(hub->side, 0, side);
+	hub->tokens = &h->tokens;
 	hub->worker_n = h->worker_n;
-	limit_init(&hub->limit, pool_size);
+	hub->apart = apart;
+	limit_init(&hub->limit, 0);
 	limit_init(&hub->pins, 0);
 	hub->next = h->head;
 	h->head = hub;
 	return hub;
 }
 
-struct hub *hubs_get(struct hubs *h, const char *db, const char *user, int pool_size,
-		     int max_db_connections)
+void hub_bound(struct hub *hub, const struct hub_max *max)
+{
+	atomic_store(&hub->limit.max, max->pool);
+	atomic_store(&hub->in->limit.max, max->db);
+	atomic_store(&hub->of->limit.max, max->user);
+}
+
+struct hub *hubs_get(struct hubs *h, const char *db, const char *user, bool apart,
+		     const char *role, const struct hub_max *max)
 {
 	struct hub *hub;
 
 	pthread_mutex_lock(&h->lock);
 	for (hub = h->head; hub; hub = hub->next)
-		if (strcmp(hub->db, db) == 0 && strcmp(hub->user, user) == 0)
+		if (hub->apart == apart && strcmp(hub->db, db) == 0 && strcmp(hub->user, user) == 0)
 			break;
+	if (!hub)
+		hub = make(h, db, user, apart, role);
 	if (hub) {
-		atomic_store(&hub->limit.max, pool_size);
-		atomic_store(&hub->in->limit.max, max_db_connections);
-	} else {
-		hub = make(h, db, user, pool_size, max_db_connections);
-	}
-	if (hub)
+		hub_bound(hub, max);
 		hub->refs++;
+	}
 	pthread_mutex_unlock(&h->lock);
 	return hub;
 }
@@ -142,7 +157,7 @@ void hubs_put(struct hubs *h, struct hub *hub)
 		for (p = &h->head; *p != hub;)
 			p = &(*p)->next;
 		*p = hub->next;
-		db_put(h, hub->in);
+		leave_groups(h, hub);
 		hub_free(hub);
 	}
 	pthread_mutex_unlock(&h->lock);

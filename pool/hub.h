@@ -6,7 +6,7 @@
  *
  * Owner:   struct hubs, the daemon's registry; counted, one reference a shard.
  * Threads: the atomics any; the registry under its mutex, taken at logins and
- *          reloads only, never for a query.
+ *          reloads only, never for a query. The other mutex is taken at dials.
  *
  * SPDX-License-Identifier: ISC
  */
@@ -15,19 +15,27 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "conf/err.h"
+#include "pool/counts.h"
 #include "pool/limit.h"
 
-/* One per database name: max_db_connections. */
-struct hub_db {
+/* The pools of one database name, max_db_connections, or those that log in to servers as
+ * one user, max_user_connections. */
+struct hub_group {
 	char *name;
 	struct limit limit;
-	_Atomic int hungry;            /* shards of this database that wait for a token */
+	_Atomic int hungry;            /* shards of these pools that wait for a token */
 	unsigned refs;
-	struct hub_db *next;
+	struct hub_group *next;
+};
+
+/* Bounds of server connections, 0: none. */
+struct hub_max {
+	int pool, db, user;
 };
 
 /* One worker's side of a hub, on a cache line of its own. Written by that
@@ -48,7 +56,9 @@ struct hub_welcome {
 
 struct hub {
 	char *db, *user;
-	struct hub_db *in;
+	bool apart;                    /* of none that a client can name: pgweir's own */
+	struct hub_group *in, *of;     /* its database, its user on the servers */
+	pthread_mutex_t *tokens;       /* the registry's */
 	struct limit limit;
 	struct limit pins;             /* clients bound to their server */
 	_Atomic int hungry;            /* sides with a ticket out */
@@ -65,16 +75,21 @@ struct hubs {
 	pthread_mutex_t lock;
 	unsigned worker_n;
 	struct hub *head;
-	struct hub_db *dbs;
+	struct hub_group *dbs, *users;
+	pthread_mutex_t tokens;        /* held while one of each bound is taken */
+	struct counts clients;         /* those that have logged in */
 };
 
 MUST_CHECK int hubs_init(struct hubs *h, unsigned worker_n);
 void hubs_free(struct hubs *h);
 
-/* Finds or makes; one reference more. New limits are applied. NULL: out of
- * memory. */
-struct hub *hubs_get(struct hubs *h, const char *db, const char *user, int pool_size,
-		     int max_db_connections);
+/* Finds or makes; one reference more. New limits are applied. user: what the pool is
+ * called; apart: one that a client cannot come to by any name; role: who it is on the
+ * servers. NULL: out of memory. */
+struct hub *hubs_get(struct hubs *h, const char *db, const char *user, bool apart,
+		     const char *role, const struct hub_max *max);
+/* The bounds of a hub and its groups from now on. */
+void hub_bound(struct hub *hub, const struct hub_max *max);
 void hubs_put(struct hubs *h, struct hub *hub);
 
 /* What a client of this pool is told at login, by its wishes (an opaque key; none,

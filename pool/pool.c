@@ -95,6 +95,7 @@ static void hunger(struct hub *hub, int n)
 {
 	atomic_fetch_add(&hub->hungry, n);
 	atomic_fetch_add(&hub->in->hungry, n);
+	atomic_fetch_add(&hub->of->hungry, n);
 }
 
 /* Shows the longest waiter's ticket to the other workers. It is counted before it is
@@ -152,19 +153,33 @@ void pool_unwait(struct pool_client *pc)
 	publish(p);
 }
 
+/* One of each, or none: another worker that was told of room must not find a bound
+ * reached by who gives it back at once, for it would not look again. */
+static enum pool_grant take_tokens(struct hub *hub)
+{
+	enum pool_grant grant = POOL_OK;
+
+	pthread_mutex_lock(hub->tokens);
+	if (!limit_take(&hub->limit)) {
+		grant = POOL_FULL;
+	} else if (!limit_take(&hub->in->limit)) {
+		limit_give(&hub->limit);
+		grant = POOL_DB_FULL;
+	} else if (!limit_take(&hub->of->limit)) {
+		limit_give(&hub->in->limit);
+		limit_give(&hub->limit);
+		grant = POOL_USER_FULL;
+	}
+	pthread_mutex_unlock(hub->tokens);
+	return grant;
+}
+
 enum pool_grant pool_seat_new(struct pool *p, struct pool_server *ps)
 {
-	if (!limit_take(&p->hub->limit))
-		return POOL_FULL;
-	while (!limit_take(&p->hub->in->limit)) {
-		limit_give(&p->hub->limit);
-		/* Another worker that was told of room in the database found this pool
-		 * full in between, and will not look again. */
-		if (limit_full(&p->hub->in->limit))
-			return POOL_DB_FULL;
-		if (!limit_take(&p->hub->limit))
-			return POOL_FULL;
-	}
+	enum pool_grant grant = take_tokens(p->hub);
+
+	if (grant != POOL_OK)
+		return grant;
 	list_init(&ps->link);
 	ps->client = NULL;
 	ps->seat = SEAT_NONE;
@@ -250,8 +265,9 @@ bool pool_drop(struct pool_server *ps)
 		ps->tokens = false;
 		limit_give(&hub->limit);
 		limit_give(&hub->in->limit);
+		limit_give(&hub->of->limit);
 	}
-	return atomic_load(&hub->in->hungry) > 0;
+	return atomic_load(&hub->in->hungry) > 0 || atomic_load(&hub->of->hungry) > 0;
 }
 
 struct pool_server *pool_spare(struct pool *p, unsigned asker)

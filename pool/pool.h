@@ -50,7 +50,7 @@ struct pool_server {
 	struct pool *pool;
 	struct pool_client *client;      /* while busy */
 	enum pool_seat seat;
-	bool tokens;                     /* holds one of the pool and one of the database */
+	bool tokens;                     /* holds one of the pool, the database and the user */
 	bool slow;                       /* dialling, and not counted on */
 };
 
@@ -97,9 +97,9 @@ static inline bool pool_wants_dial(const struct pool *p)
  * place. */
 void pool_slow(struct pool_server *ps);
 
-/* A seat for a server to be dialled. POOL_FULL / POOL_DB_FULL: no token; the
- * caller asks the other workers (pool_asks). */
-enum pool_grant { POOL_OK = 0, POOL_FULL, POOL_DB_FULL };
+/* A seat for a server to be dialled. POOL_FULL / POOL_DB_FULL / POOL_USER_FULL: no
+ * token; the caller asks the other workers (pool_asks). */
+enum pool_grant { POOL_OK = 0, POOL_FULL, POOL_DB_FULL, POOL_USER_FULL };
 enum pool_grant pool_seat_new(struct pool *p, struct pool_server *ps);
 
 /* Where a server that has come free goes. */
