@@ -18,17 +18,17 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "checks.h"
 #include "conf/version.h"
 #include "console/admin.h"
+#include "doors.h"
 #include "health/probe.h"
 #include "io/listen.h"
+#include "io/uids.h"
 #include "registry.h"
 #include "notify.h"
 #include "session/hall.h"
-
-/* Connections beyond max_client_conn that may be in their startup (and be told
- * that there are too many). */
-#define STARTUP_SLACK 128
+#include "session/quota.h"
 
 struct daemon {
 	const struct daemon_args *args;
@@ -36,8 +36,10 @@ struct daemon {
 	struct shared sh;
 	struct snapshot *snap;
 	struct registry registry;
-	struct listener listener;
+	struct listener listener;      /* in the loop of the first worker */
+	struct letter doors;           /* to it, and back: no more clients */
 	struct notify notify;
+	struct uids *uids;
 	struct event signal_ev, watchdog_ev, drain_ev;
 	pthread_t *threads;
 	unsigned started, stopped;
@@ -51,10 +53,20 @@ static struct daemon *daemon_of(struct shared *sh)
 	return LIST_ITEM(sh, struct daemon, sh);
 }
 
-int daemon_load(const struct daemon_args *args, struct conf **out, struct err *e)
+int daemon_load(const struct daemon_args *args, struct conf **out, struct tls_set **tls,
+		struct err *e)
 {
-	return conf_is_uri(args->source) ? conf_load_uri(args->source, &args->over, out, e) :
-					   conf_load_file(args->source, &args->over, out, e);
+	int rc = conf_is_uri(args->source) ? conf_load_uri(args->source, &args->over, out, e) :
+					     conf_load_file(args->source, &args->over, out, e);
+
+	if (rc)
+		return rc;
+	*tls = tls_set_make(*out, e);
+	if (*tls)
+		return 0;
+	conf_drop(*out);
+	*out = NULL;
+	return -1;
 }
 
 /* ---- targets ---- */
@@ -78,15 +90,10 @@ struct seen_letter {
 	enum node_order order;     /* of an operator, instead */
 };
 
-static struct target_rule rule_of(const struct conf_global *g)
-{
-	return (struct target_rule){ (unsigned)g->health_check_rise, (unsigned)g->health_check_fall };
-}
-
 static void on_target_seen(struct worker *w, struct letter *l)
 {
 	struct seen_letter *b = (struct seen_letter *)(void *)l;
-	struct target_rule r = rule_of(&b->d->snap->conf->g);
+	struct target_rule r = checks_rule(&b->d->snap->conf->g);
 
 	(void)w;
 	if (target_seen(b->t, &r, b->what)) {
@@ -145,59 +152,6 @@ static bool order_node(struct shared *sh, struct target *t, enum node_order what
 	return true;
 }
 
-static void set_http(struct probe_conf *pc, const struct snapshot_db *db, const struct target *t)
-{
-	const struct conf_host *h;
-	size_t i;
-
-	for (i = 0; i < db->node_n && db->nodes[i].t != t; i++)
-		;
-	if (i == db->node_n)
-		return;
-	h = &db->conf->host_conf[db->nodes[i].host];
-	pc->http_port = h->http_port;
-	pc->https = h->https;
-	pc->http_path = h->http_path;
-}
-
-static void probe_one(struct daemon *d, struct target *t)
-{
-	const struct conf_global *g = &d->snap->conf->g;
-	const struct snapshot_db *db = registry_entry(d->snap, t);
-	struct probe_conf pc = {
-		.interval_us = g->health_check_interval,
-		.timeout_us = g->health_check_timeout,
-		.rule = rule_of(g),
-		.user = g->health_check_user,
-		.password = g->health_check_password,
-		.dbname = g->health_check_dbname,
-		.max_lag_us = (uint64_t)g->max_standby_lag,
-	};
-
-	if (!db) {
-		probe_stop(t); /* no entry names it any more */
-		return;
-	}
-	set_http(&pc, db, t);
-	if (!pc.user) {
-		pc.user = db->conf->k.user;
-		if (!pc.password)
-			pc.password = db->conf->k.password;
-	}
-	if (!pc.dbname && strcmp(db->conf->name, "*") != 0)
-		pc.dbname = db->conf->k.dbname ? db->conf->k.dbname : db->conf->name;
-	if (probe_start(t, d->w.base, &pc, &d->w.log_ctx, on_changed, d))
-		LOG(&d->w.log_ctx, LOG_LEVEL_ERROR, "out_of_memory", NULL);
-}
-
-static void probe_all(struct daemon *d)
-{
-	struct target *t;
-
-	for (t = d->registry.targets.head; t; t = t->next)
-		probe_one(d, t);
-}
-
 /* Takes over the reference. The nodes of the one before go when nobody holds
  * them any more. */
 static void use_snapshot(struct daemon *d, struct snapshot *snap)
@@ -206,7 +160,7 @@ static void use_snapshot(struct daemon *d, struct snapshot *snap)
 
 	snapshot_drop(d->snap);
 	d->snap = snap;
-	probe_all(d);
+	checks_start(snap, &d->registry.targets, &d->w, on_changed, d);
 	for (i = 0; i < d->sh.hall_n; i++)
 		hall_tell_conf(&d->sh.halls[i], snapshot_hold(snap));
 	registry_sweep_soon(&d->registry);
@@ -230,27 +184,16 @@ static int on_names(void *arg)
 
 /* ---- clients ---- */
 
-static void on_accepted(void *arg, int fd)
+static void on_accepted(void *arg, int fd, const struct listen_from *from, bool spoken)
 {
-	struct daemon *d = arg;
-	struct hall *best = &d->sh.halls[0];
-	unsigned total = 0, i, least = UINT32_MAX;
+	hall_welcome(arg, fd, from, spoken);
+}
 
-	for (i = 0; i < d->sh.hall_n; i++) {
-		unsigned load = atomic_load_explicit(&d->sh.halls[i].w.load, memory_order_relaxed);
+static void set_tcp(struct daemon *d)
+{
+	const struct conf_global *g = &d->snap->conf->g;
 
-		total += load;
-		if (load < least) {
-			least = load;
-			best = &d->sh.halls[i];
-		}
-	}
-	if (total >= (unsigned)d->snap->conf->g.max_client_conn + STARTUP_SLACK) {
-		LOG(&d->w.log_ctx, LOG_LEVEL_WARN, "client_shed", "connections=%u", total);
-		close(fd);
-		return;
-	}
-	hall_tell_client(best, fd);
+	listen_tcp(&d->listener, g->tcp_keepalive != 0, (int)g->tcp_defer_accept);
 }
 
 /* ---- the end ---- */
@@ -273,12 +216,33 @@ static void on_drain_over(evutil_socket_t fd, short what, void *arg)
 	stop_now(d);
 }
 
+/* No letter with a client is on its way any more but in front of these. */
+static void on_doors_closed(struct worker *w, struct letter *l)
+{
+	struct daemon *d = w->owner;
+	unsigned i;
+
+	(void)l;
+	listen_close(&d->listener);
+	for (i = 0; i < d->sh.hall_n; i++)
+		hall_tell_drain(&d->sh.halls[i]);
+}
+
+static void on_close_doors(struct worker *w, struct letter *l)
+{
+	struct daemon *d = LIST_ITEM(l, struct daemon, doors);
+
+	(void)w;
+	listen_stop(&d->listener);
+	l->deliver = on_doors_closed;
+	worker_post(&d->w, l);
+}
+
 static void drain(struct daemon *d)
 {
 	int64_t us = d->snap->conf->g.shutdown_timeout;
 	struct timeval tv = { (time_t)(us / 1000000), (suseconds_t)(us % 1000000) };
 	char text[120];
-	unsigned i;
 
 	d->draining = true;
 	/* The manager is asked for the time the configuration allows, whatever
@@ -288,9 +252,8 @@ static void drain(struct daemon *d)
 		       (long long)us + 5000000);
 	notify_send(&d->notify, text);
 	LOG(&d->w.log_ctx, LOG_LEVEL_INFO, "draining", NULL);
-	listen_close(&d->listener);
-	for (i = 0; i < d->sh.hall_n; i++)
-		hall_tell_drain(&d->sh.halls[i]);
+	d->doors.deliver = on_close_doors;
+	worker_post(&d->sh.halls[0].w, &d->doors);
 	event_add(&d->drain_ev, &tv);
 }
 
@@ -362,12 +325,20 @@ static void set_level(struct daemon *d, const struct conf *c)
 static void reload(struct daemon *d)
 {
 	struct conf *conf = NULL;
+	struct tls_set *tls = NULL;
 	struct snapshot *snap;
 	struct wish wish = { 0 };
 	struct err e;
+	bool ok;
 
 	notify_reloading(&d->notify, clock_mono_us());
-	if (daemon_load(d->args, &conf, &e)) {
+	ok = daemon_load(d->args, &conf, &tls, &e) == 0;
+	if (ok && doors_fit(&d->listener, &conf->g, &e)) {
+		tls_set_drop(tls);
+		conf_drop(conf);
+		ok = false;
+	}
+	if (!ok) {
 		char q[400];
 
 		LOG(&d->w.log_ctx, LOG_LEVEL_ERROR, "reload_failed", "reason=%s",
@@ -378,7 +349,7 @@ static void reload(struct daemon *d)
 	wish.d = d;
 	wish.old = d->snap->conf;
 	conf_each(conf, warn_start_only, &wish);
-	snap = registry_first(&d->registry, conf);
+	snap = registry_first(&d->registry, conf, tls);
 	if (!snap) {
 		LOG(&d->w.log_ctx, LOG_LEVEL_ERROR, "reload_failed", "reason=\"out of memory\"");
 		notify_send(&d->notify, "READY=1\nSTATUS=reload failed, running on as before");
@@ -386,7 +357,11 @@ static void reload(struct daemon *d)
 	}
 	set_level(d, snap->conf);
 	atomic_store(&d->sh.clients.max, (int)snap->conf->g.max_client_conn);
+	logins_set(&d->sh.logins, (uint64_t)snap->conf->g.login_throttle_base,
+		   (uint64_t)snap->conf->g.login_throttle_max, d->w.now_us);
 	use_snapshot(d, snap);
+	set_tcp(d);
+	halls_make_room(&d->sh, quota_strangers_max(&snap->conf->g));
 	LOG(&d->w.log_ctx, LOG_LEVEL_INFO, "reloaded", NULL);
 	notify_send(&d->notify, "READY=1\nSTATUS=accepting connections");
 }
@@ -440,50 +415,12 @@ static void on_watchdog(evutil_socket_t fd, short what, void *arg)
 
 /* ---- start ---- */
 
-static int open_listeners(struct daemon *d, struct err *e)
-{
-	const struct conf_global *g = &d->snap->conf->g;
-	struct addr *a;
-	size_t n, i;
-	int first = 0, given = 0, ok = 0;
-
-	listen_init(&d->listener, &d->w, on_accepted, d);
-	if (listen_fds(&first, &given, e))
-		return -1;
-	for (i = 0; i < (size_t)given; i++) {
-		struct sockaddr_storage sa;
-		socklen_t len = sizeof(sa);
-
-		if (getsockname(first + (int)i, (struct sockaddr *)&sa, &len) == 0 &&
-		    g->auth_type == AUTH_TRUST && !addr_is_loopback((struct sockaddr *)&sa))
-			return err_set(e, "a socket from the service manager listens beyond "
-					  "loopback, and auth_type is trust: set auth_type");
-		if (listen_inherit(&d->listener, first + (int)i, &d->port, e))
-			return -1;
-	}
-	if (given)
-		return 0;
-	if (addr_listen_list(g->listen_addr, (int)g->listen_port, &a, &n, e))
-		return -1;
-	for (i = 0; i < n; i++) {
-		if (listen_on(&d->listener, &a[i], (int)g->listen_backlog, ok ? NULL : &d->port, e) ==
-		    0)
-			ok++;
-		else if (n > 1)
-			LOG(&d->w.log_ctx, LOG_LEVEL_WARN, "listen_failed", "reason=\"%s\"",
-			    e->text);
-	}
-	addr_list_free(a, n);
-	if (!ok && !n)
-		err_set(e, "listen_addr is empty: there is nothing to listen on");
-	return ok ? 0 : -1;
-}
-
 static void raise_limits(struct daemon *d)
 {
 	const struct conf_global *g = &d->snap->conf->g;
 	struct rlimit rl;
-	rlim_t need = (rlim_t)g->max_client_conn + STARTUP_SLACK + 64;
+	rlim_t need = (rlim_t)g->max_client_conn + quota_strangers_max(g) + ARRIVALS_MAX +
+		      CONSOLES_MAX + 64;
 
 	if (getrlimit(RLIMIT_NOFILE, &rl))
 		return;
@@ -492,7 +429,7 @@ static void raise_limits(struct daemon *d)
 	(void)getrlimit(RLIMIT_NOFILE, &rl);
 	if (rl.rlim_cur < need)
 		LOG(&d->w.log_ctx, LOG_LEVEL_WARN, "few_descriptors",
-		    "limit=%llu needed=%llu hint=\"raise LimitNOFILE or lower max_client_conn\"",
+		    "limit=%llu needed=%llu hint=\"raise LimitNOFILE or lower max_client_conn and max_client_logins\"",
 		    (unsigned long long)rl.rlim_cur, (unsigned long long)need);
 }
 
@@ -532,13 +469,15 @@ static int start_halls(struct daemon *d, struct err *e)
 
 	d->threads = calloc(n, sizeof(*d->threads));
 	d->sh.halls = calloc(n, sizeof(*d->sh.halls));
-	if (!d->threads || !d->sh.halls || hubs_init(&d->sh.hubs, n))
+	if (!d->threads || !d->sh.halls || door_init(&d->sh.door) ||
+	    hubs_init(&d->sh.hubs, n))
 		return err_set(e, "out of memory");
 	for (i = 0; i < n; i++) {
 		if (hall_init(&d->sh.halls[i], i, &d->sh, &d->w.log, snapshot_hold(d->snap), &ops, e))
 			return -1;
 		d->sh.hall_n++;
 	}
+	listen_start(&d->listener, &d->sh.halls[0].w, on_accepted, &d->sh.halls[0]);
 	for (i = 0; i < n; i++) {
 		if (pthread_create(&d->threads[i], NULL, thread_main, &d->sh.halls[i]))
 			return err_set(e, "cannot start worker %u: %s", i, strerror(errno));
@@ -567,17 +506,38 @@ static int catch_signals(struct daemon *d, struct err *e)
 	return 0;
 }
 
-static int write_pidfile(const char *path, struct err *e)
+/* What another process has written there stays until nothing can fail any more. */
+static int open_pidfile(const char *path, int *fd, struct err *e)
 {
-	FILE *f;
-
 	if (!path || !*path)
 		return 0;
-	f = fopen(path, "we");
-	if (!f)
-		return err_set(e, "pidfile %s: %s", path, strerror(errno));
-	fprintf(f, "%d\n", (int)getpid());
-	return fclose(f) ? err_set(e, "pidfile %s: %s", path, strerror(errno)) : 0;
+	*fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+	return *fd < 0 ? err_set(e, "pidfile %s: %s", path, strerror(errno)) : 0;
+}
+
+static int write_pidfile(const char *path, int fd, struct err *e)
+{
+	if (fd < 0)
+		return 0;
+	return ftruncate(fd, 0) || dprintf(fd, "%d\n", (int)getpid()) < 0 ?
+		       err_set(e, "pidfile %s: %s", path, strerror(errno)) :
+		       0;
+}
+
+/* The unix socket is made by the user that pgweir becomes, who must be able to take it
+ * away; a port and the pidfile may need more than he has. */
+static int open_all(struct daemon *d, struct err *e)
+{
+	const struct conf_global *g = &d->snap->conf->g;
+	int fd = -1, rc;
+
+	listen_init(&d->listener, &d->w.log_ctx);
+	rc = doors_open(&d->listener, g, &d->port, e) || open_pidfile(g->pidfile, &fd, e) ||
+	     become(g->user, e) || doors_open_unix(&d->listener, g, d->port, e) ||
+	     write_pidfile(g->pidfile, fd, e);
+	if (fd >= 0)
+		close(fd);
+	return rc ? -1 : 0;
 }
 
 static void say_ready_line(const struct daemon *d)
@@ -585,18 +545,21 @@ static void say_ready_line(const struct daemon *d)
 	const struct conf *c = d->snap->conf;
 	const char *user = c->fallback && c->fallback->k.user ? c->fallback->k.user : "USER";
 	const char *db = c->db_n ? c->dbs[0].name : "DATABASE";
-	const char *host = c->g.listen_addr ? c->g.listen_addr : "";
-	size_t n = strcspn(host, ",");
+	char host[128];
 
 	if (d->args->quiet)
 		return;
-	if (n == 0 || *host == '*')
-		host = "127.0.0.1", n = 9;
+	doors_host(&d->listener, &c->g, host, sizeof(host));
 	if (!c->from_uri && c->db_n && c->dbs[0].k.user)
 		user = c->dbs[0].k.user;
-	printf("pgweir: ready, connect with: psql 'host=%.*s port=%d user=%s dbname=%s'\n", (int)n,
-	       host, d->port, user, db);
+	printf("pgweir: ready, connect with: psql 'host=%s port=%d user=%s dbname=%s'\n", host, d->port,
+	       user, db);
 	fflush(stdout);
+}
+
+static bool ask_uid(struct shared *sh, struct uid_letter *l)
+{
+	return uids_ask(daemon_of(sh)->uids, l);
 }
 
 static int start(struct daemon *d, struct err *e)
@@ -604,27 +567,38 @@ static int start(struct daemon *d, struct err *e)
 	const struct conf_global *g = &d->snap->conf->g;
 	uint64_t wd = notify_watchdog_us() / 3;
 	struct timeval tv = { (time_t)(wd / 1000000), (suseconds_t)(wd % 1000000) };
+	uint64_t seed;
+	char dir[160];
 
-	if (catch_signals(d, e) || open_listeners(d, e) || write_pidfile(g->pidfile, e) ||
-	    become(g->user, e))
+	if (catch_signals(d, e) || open_all(d, e))
 		return -1;
+	d->sh.uid = (uint32_t)geteuid();
 	raise_limits(d);
-	if (random_secret(d->sh.mock_key, sizeof(d->sh.mock_key)))
+	if (random_secret(d->sh.mock_key, sizeof(d->sh.mock_key)) || random_secret(&seed, sizeof(seed)))
 		return err_set(e, "the system has no randomness");
+	if (logins_init(&d->sh.logins, seed, (uint64_t)g->login_throttle_base,
+			(uint64_t)g->login_throttle_max))
+		return err_set(e, "out of memory");
 	limit_init(&d->sh.clients, (int)g->max_client_conn);
+	limit_init(&d->sh.consoles, CONSOLES_MAX);
+	d->uids = uids_new(NULL, UIDS_LIFE_US);
+	if (!d->uids)
+		return err_set(e, "out of memory");
 	d->sh.target_seen = tell_seen;
+	d->sh.uid_name = ask_uid;
 	d->sh.node_order = order_node;
 	d->sh.hall_stopped = hall_stopped;
+	set_tcp(d);
 	if (start_halls(d, e))
 		return -1;
-	probe_all(d);
-	listen_start(&d->listener);
+	checks_start(d->snap, &d->registry.targets, &d->w, on_changed, d);
 	event_assign(&d->watchdog_ev, d->w.base, -1, EV_PERSIST, on_watchdog, d);
 	if (wd)
 		event_add(&d->watchdog_ev, &tv);
 	evtimer_assign(&d->drain_ev, d->w.base, on_drain_over, d);
-	LOG(&d->w.log_ctx, LOG_LEVEL_INFO, "started", "version=%s workers=%u port=%d",
-	    PGWEIR_VERSION, d->sh.hall_n, d->port);
+	LOG(&d->w.log_ctx, LOG_LEVEL_INFO, "started", "version=%s workers=%u port=%d unix=%s",
+	    PGWEIR_VERSION, d->sh.hall_n, d->port,
+	    log_quote(dir, sizeof(dir), d->listener.dir[0] ? d->listener.dir : "-"));
 	notify_send(&d->notify, "READY=1\nSTATUS=accepting connections");
 	say_ready_line(d);
 	return 0;
@@ -645,7 +619,9 @@ static void clean_up(struct daemon *d)
 	unsigned i;
 
 	stop_threads(d);
-	if (d->listener.w)
+	uids_free(d->uids);
+	listen_stop(&d->listener);
+	if (d->listener.log)
 		listen_close(&d->listener);
 	for (i = 0; i < d->sh.hall_n; i++)
 		hall_free(&d->sh.halls[i]);
@@ -653,10 +629,14 @@ static void clean_up(struct daemon *d)
 		after = l->next;
 		if (l->deliver == on_target_seen || l->deliver == on_node_order)
 			target_drop(((struct seen_letter *)(void *)l)->t);
-		free(l); /* what a worker saw of a target no longer matters */
+		if (l != &d->doors)
+			free(l); /* what a worker saw of a target no longer matters */
 	}
-	if (d->sh.halls)
+	if (d->sh.halls) {
 		hubs_free(&d->sh.hubs);
+		door_free(&d->sh.door);
+	}
+	logins_free(&d->sh.logins);
 	free(d->sh.halls);
 	free(d->threads);
 	snapshot_drop(d->snap);
@@ -722,7 +702,15 @@ static void background_done(int started_fd)
 	close(started_fd);
 }
 
-int daemon_run(const struct daemon_args *args, struct conf *conf, struct err *e)
+static int give_up(struct conf *conf, struct tls_set *tls)
+{
+	tls_set_drop(tls);
+	conf_drop(conf);
+	return 1;
+}
+
+int daemon_run(const struct daemon_args *args, struct conf *conf, struct tls_set *tls,
+	       struct err *e)
 {
 	struct daemon d = { .args = args, .signal_fd = -1 };
 	struct log log = { .level = &d.log_level, .wall_us = clock_wall_us };
@@ -731,17 +719,14 @@ int daemon_run(const struct daemon_args *args, struct conf *conf, struct err *e)
 	d.notify.fd = -1;
 	d.listener.reserve = -1;
 	set_level(&d, conf);
-	if (open_log(&d, conf->g.logfile, e) || (args->background && background(&conf->g, &started_fd, e))) {
-		conf_drop(conf);
-		return 1;
-	}
+	if (open_log(&d, conf->g.logfile, e) || (args->background && background(&conf->g, &started_fd, e)))
+		return give_up(conf, tls);
 	log.fd = d.log_fd;
 	probe_clean_env();
-	if (worker_init(&d.w, 0, &log, &d, NULL, e)) {
-		conf_drop(conf);
-		return 1;
-	}
-	d.snap = registry_open(&d.registry, &d.w, on_names, &d, e) ? NULL : registry_first(&d.registry, conf);
+	if (worker_init(&d.w, 0, &log, &d, NULL, e))
+		return give_up(conf, tls);
+	d.snap = registry_open(&d.registry, &d.w, on_names, &d, e) ?
+			 NULL : registry_first(&d.registry, conf, tls);
 	if (!d.snap)
 		err_set(e, "out of memory");
 	else if (notify_open(&d.notify, getenv("NOTIFY_SOCKET")))

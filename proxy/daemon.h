@@ -12,6 +12,7 @@
 #include <stdbool.h>
 
 #include "conf/conf.h"
+#include "session/tls_set.h"
 
 struct daemon_args {
 	const char *source;            /* path or URI */
@@ -20,11 +21,14 @@ struct daemon_args {
 	bool background;               /* -d */
 };
 
-/* Loads args->source, as at start and at each reload. */
-MUST_CHECK int daemon_load(const struct daemon_args *args, struct conf **out, struct err *e);
+/* Loads args->source, as at start and at each reload, and the files that it names. One
+ * reference each. */
+MUST_CHECK int daemon_load(const struct daemon_args *args, struct conf **out,
+			   struct tls_set **tls, struct err *e);
 
-/* Runs until told to stop. conf: taken over. The exit status; *e says why when
+/* Runs until told to stop. conf and tls: taken over. The exit status; *e says why when
  * it is not 0 and nothing was started. */
-int daemon_run(const struct daemon_args *args, struct conf *conf, struct err *e);
+int daemon_run(const struct daemon_args *args, struct conf *conf, struct tls_set *tls,
+	       struct err *e);
 
 #endif

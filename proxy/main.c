@@ -10,6 +10,7 @@
 #include "conf/conf.h"
 #include "conf/version.h"
 #include "daemon.h"
+#include "hush.h"
 
 static const char usage[] =
 	"pgweir: a pooling, failing-over, retrying PostgreSQL endpoint\n"
@@ -59,6 +60,7 @@ static int take_port(const char *s, int *out)
 
 struct choice {
 	struct daemon_args args;
+	char *shown;                   /* the source, where others see it */
 	bool check, done;
 };
 
@@ -112,30 +114,51 @@ static int parse(int argc, char **argv, struct choice *c)
 		return bad(optind == argc ? "no configuration given: a file or a URI" :
 					    "more than one configuration given",
 			   NULL);
-	c->args.source = argv[optind];
+	c->shown = argv[optind];
 	return 0;
+}
+
+/* Loads, and runs or only checks. */
+static int run(struct choice *c)
+{
+	struct conf *conf = NULL;
+	struct tls_set *tls = NULL;
+	struct err e = { "" };
+	int rc;
+
+	if (daemon_load(&c->args, &conf, &tls, &e)) {
+		fprintf(stderr, "pgweir: %s\n", e.text);
+		return 1;
+	}
+	if (conf->from_uri && conf->dbs[0].secret.password)
+		hush_argument(c->shown);
+	if (c->check) {
+		tls_set_drop(tls);
+		conf_drop(conf);
+		puts("pgweir: the configuration is fine");
+		return 0;
+	}
+	rc = daemon_run(&c->args, conf, tls, &e);
+	if (rc)
+		fprintf(stderr, "pgweir: %s\n", e.text);
+	return rc;
 }
 
 int main(int argc, char **argv)
 {
 	struct choice c = { .args = { .over = { .listen_port = -1 } } };
-	struct conf *conf = NULL;
-	struct err e = { "" };
+	char *source;
 	int rc = parse(argc, argv, &c);
 
 	if (rc || c.done)
 		return rc;
-	if (daemon_load(&c.args, &conf, &e)) {
-		fprintf(stderr, "pgweir: %s\n", e.text);
-		return 1;
-	}
-	if (c.check) {
-		conf_drop(conf);
-		puts("pgweir: the configuration is fine");
-		return 0;
-	}
-	rc = daemon_run(&c.args, conf, &e);
-	if (rc)
-		fprintf(stderr, "pgweir: %s\n", e.text);
+	hush_core();
+	/* read again at each reload, when the argument may be stars */
+	source = strdup(c.shown);
+	if (!source)
+		return bad("out of memory", NULL);
+	c.args.source = source;
+	rc = run(&c);
+	free(source);
 	return rc;
 }

@@ -55,18 +55,19 @@ static const struct ip_set *look_up(void *arg, const char *host, const char **wh
 	return known ? &known->set : NULL;
 }
 
-struct snapshot *registry_first(struct registry *n, struct conf *conf)
+struct snapshot *registry_first(struct registry *n, struct conf *conf, struct tls_set *tls)
 {
 	if (resolve_conf(n->resolve, conf) < 0) {
 		conf_drop(conf);
+		tls_set_drop(tls);
 		return NULL;
 	}
-	return snapshot_make(conf, &n->targets, look_up, n);
+	return snapshot_make(conf, tls, &n->targets, look_up, n);
 }
 
 struct snapshot *registry_next(struct registry *n, const struct snapshot *s)
 {
-	return snapshot_make(conf_hold(s->conf), &n->targets, look_up, n);
+	return snapshot_make(conf_hold(s->conf), tls_set_hold(s->tls), &n->targets, look_up, n);
 }
 
 void registry_doubt(struct registry *n, const struct snapshot *s, const struct target *t)

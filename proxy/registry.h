@@ -29,9 +29,9 @@ struct registry {
 MUST_CHECK int registry_open(struct registry *n, struct worker *w, resolve_changed_fn *changed,
 			  void *arg, struct err *e);
 /* The snapshot of a configuration that was loaded: its names are looked up from now
- * on, those of the one before no more. Takes over the reference. NULL: out of
+ * on, those of the one before no more. Takes over both references. NULL: out of
  * memory. */
-struct snapshot *registry_first(struct registry *n, struct conf *conf);
+struct snapshot *registry_first(struct registry *n, struct conf *conf, struct tls_set *tls);
 /* The next snapshot of the same configuration, with what its names stand for now. */
 struct snapshot *registry_next(struct registry *n, const struct snapshot *s);
 

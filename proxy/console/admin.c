@@ -328,6 +328,7 @@ static void show_lists(struct client *c, struct rows *r)
 	list_row(r, "users", c->h->snap->conf->user_n);
 	list_row(r, "pools", (uint64_t)n[0]);
 	list_row(r, "clients", (uint64_t)atomic_load(&sh->clients.used));
+	list_row(r, "login_clients", door_n(&sh->door));
 	list_row(r, "waiting_clients", (uint64_t)n[1]);
 	list_row(r, "servers", (uint64_t)n[2]);
 	list_row(r, "workers", sh->hall_n);

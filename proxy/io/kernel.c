@@ -75,6 +75,11 @@ void watch_off(struct watch *w)
 	event_del(&w->ev);
 }
 
+void watch_poke(struct watch *w)
+{
+	event_active(&w->ev, EV_READ, 0);
+}
+
 void alarm_init(struct watch *w, struct event_base *base, event_callback_fn fn, void *arg)
 {
 	evtimer_assign(&w->ev, base, fn, arg);
@@ -130,6 +135,11 @@ int kernel_connect(const struct sockaddr *sa, socklen_t len, int *error)
 	return fd;
 }
 
+int kernel_pair(int fd[2])
+{
+	return socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fd);
+}
+
 int kernel_error(int fd)
 {
 	int error = 0;
@@ -145,11 +155,17 @@ void kernel_tcp(int fd, const struct kernel_tcp *t)
 	/* refused on a unix socket: then there is nothing to set */
 	if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)))
 		return;
+	if (t->keepalive)
+		setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
+	kernel_tcp_accepted(fd, t);
+}
+
+void kernel_tcp_accepted(int fd, const struct kernel_tcp *t)
+{
 	if (t->user_timeout_ms)
 		setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &t->user_timeout_ms, sizeof(int));
 	if (!t->keepalive)
 		return;
-	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
 	if (t->keepidle)
 		setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &t->keepidle, sizeof(int));
 	if (t->keepintvl)
@@ -191,10 +207,21 @@ ssize_t kernel_send(int fd, const struct iovec *iov, int n)
 	return got;
 }
 
-int kernel_peer(int fd, struct sockaddr_storage *sa, socklen_t *len)
+/* The kernel's word for users without a number here (/proc/sys/kernel/overflowuid). */
+#define OVERFLOW_UID 65534u
+
+int kernel_peer_uid(int fd, uint32_t *uid, uint32_t *pid)
 {
-	*len = sizeof(*sa);
-	return getpeername(fd, (struct sockaddr *)sa, len);
+	struct ucred cred = { 0 };
+	socklen_t len = sizeof(cred), family_len = sizeof(int);
+	int family = 0;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &family_len) || family != AF_UNIX ||
+	    getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len))
+		return -1;
+	*uid = cred.uid == OVERFLOW_UID ? KERNEL_NO_UID : (uint32_t)cred.uid;
+	*pid = (uint32_t)cred.pid;
+	return 0;
 }
 
 void kernel_shut(int fd)

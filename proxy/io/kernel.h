@@ -3,7 +3,7 @@
  *
  * The seam of the simulation: kernel.c has system calls and libevent, tests/sim/ has
  * a second implementation, linked in its place. Everything else in this folder but
- * listen.c, and everything in session/, pool/ and wire/, is the same in both.
+ * listen.c and uids.c, and everything in session/, pool/ and wire/, is the same in both.
  *
  * Results and errno are those of the system calls; EINTR is never seen, all sockets
  * are non-blocking.
@@ -50,6 +50,8 @@ void watch_init(struct watch *w, struct event_base *base, int fd, enum watch_wha
 		event_callback_fn fn, void *arg);
 void watch_on(struct watch *w);
 void watch_off(struct watch *w);
+/* fn is called once more, soon, whether fd is ready or not; the watch is on. */
+void watch_poke(struct watch *w);
 /* fn is called once, in_us from now; again moves it. */
 void alarm_init(struct watch *w, struct event_base *base, event_callback_fn fn, void *arg);
 void alarm_on(struct watch *w, uint64_t in_us);
@@ -73,14 +75,22 @@ struct kernel_tcp {
  * refusal that came at once, else 0: the socket becomes writable, kernel_error tells. */
 int kernel_connect(const struct sockaddr *sa, socklen_t len, int *error);
 int kernel_error(int fd);
+/* Two sockets that are each other's peer. -1: none (errno). */
+MUST_CHECK int kernel_pair(int fd[2]);
 /* TCP_NODELAY and what t says; nothing on a unix socket. */
 void kernel_tcp(int fd, const struct kernel_tcp *t);
+/* What t says and an accepted socket does not have from the one that listens. */
+void kernel_tcp_accepted(int fd, const struct kernel_tcp *t);
 ssize_t kernel_recv(int fd, void *p, size_t n);
 /* recv with MSG_PEEK of one byte. */
 ssize_t kernel_peek(int fd);
 ssize_t kernel_send(int fd, const struct iovec *iov, int n);
-/* The peer's address. -1: not known. */
-int kernel_peer(int fd, struct sockaddr_storage *sa, socklen_t *len);
+/* Whose process made the connection, on a unix socket. -1: it is none. *uid:
+ * KERNEL_NO_UID when it cannot be told from others: 65534 stands for every user that
+ * the user namespace of this process does not know. *pid: 0 when it is in a pid
+ * namespace out of sight. */
+#define KERNEL_NO_UID UINT32_MAX
+int kernel_peer_uid(int fd, uint32_t *uid, uint32_t *pid);
 /* shutdown(SHUT_WR) */
 void kernel_shut(int fd);
 void kernel_close(int fd);

@@ -1,38 +1,87 @@
 /* proxy/io/listen.h - listening sockets, our own or inherited, and accepting.
  *
- * Owner: the daemon. Threads: the control loop's.
+ * Owner: the daemon. Threads: the control loop's, before listen_start and after
+ * listen_stop; in between those of the worker whose loop accepts, but for listen_tcp.
  *
  * SPDX-License-Identifier: ISC
  */
 #ifndef PGWEIR_IO_LISTEN_H
 #define PGWEIR_IO_LISTEN_H
 
+#include <netinet/in.h>
+
 #include "conf/addr.h"
 #include "io/worker.h"
 
 #define LISTEN_MAX 32
 
+/* What a unix socket has in the file system, to be taken away with it. */
+struct unix_file {
+	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	char lock_path[sizeof(((struct sockaddr_un *)0)->sun_path) + sizeof(".lock")];
+	int lock;                      /* holds the lock file, -1: there is none */
+	dev_t dev;
+	ino_t ino;                     /* of the socket at path, 0: not made yet */
+};
+
+/* Who has connected; of a unix socket no more than the family. */
+struct listen_from {
+	union {
+		struct sockaddr sa;
+		struct sockaddr_in in;
+		struct sockaddr_in6 in6;
+	} a;
+	socklen_t len;
+};
+
+/* fd: a new connection, non-blocking, owned from now on. spoken: bytes have come already. */
+typedef void accepted_fn(void *arg, int fd, const struct listen_from *from, bool spoken);
+
 struct listener {
+	const struct log_ctx *log;
 	struct event resume;
 	int fd[LISTEN_MAX];
 	struct event evs[LISTEN_MAX];
 	unsigned n;
 	int reserve;                   /* an fd kept for the moment there is no other */
-	struct worker *w;
-	void (*accepted)(void *arg, int fd);
+	bool inherited;                /* from the service manager */
+	bool beyond;                   /* others than this machine can connect to one */
+	unsigned tcp_n;                /* of the n, those that are no unix sockets */
+	struct unix_file file;
+	char dir[sizeof(((struct sockaddr_un *)0)->sun_path)];   /* of a unix socket, for libpq */
+	_Atomic bool deferred;         /* TCP connections are there once they have said something */
+	struct worker *w;              /* accepts; NULL: nobody does */
+	accepted_fn *accepted;
 	void *arg;
 };
 
-/* accepted() is given each new connection, non-blocking, and owns it. */
-void listen_init(struct listener *l, struct worker *w, void (*accepted)(void *arg, int fd),
-		 void *arg);
+/* log: for warnings, until the end. */
+void listen_init(struct listener *l, const struct log_ctx *log);
 /* Opens a socket on a. *port (may be NULL): the port it got. */
 MUST_CHECK int listen_on(struct listener *l, const struct addr *a, int backlog, int *port,
 			 struct err *e);
-/* Takes over a socket that listens already. */
+/* Opens a unix socket, one at most. What a pgweir that has ended left there is taken
+ * over; who lives is left alone, and that is an error. */
+struct listen_unix {
+	const char *dir;               /* or @NAME, an abstract one */
+	const char *group;             /* a name or a number; NULL: as it comes */
+	unsigned mode;
+	int port, backlog;
+};
+MUST_CHECK int listen_unix(struct listener *l, const struct listen_unix *u, struct err *e);
+/* Takes over a socket that listens already. *port: that of TCP before that of a unix
+ * socket, by its name. */
 MUST_CHECK int listen_inherit(struct listener *l, int fd, int *port, struct err *e);
-void listen_start(struct listener *l);
-/* Closes them all. */
+/* Any thread: what connections get that are accepted from now on, of the settings those
+ * that cost nothing there: TCP_NODELAY and keepalive; defer_s: TCP_DEFER_ACCEPT. */
+void listen_tcp(struct listener *l, bool keepalive, int defer_s);
+/* In the loop of w, whose thread does not run yet or calls this: accepted() is given
+ * each new connection. */
+void listen_start(struct listener *l, struct worker *w, accepted_fn *accepted, void *arg);
+/* Nothing is accepted any more. The thread of that worker, or it has ended. */
+void listen_stop(struct listener *l);
+/* Stopped, closes them all, and takes the unix socket out of the file system if it is still
+ * ours. */
 void listen_close(struct listener *l);
 
 #endif

@@ -17,6 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "io/tls.h"
 #include "io/worker.h"
 
 enum io { IO_OK = 0, IO_AGAIN, IO_EOF, IO_FAIL };
@@ -30,21 +31,30 @@ struct stream_ops {
 	void (*readable)(struct stream *s);
 	void (*drained)(struct stream *s);   /* all of `out` has gone */
 	void (*connected)(struct stream *s, int error);  /* after stream_connect(); errno or 0 */
+	/* after stream_tls(): error 0, or errno and stream_why() */
+	void (*secured)(struct stream *s, int error);
 };
 
 struct stream {
 	struct worker *w;
 	const struct stream_ops *ops;
-	struct watch rd, wr;
+	struct watch rd;
+	struct watch *wr;            /* while it waits to be writable */
+	struct again again;          /* rd, in the next turn */
 	struct buf *in;              /* NULL while it would be empty */
+	struct tls *tls;             /* NULL: in clear. Then `in` is clear and `out` is not */
 	uint8_t *out;                /* what the kernel did not take */
 	uint32_t out_at, out_len, out_cap;
+	uint32_t unread;             /* TLS: of `out`, what it says by itself */
 	int fd;                      /* -1: closed */
 	int error;                   /* errno of the last IO_FAIL */
 	bool wants;                  /* the owner wants readable() */
-	bool rd_armed, wr_armed;
+	bool rd_armed;
 	bool connecting;
+	bool secret;                 /* buffers of `in` are wiped when they are given back */
 	bool failed;                 /* a write has failed: told by the next fill */
+	bool more;                   /* TLS: bytes are there that no loop tells of */
+	bool bulk;                   /* it fills its buffers: larger ones pay */
 };
 
 /* Takes over an open non-blocking fd and starts reading. */
@@ -53,6 +63,17 @@ void stream_open(struct stream *s, struct worker *w, int fd, const struct stream
  * -1: no socket (errno). */
 MUST_CHECK int stream_connect(struct stream *s, struct worker *w, const struct sockaddr *sa,
 			      socklen_t len, const struct stream_ops *ops);
+
+/* TLS from now on; the handshake begins and secured() tells the end, never from within
+ * this call. peer NULL: the other end begins it; what is in `in` is the beginning of it.
+ * Nothing may be sent before it is done. -1: out of memory. */
+MUST_CHECK int stream_tls(struct stream *s, struct tls_ctx *ctx, const struct tls_peer *peer);
+static inline bool stream_is_tls(const struct stream *s)
+{
+	return s->tls != NULL;
+}
+/* What went wrong, after an IO_FAIL or an error of secured(). */
+const char *stream_why(const struct stream *s);
 
 /* After a write has failed: what had come before is still read, then IO_FAIL.
  * Reads once into `in`, making the buffer large enough for `want` bytes from
@@ -92,6 +113,13 @@ static inline bool stream_backed_up(const struct stream *s)
 
 /* Whether readable() is wanted. */
 void stream_want(struct stream *s, bool on);
+/* As if the loop had found bytes there. */
+void stream_look(struct stream *s);
+/* Its owner, who wants to read, is called again in the next turn, as if more had come. */
+void stream_again(struct stream *s);
+/* on: what comes may be a password, and no copy of it is to stay where it has been read.
+ * off: no more of that; what has been consumed is wiped. */
+void stream_secret(struct stream *s, bool on);
 /* MSG_PEEK: the other end has said that nothing more comes, or is not there. */
 bool stream_gone(struct stream *s);
 /* MSG_PEEK: true when there is neither EOF nor an error nor a byte waiting. */
@@ -110,7 +138,7 @@ void stream_attach(struct stream *s, struct worker *w);
 void stream_shut(struct stream *s);
 /* Closes; idempotent. */
 void stream_close(struct stream *s);
-/* Gives the fd away: the stream is closed, the fd is not. */
+/* Gives the fd away: the stream is closed, the fd is not, and nothing more is said on it. */
 int stream_release_fd(struct stream *s);
 
 #endif

@@ -7,10 +7,25 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define HEAVY_US 500u
+
 uint64_t worker_clock(struct worker *w)
 {
 	w->now_us = clock_mono_us();
 	return w->now_us;
+}
+
+int worker_secret(struct worker *w, void *p, size_t n)
+{
+	if (n > w->chance_n) {
+		if (random_secret(w->chance, sizeof(w->chance)))
+			return -1;
+		w->chance_n = sizeof(w->chance);
+	}
+	w->chance_n -= (uint32_t)n;
+	memcpy(p, w->chance + w->chance_n, n);
+	explicit_bzero(w->chance + w->chance_n, n);
+	return 0;
 }
 
 /* xorshift128+ */
@@ -61,6 +76,7 @@ int worker_init(struct worker *w, unsigned id, const struct log *log, void *owne
 	w->log_ctx.log = &w->log;
 	for (i = 0; i < DEADLINE_KINDS; i++)
 		list_init(&w->deadlines[i]);
+	list_init(&w->again);
 	w->base = kernel_loop_new();
 	if (!w->base || mbox_init(&w->mbox)) {
 		worker_free(w);
@@ -104,6 +120,7 @@ void worker_free(struct worker *w)
 		w->base = NULL;
 	}
 	mbox_close(&w->mbox);
+	tls_sessions_clear(&w->tls_sessions);
 	for (b = w->spare; b; b = next) {
 		next = b->next;
 		free(b);
@@ -172,13 +189,40 @@ static void set_alarm(struct worker *w)
 	alarm_on(&w->alarm, first > w->now_us ? first - w->now_us : 0);
 }
 
+void worker_again(struct worker *w, struct again *a)
+{
+	if (!list_on(&a->link))
+		list_push_back(&w->again, &a->link);
+}
+
+bool heavy_begin(struct worker *w)
+{
+	if (w->heavy_us >= HEAVY_US)
+		return false;
+	worker_clock(w);
+	return true;
+}
+
+void heavy_end(struct worker *w)
+{
+	uint64_t began = w->now_us;
+
+	/* at least something, whatever the clock says */
+	w->heavy_us += worker_clock(w) - began + 1;
+}
+
 void worker_turn(struct worker *w)
 {
+	struct link *l;
+
+	w->heavy_us = 0;
 	worker_clock(w);
 	fire_due(w);
 	if (w->turn_end)
 		w->turn_end(w);
 	bury_all(w);
+	while ((l = list_pop(&w->again)))
+		watch_poke(LIST_ITEM(l, struct again, link)->watch);
 	set_alarm(w);
 	w->turn++;
 	atomic_store_explicit(&w->alive_us, w->now_us, memory_order_relaxed);

@@ -19,6 +19,7 @@
 #include "conf/log.h"
 #include "io/kernel.h"
 #include "io/mbox.h"
+#include "io/tls_sessions.h"
 
 #define BUF_SIZE 16384u              /* of a buffer with its header */
 #define BUF_SPARE_MAX 256u           /* kept per worker */
@@ -62,9 +63,14 @@ struct worker {
 	unsigned spare_n;
 	size_t buf_bytes;            /* handed out */
 	uint64_t rng[2];
+	uint8_t chance[512];         /* of random_secret(), used from the end */
+	uint32_t chance_n;
 	struct log log;
 	struct log_ctx log_ctx;
 	bool done;                   /* the loop ends after this turn */
+	struct link again;           /* streams to be told in the next turn */
+	uint64_t heavy_us;           /* spent on heavy work in this turn */
+	struct tls_sessions tls_sessions;
 	_Atomic unsigned load;       /* clients; read by the accepting thread */
 	_Atomic uint64_t alive_us;   /* last turn; read by the watchdog */
 	void (*turn_end)(struct worker *w);  /* the owner's, at the end of each turn */
@@ -105,6 +111,19 @@ static inline bool deadline_is_set(const struct deadline *d)
 
 void worker_bury(struct worker *w, struct corpse *c, void (*bury)(struct corpse *c));
 
+/* Told in the next turn that there is something to be read, and not in this one, where
+ * others wait for theirs. */
+struct again {
+	struct link link;
+	struct watch *watch;         /* is on then, or nothing happens */
+};
+void worker_again(struct worker *w, struct again *a);
+
+/* Work that takes long and is nobody's query: handshakes, passwords. It has a share of
+ * each turn, so that queries need not wait for all of it. false: not in this turn. */
+bool heavy_begin(struct worker *w);
+void heavy_end(struct worker *w);
+
 /* A buffer with room for at least `want` bytes (0: the usual size); NULL when
  * out of memory. */
 struct buf *buf_take(struct worker *w, size_t want);
@@ -112,5 +131,8 @@ void buf_give(struct worker *w, struct buf *b);        /* NULL is fine */
 
 /* Not for secrets. */
 uint64_t worker_random(struct worker *w);
+/* random_secret(), many short ones for the price of one; n at most 512. What was given is
+ * kept nowhere. */
+MUST_CHECK int worker_secret(struct worker *w, void *p, size_t n);
 
 #endif

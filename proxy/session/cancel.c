@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "session/encrypt.h"
 #include "session/link.h"
 #include "session/replay.h"
 #include "session/server.h"
@@ -23,6 +24,10 @@ struct cancel {
 	struct hall *h;
 	struct server *server;   /* counted in its cancels: held back from reuse, kept in memory */
 	struct cancel *next;     /* in the hall's list */
+	struct tls_db tls;       /* ctx: one reference, NULL: in clear */
+	char *host;              /* whose certificate it must be */
+	bool raw;                /* a replication connection */
+	bool asked;              /* the node, for TLS */
 	int fd;                  /* the asker's connection, -1: none */
 	uint32_t pid, secret;    /* as asked */
 };
@@ -33,7 +38,7 @@ int key_make(struct client *c)
 	uint32_t r[2];
 	struct client **b;
 
-	if (random_secret(r, sizeof(r)))
+	if (worker_secret(&h->w, r, sizeof(r)))
 		return -1;
 	c->key_pid = h->w.id << WORKER_SHIFT | (r[0] & ((1u << WORKER_SHIFT) - 1));
 	c->key_secret = r[1];
@@ -54,7 +59,7 @@ void key_forget(struct client *c)
 	c->key_next = NULL;
 }
 
-static struct client *key_find(struct hall *h, uint32_t pid, uint32_t secret)
+struct client *cancel_client(struct hall *h, uint32_t pid, uint32_t secret)
 {
 	struct client *c;
 
@@ -87,16 +92,91 @@ static void finish(struct cancel *x)
 		kernel_close(x->fd);
 	x->fd = -1;
 	x->server = NULL;
+	tls_ctx_drop(x->tls.ctx);
+	x->tls.ctx = NULL;
+	free(x->host);
+	x->host = NULL;
 	worker_bury(&x->h->w, &x->corpse, bury);
 	/* It may have become free in the meantime. */
 	if (s && server_uncancel(s) && s->parked)
 		link_put(s);
 }
 
+static void failed(struct cancel *x, const char *why)
+{
+	char q[200];
+
+	LOG(&x->h->w.log_ctx, LOG_LEVEL_WARN, "cancel_failed", "reason=%s",
+	    log_quote(q, sizeof(q), why));
+	finish(x);
+}
+
+static void say_it(struct cancel *x)
+{
+	uint8_t b[16];
+	struct wire_put w = wire_put_to(b, sizeof(b));
+
+	/* The server that was to be cancelled may be free, or gone, by now. */
+	if (owed_nothing(&x->server->owed) && !x->raw) {
+		finish(x);
+		return;
+	}
+	wire_begin(&w, 0);
+	wire_put_u32(&w, WIRE_CANCEL_CODE);
+	wire_put_u32(&w, x->server->pid);
+	wire_put_u32(&w, x->server->secret);
+	wire_end(&w);
+	STAT_INC(&x->h->stats, cancels);
+	if (stream_send(&x->s, b, w.len) == IO_FAIL)
+		finish(x);
+	explicit_bzero(b, sizeof(b));
+}
+
+static void on_secured(struct stream *st, int error)
+{
+	struct cancel *x = LIST_ITEM(st, struct cancel, s);
+
+	if (error)
+		failed(x, stream_why(st));
+	else
+		say_it(x);
+}
+
+static void shake_hands(struct cancel *x)
+{
+	x->asked = false;
+	if (encrypt_start(&x->s, &x->tls, x->host, x->server->target))
+		failed(x, "out of memory");
+}
+
+/* The server itself was reached with TLS: a node that has none now is another. */
+static void answered(struct cancel *x)
+{
+	const char *why;
+
+	switch (encrypt_answered(&x->s, &why)) {
+	case ENCRYPT_MORE:
+		break;
+	case ENCRYPT_YES:
+		shake_hands(x);
+		break;
+	case ENCRYPT_NO:
+	case ENCRYPT_ERROR:
+	case ENCRYPT_BAD:
+	case ENCRYPT_LOST:
+	default:
+		failed(x, why);
+	}
+}
+
 static void on_readable(struct stream *st)
 {
 	struct cancel *x = LIST_ITEM(st, struct cancel, s);
 
+	if (x->asked) {
+		answered(x);
+		return;
+	}
 	/* The server says nothing; it closes when it has passed the signal on. */
 	switch (stream_fill(st, 0)) {
 	case IO_OK:
@@ -119,29 +199,22 @@ static void on_drained(struct stream *st)
 static void on_connected(struct stream *st, int error)
 {
 	struct cancel *x = LIST_ITEM(st, struct cancel, s);
-	uint8_t b[16];
-	struct wire_put w = wire_put_to(b, sizeof(b));
 
-	/* The server that was to be cancelled may be free, or gone, by now. */
-	if (error || (owed_nothing(&x->server->owed) && !x->server->shard->replication)) {
-		if (error)
-			LOG(&x->h->w.log_ctx, LOG_LEVEL_WARN, "cancel_failed", "reason=\"%s\"",
-			    strerror(error));
-		finish(x);
-		return;
+	if (error) {
+		failed(x, strerror(error));
+	} else if (!x->tls.ctx) {
+		say_it(x);
+	} else if (x->tls.direct) {
+		shake_hands(x);
+	} else {
+		x->asked = true;
+		if (encrypt_ask(st))
+			failed(x, stream_why(st));
 	}
-	wire_begin(&w, 0);
-	wire_put_u32(&w, WIRE_CANCEL_CODE);
-	wire_put_u32(&w, x->server->pid);
-	wire_put_u32(&w, x->server->secret);
-	wire_end(&w);
-	STAT_INC(&x->h->stats, cancels);
-	if (stream_send(st, b, w.len) == IO_FAIL)
-		finish(x);
-	OPENSSL_cleanse(b, sizeof(b));
 }
 
-static const struct stream_ops cancel_stream = { on_readable, on_drained, on_connected };
+static const struct stream_ops cancel_stream = { on_readable, on_drained, on_connected,
+						 on_secured };
 
 static void on_deadline(struct deadline *d)
 {
@@ -172,11 +245,21 @@ static void go(struct cancel *x, struct hall *h, struct server *s)
 	x->h = h;
 	x->s.w = &h->w;
 	x->server = s;
+	x->raw = s->shard->replication != 0;
+	if (stream_is_tls(&s->s)) {
+		x->tls = s->tls;
+		tls_ctx_hold(x->tls.ctx);
+		x->host = strdup(s->tls_host);
+	}
 	x->next = h->cancels;
 	h->cancels = x;
 	s->cancels++;
 	deadline_set(&h->w, DL_CANCEL, &x->dl,
 		     h->w.now_us + (uint64_t)h->snap->conf->g.cancel_wait_timeout);
+	if (x->tls.ctx && !x->host) {
+		finish(x);
+		return;
+	}
 	if (stream_connect(&x->s, &h->w, &t->addr.sock.sa, t->addr.sock_len, &cancel_stream))
 		finish(x);
 }
@@ -205,7 +288,7 @@ bool cancel_too_early(const struct server *s)
 /* On the worker of the key. */
 static void deliver(struct hall *h, struct cancel *x)
 {
-	struct client *c = key_find(h, x->pid, x->secret);
+	struct client *c = cancel_client(h, x->pid, x->secret);
 	struct server *s = c ? server_for(c) : NULL;
 
 	x->h = h;

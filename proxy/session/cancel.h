@@ -18,6 +18,8 @@
 /* Gives c its key. -1: no randomness. */
 MUST_CHECK int key_make(struct client *c);
 void key_forget(struct client *c);
+/* The client of h with this key, NULL: it is gone. */
+struct client *cancel_client(struct hall *h, uint32_t pid, uint32_t secret);
 
 /* A CancelRequest has come in on fd (owned now; closed when the cancel has been
  * delivered, so that the asker can wait for it). Any worker. */

@@ -4,7 +4,6 @@
  */
 #include "session/client.h"
 
-#include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +12,6 @@
 #include "session/console_in.h"
 #include "session/ending.h"
 #include "session/link.h"
-#include "session/login.h"
 #include "session/lost.h"
 #include "session/move.h"
 #include "session/residue.h"
@@ -67,19 +65,18 @@ static bool send_again(struct client *c)
 }
 
 static void say_goodbye(struct client *c);
-static void run_linked(struct client *c);
 
-static void on_deadline(struct deadline *d)
+void client_late(struct deadline *d)
 {
 	struct client *c = LIST_ITEM(d, struct client, dl);
 	struct down_why w = { .why = "server connection lost" };
 
 	switch (c->state) {
-	case CL_STARTUP: /* nothing is known of who that is: no word, as PostgreSQL */
-		client_close(c, "client_login_timeout");
-		break;
+	case CL_TLS:
+	case CL_STARTUP:
 	case CL_PASSWORD:
-		client_end(c, "08P01", "client_login_timeout", NULL, NULL, "client_login_timeout");
+	case CL_AUTH:
+		client_login_late(c);
 		break;
 	case CL_WELCOME:
 	case CL_WAITING:
@@ -107,7 +104,7 @@ static void on_deadline(struct deadline *d)
 }
 
 /* Held too long, or idle too long. */
-static void on_idle(struct deadline *d)
+void client_idle_late(struct deadline *d)
 {
 	struct client *c = LIST_ITEM(d, struct client, idle_dl);
 
@@ -324,7 +321,6 @@ void client_replay(struct client *c, struct server *s, enum replay_next next)
 void client_lost(struct client *c, struct server *s, const struct down_why *w)
 {
 	struct shard *sh = s->shard;
-
 	bool bound = c->pool_mode == POOL_SESSION || residue_holds(c);
 	bool cut = s->body_left && !s->body_swallow;
 
@@ -332,7 +328,6 @@ void client_lost(struct client *c, struct server *s, const struct down_why *w)
 		welcome_lost(c, s, w);
 		return;
 	}
-
 	if (strcmp(w->sqlstate, "08P01") == 0 && !cut) {
 		out_of_step(c, s, w);
 		return;
@@ -505,9 +500,11 @@ static void relay(struct client *c, bool readable)
 static void log_in(struct client *c)
 {
 	struct hall *h = c->h;
-	LOG(&c->log, h->snap->conf->g.log_connections ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG,
+
+	LOG(&c->log, h->snap->conf->g.log_connections && !c->inner ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG,
 	    "client_login", NULL);
-	STAT_INC(&h->stats, client_logins);
+	if (!c->inner)
+		STAT_INC(&h->stats, client_logins);
 	if (c->state == CL_CONSOLE) {
 		deadline_clear(&c->dl);
 		welcome_console(c);
@@ -518,37 +515,53 @@ static void log_in(struct client *c)
 	}
 }
 
+/* What a step of a login came to. false: no more of it now. */
+static bool login_step(struct client *c, enum startup r, const struct startup_no *no)
+{
+	switch (r) {
+	case STARTUP_MORE:
+		return true;
+	case STARTUP_LATER:
+		stream_again(&c->s);
+		return false;
+	case STARTUP_IN:
+		log_in(c);
+		return false;
+	case STARTUP_CANCEL:
+		client_close(c, "cancel request");
+		return false;
+	case STARTUP_REFUSED:
+	default:
+		STAT_INC(&c->h->stats, client_login_failures);
+		if (no->sqlstate)
+			client_end(c, no->sqlstate, no->message, NULL, no->hint, no->why);
+		else
+			client_close(c, no->why);
+		return false;
+	}
+}
+
 static void start(struct client *c)
 {
 	struct startup_no no;
+	bool more = true;
 
-	while (c->state == CL_STARTUP || c->state == CL_PASSWORD) {
+	while (more && (c->state == CL_STARTUP || c->state == CL_PASSWORD)) {
 		size_t had = stream_have(&c->s);
 
-		switch (startup_message(c, &no)) {
-		case STARTUP_MORE:
-			if (stream_have(&c->s) == had || !stream_have(&c->s))
-				return;
-			break;
-		case STARTUP_IN:
-			log_in(c);
-			break;
-		case STARTUP_CANCEL:
-			client_close(c, "cancel request");
-			return;
-		case STARTUP_REFUSED:
-		default:
-			STAT_INC(&c->h->stats, client_login_failures);
-			if (!no.sqlstate) {
-				client_close(c, no.why);
-				return;
-			}
-			client_end(c, no.sqlstate, no.message, NULL, no.hint, no.why);
-			return;
-		}
+		more = login_step(c, startup_message(c, &no), &no) && stream_have(&c->s) &&
+		       stream_have(&c->s) != had;
 	}
 	if (c->state == CL_READY || c->state == CL_CONSOLE)
 		client_run(c, false);
+}
+
+void client_auth_done(struct client *c, enum startup r, const struct startup_no *no)
+{
+	if (login_step(c, r, no) || c->state == CL_READY || c->state == CL_CONSOLE)
+		client_run(c, false);
+	if (c->state != CL_CLOSED)
+		stream_want(&c->s, true);
 }
 
 void client_run(struct client *c, bool readable)
@@ -571,6 +584,7 @@ void client_run(struct client *c, bool readable)
 		else if (readable && fill(c))
 			stream_want(&c->s, false);
 		break;
+	case CL_AUTH:
 	case CL_WELCOME:
 	case CL_WAITING:
 	case CL_BACKOFF:
@@ -579,6 +593,8 @@ void client_run(struct client *c, bool readable)
 		if (readable && fill(c))
 			stream_want(&c->s, false);
 		break;
+	case CL_TLS:
+		break; /* the stream's */
 	case CL_LINGER:
 		if (readable && fill(c))
 			stream_consume(&c->s, stream_have(&c->s));
@@ -589,84 +605,6 @@ void client_run(struct client *c, bool readable)
 	default:
 		break;
 	}
-}
-
-static void on_readable(struct stream *st)
-{
-	struct client *c = LIST_ITEM(st, struct client, s);
-
-	/* nobody waits for the answers now, even if what it has sent has not been read */
-	if (st->failed || (!st->wants && stream_broken(st)))
-		client_close(c, "client connection lost");
-	else
-		client_run(c, true);
-}
-
-static void on_drained(struct stream *st)
-{
-	struct client *c = LIST_ITEM(st, struct client, s);
-	struct server *s = server_for(c);
-
-	if (c->state == CL_LINGER) {
-		stream_shut(st);
-		return;
-	}
-	if (s && !s->s.wants) {
-		stream_want(&s->s, true);
-		c->h->up->readable(s);
-	} else if (!st->wants && (c->state == CL_READY || c->state == CL_LINKED)) {
-		client_run(c, false); /* it had stopped because nobody read its answers */
-	}
-}
-
-static const struct stream_ops client_stream = { on_readable, on_drained, NULL };
-
-static void name_client(struct client *c, int fd, uint64_t id)
-{
-	struct sockaddr_storage a;
-	socklen_t len;
-	char peer[64] = "?";
-
-	if (kernel_peer(fd, &a, &len) == 0)
-		(void)addr_print((struct sockaddr *)&a, len, peer, sizeof(peer));
-	c->log.log = &c->h->w.log;
-	(void)snprintf(c->log.who, sizeof(c->log.who), "who=c%llu@%u peer=%.48s",
-		       (unsigned long long)id % 10000000, c->h->w.id % 1000, peer);
-}
-
-void client_accept(struct hall *h, int fd)
-{
-	const struct conf_global *g = &h->snap->conf->g;
-	struct kernel_tcp tcp = snapshot_tcp(h->snap);
-	struct client *c = calloc(1, sizeof(*c));
-
-	if (!c) {
-		kernel_close(fd);
-		return;
-	}
-	c->h = h;
-	c->state = CL_STARTUP;
-	c->born_us = h->w.now_us;
-	c->at_start = true;
-	memcpy(c->names.key, h->stmts.key, sizeof(c->names.key));
-	list_init(&c->ready);
-	list_init(&c->pc.link);
-	list_push_back(&h->clients, &c->all);
-	deadline_init(&c->dl, on_deadline);
-	deadline_init(&c->idle_dl, on_idle);
-	c->id = (uint64_t)h->w.id << 48 | ++h->client_ids;
-	name_client(c, fd, h->client_ids);
-	kernel_tcp(fd, &tcp);
-	stream_open(&c->s, &h->w, fd, &client_stream);
-	atomic_fetch_add_explicit(&h->w.load, 1, memory_order_relaxed);
-	LOG(&c->log, LOG_LEVEL_DEBUG, "client_accepted", "fd=%d", fd);
-	if (key_make(c)) {
-		client_close(c, "the system has no randomness");
-		return;
-	}
-	if (g->client_login_timeout)
-		deadline_set(&h->w, DL_LOGIN, &c->dl,
-			     h->w.now_us + (uint64_t)g->client_login_timeout);
 }
 
 /* ---- ends, and the end of a transaction ---- */
@@ -682,9 +620,10 @@ void client_drain(struct client *c)
 	struct server *s = server_for(c);
 	bool between = !s || (!replay_runs(c) && owed_nothing(&s->owed) && s->tx == 'I' && c->at_start);
 
-	if (c->state == CL_LINGER || c->state == CL_WAITING || c->state == CL_WELCOME)
+	if (!c->inner && (c->state == CL_LINGER || c->state == CL_WAITING || c->state == CL_WELCOME))
 		return;
-	if (c->state == CL_STARTUP || c->state == CL_PASSWORD || c->replication)
+	if (c->inner || c->state == CL_STARTUP || c->state == CL_TLS || c->state == CL_PASSWORD ||
+	    c->state == CL_AUTH || c->replication)
 		client_close(c, "shutting down");
 	else if (between && !c->body_left && c->state != CL_BACKOFF && c->state != CL_REPLAY)
 		say_goodbye(c);
@@ -697,7 +636,7 @@ void clients_gone(struct hall *h)
 	LIST_EACH(l, tmp, &h->clients) {
 		struct client *c = LIST_ITEM(l, struct client, all);
 
-		if (c->shard && c->shard->gone && c->pc.ticket)
+		if ((c->shard && c->shard->gone && c->pc.ticket) || (c->trial && c->trial->sh->gone))
 			database_gone(c);
 	}
 }

@@ -11,11 +11,14 @@
 #include "session/replay_run.h"
 #include "session/session.h"
 
-/* Takes over an accepted, non-blocking fd. */
-void client_accept(struct hall *h, int fd);
+/* Its deadlines. */
+void client_late(struct deadline *d);
+void client_idle_late(struct deadline *d);
 
 /* Handles what there is for c to do: its buffer (readable: and its socket). */
 void client_run(struct client *c, bool readable);
+/* See server_up.auth_done. */
+void client_auth_done(struct client *c, enum startup r, const struct startup_no *no);
 
 /* Servers that may be lost in a row over a client's settings. */
 #define DRESS_TRIES 3

@@ -10,7 +10,9 @@
 #define CLIENT_STATES(X)                                                       \
 	X(CL_NONE, "none")                                                     \
 	X(CL_STARTUP, "startup")     /* its startup packet */                  \
+	X(CL_TLS, "tls")             /* the end of the handshake */            \
 	X(CL_PASSWORD, "password")   /* its next authentication message */     \
+	X(CL_AUTH, "auth")           /* word from elsewhere of who it is */    \
 	X(CL_WELCOME, "welcome")     /* the first server of its pool */        \
 	X(CL_READY, "ready")         /* its next message; no server */         \
 	X(CL_WAITING, "waiting")     /* a server */                            \
@@ -22,7 +24,10 @@
 	X(CL_CLOSED, "closed")
 
 #define CLIENT_EVENTS(X)                                                       \
+	X(CE_TLS, "shaking hands")                                             \
+	X(CE_SECURED, "has TLS")                                               \
 	X(CE_ASK, "asked for its password")                                    \
+	X(CE_LOOK, "looked up")                                                \
 	X(CE_LOGIN, "login accepted")                                          \
 	X(CE_CONSOLE, "login to the console accepted")                         \
 	X(CE_WELCOMED, "told it is logged in")                                 \

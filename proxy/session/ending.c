@@ -6,14 +6,16 @@
 
 #include <stdlib.h>
 
+#include "session/auth.h"
 #include "session/cancel.h"
 #include "session/link.h"
 #include "session/names.h"
+#include "session/pass.h"
+#include "session/quota.h"
 #include "session/replay.h"
 #include "session/residue.h"
 #include "session/retry.h"
 #include "session/server.h"
-#include "session/startup.h"
 #include "session/step.h"
 #include "session/switches.h"
 #include "session/undo.h"
@@ -101,12 +103,13 @@ static void forget(struct client *c)
 	c->unnamed = NULL;
 	params_clear(&c->params);
 	params_clear(&c->startup);
-	hold_free(&c->unit.log, &h->sh->held_bytes);
-	hold_free(&c->unit.back, &h->sh->held_bytes);
-	hold_free(&c->unit.raw, &h->sh->held_bytes);
-	startup_end(c);
+	hold_free(&c->unit.log, &h->holds);
+	hold_free(&c->unit.back, &h->holds);
+	hold_free(&c->unit.raw, &h->holds);
+	auth_end(c);
 	if (c->shard) {
 		c->shard->clients--;
+		c->shard->gone |= c->shard->alone; /* nobody else will have its server */
 		atomic_fetch_sub(&c->shard->pool.side->clients, 1);
 		c->shard = NULL;
 	}
@@ -145,8 +148,7 @@ void client_close(struct client *c, const char *why)
 	stream_close(&c->s);
 	key_forget(c);
 	forget(c);
-	if (c->counted)
-		limit_give(&h->sh->clients);
+	quota_give(c);
 	atomic_fetch_sub_explicit(&h->w.load, 1, memory_order_relaxed);
 	STAT_INC(&h->stats, client_closed);
 	worker_bury(&h->w, &c->corpse, bury);
@@ -166,6 +168,7 @@ void client_end(struct client *c, const char *sqlstate, const char *message, con
 	}
 	log_end(c, why, sqlstate);
 	link_unwait(c);
+	auth_end(c);
 	client_step(c, CE_LAST);
 	if (s)
 		leave_server(c, s);
@@ -177,4 +180,30 @@ void client_end(struct client *c, const char *sqlstate, const char *message, con
 	 * sent: say that nothing more comes, and wait for the other end. */
 	if (!stream_backed_up(&c->s))
 		stream_shut(&c->s);
+}
+
+void client_login_late(struct client *c)
+{
+	static const char late[] = "client_login_timeout";
+
+	if (c->state == CL_TLS || c->state == CL_STARTUP)
+		client_close(c, late); /* nothing is known of who that is: no word, as PostgreSQL */
+	else if (c->trial)
+		client_end(c, pass_late(c), "no server could be asked about the password within "
+			   "client_login_timeout", NULL,
+			   "See SHOW NODES and SHOW POOLS on the console.", late);
+	else
+		client_end(c, "08P01", late, NULL, NULL, late);
+}
+
+void client_shed(struct client *c)
+{
+	STAT_INC(&c->h->stats, client_logins_shed);
+	LOG(&c->log, LOG_LEVEL_WARN, "client_shed", "why=max_client_logins age_us=%llu",
+	    (unsigned long long)(c->h->w.now_us - c->born_us));
+	if (c->state == CL_PASSWORD || c->state == CL_AUTH)
+		say_error(c, "FATAL", "53300", "too many clients are logging in (max_client_logins)",
+			  "The one that had been at it longest made room for another.",
+			  "Connect again; the limit is the setting max_client_logins.");
+	client_close(c, "max_client_logins");
 }

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "session/arrive.h"
+#include "session/asker.h"
 #include "session/cancel.h"
 #include "session/client.h"
 #include "session/serve.h"
@@ -14,19 +16,24 @@
 #include "session/link.h"
 #include "session/shard.h"
 #include "session/login.h"
+#include "session/quota.h"
 #include "session/server.h"
 
 #define TICK_US 333000u
 
 static const struct server_up server_up = {
 	.connected = login_begin,
+	.secured = login_secured,
 	.live = serve_live,
 	.readable = serve_readable,
 	.drained = serve_drained,
 	.failed = serve_failed,
+	.tried = serve_tried,
 	.tokens = link_tokens,
 	.late = serve_late,
 	.dial = link_dial,
+	.auth_done = client_auth_done,
+	.inner = arrive_inner,
 	.cancelled = serve_cancelled,
 };
 
@@ -35,6 +42,7 @@ static void on_tick(struct deadline *d)
 	struct hall *h = LIST_ITEM(d, struct hall, tick);
 
 	link_tick(h);
+	askers_tick(h);
 	deadline_set(&h->w, DL_TICK, d, h->w.now_us + TICK_US);
 }
 
@@ -66,12 +74,14 @@ int hall_init(struct hall *h, unsigned id, struct shared *sh, const struct log *
 	memset(h, 0, sizeof(*h));
 	h->snap = snap;
 	h->sh = sh;
+	h->holds.total = &sh->held_bytes;
 	h->ops = ops;
 	h->up = &server_up;
 	list_init(&h->clients);
 	list_init(&h->servers);
 	list_init(&h->ready);
 	list_init(&h->resume);
+	known_init(&h->known, KNOWN_USERS);
 	if (random_secret(key, sizeof(key)))
 		return err_set(e, "the system has no randomness");
 	stmts_init(&h->stmts, id, key);
@@ -96,6 +106,8 @@ void hall_free(struct hall *h)
 	}
 	LIST_EACH(l, tmp, &h->clients)
 		client_close(LIST_ITEM(l, struct client, all), "shutting down");
+	askers_drop(h);
+	known_clear(&h->known);
 	if (h->w.base) {
 		cancels_drop(h);
 		close_servers(h);
@@ -104,6 +116,8 @@ void hall_free(struct hall *h)
 	shards_sweep(h, true);
 	worker_free(&h->w);
 	stmts_free(&h->stmts);
+	holds_free(&h->holds);
+	proofs_free(&h->proofs);
 	snapshot_drop(h->snap);
 	h->snap = NULL;
 }
@@ -116,47 +130,109 @@ void hall_run(struct hall *h)
 
 /* ---- letters ---- */
 
+static void let_in(struct hall *h, struct knock *k)
+{
+	if (h->draining || h->stopping) {
+		kernel_close(k->fd);
+		door_leave(&h->sh->door, k);
+	} else {
+		arrive(h, k);
+	}
+}
+
+static void on_client(struct worker *w, struct letter *l)
+{
+	let_in(hall_of(w), LIST_ITEM(l, struct knock, arrive));
+	atomic_fetch_sub_explicit(&w->load, 1, memory_order_relaxed);
+}
+
+void hall_tell_client(struct hall *h, int fd, const struct listen_from *from, bool spoken)
+{
+	struct knock *k = door_enter(&h->sh->door, h, fd, from, spoken);
+
+	if (!k) {
+		kernel_close(fd);
+		return;
+	}
+	/* counted at once, so that a burst is spread */
+	atomic_fetch_add_explicit(&h->w.load, 1, memory_order_relaxed);
+	k->arrive.deliver = on_client;
+	worker_post(&h->w, &k->arrive);
+}
+
+static struct hall *least_loaded(struct shared *sh)
+{
+	struct hall *best = &sh->halls[0];
+	unsigned i, least = UINT32_MAX;
+
+	for (i = 0; i < sh->hall_n; i++) {
+		unsigned load = atomic_load_explicit(&sh->halls[i].w.load, memory_order_relaxed);
+
+		if (load < least) {
+			least = load;
+			best = &sh->halls[i];
+		}
+	}
+	return best;
+}
+
+void hall_welcome(struct hall *h, int fd, const struct listen_from *from, bool spoken)
+{
+	struct hall *to = least_loaded(h->sh);
+	unsigned max = quota_strangers_max(&h->snap->conf->g);
+	struct knock *k;
+
+	if (door_all(&h->sh->door) >= max + ARRIVALS_MAX) {
+		LOG(&h->w.log_ctx, LOG_LEVEL_WARN, "client_shed", "why=\"workers are busy\"");
+		kernel_close(fd);
+		return;
+	}
+	if (to != h)
+		hall_tell_client(to, fd, from, spoken);
+	else if ((k = door_enter(&h->sh->door, h, fd, from, spoken)))
+		let_in(h, k);
+	else
+		kernel_close(fd);
+	halls_make_room(h->sh, max);
+}
+
+static void on_go(struct worker *w, struct letter *l)
+{
+	struct knock *k = LIST_ITEM(l, struct knock, go);
+
+	(void)w;
+	if (k->c)
+		client_shed(k->c);
+	door_told(k);
+}
+
+void halls_make_room(struct shared *sh, unsigned max)
+{
+	struct knock *k;
+
+	while ((k = door_oldest(&sh->door, max))) {
+		k->go.deliver = on_go;
+		worker_post(&k->h->w, &k->go);
+	}
+}
+
 struct note {
 	struct letter l;
 	struct snapshot *snap;
-	int fd;
 };
 
-static void post(struct hall *h, void (*deliver)(struct worker *, struct letter *), int fd,
+static void post(struct hall *h, void (*deliver)(struct worker *, struct letter *),
 		 struct snapshot *snap)
 {
 	struct note *n = calloc(1, sizeof(*n));
 
 	if (!n) {
-		if (fd >= 0)
-			kernel_close(fd);
 		snapshot_drop(snap);
 		return;
 	}
 	n->l.deliver = deliver;
-	n->fd = fd;
 	n->snap = snap;
 	worker_post(&h->w, &n->l);
-}
-
-static void on_client(struct worker *w, struct letter *l)
-{
-	struct note *n = (struct note *)(void *)l;
-	struct hall *h = hall_of(w);
-
-	if (h->draining || h->stopping)
-		kernel_close(n->fd);
-	else
-		client_accept(h, n->fd);
-	atomic_fetch_sub_explicit(&w->load, 1, memory_order_relaxed);
-	free(n);
-}
-
-void hall_tell_client(struct hall *h, int fd)
-{
-	/* counted at once, so that a burst is spread */
-	atomic_fetch_add_explicit(&h->w.load, 1, memory_order_relaxed);
-	post(h, on_client, fd, NULL);
 }
 
 static void on_conf(struct worker *w, struct letter *l)
@@ -169,6 +245,8 @@ static void on_conf(struct worker *w, struct letter *l)
 	h->snap = n->snap;
 	for (sh = h->shards; sh; sh = sh->next)
 		shard_reconf(sh, h->snap);
+	askers_reconf(h);
+	proofs_clear(&h->proofs); /* a database may be on other servers now */
 	clients_gone(h);
 	link_look(h);
 	free(n);
@@ -176,7 +254,7 @@ static void on_conf(struct worker *w, struct letter *l)
 
 void hall_tell_conf(struct hall *h, struct snapshot *snap)
 {
-	post(h, on_conf, -1, snap);
+	post(h, on_conf, snap);
 }
 
 static void on_targets(struct worker *w, struct letter *l)
@@ -187,7 +265,7 @@ static void on_targets(struct worker *w, struct letter *l)
 
 void hall_tell_targets(struct hall *h)
 {
-	post(h, on_targets, -1, NULL);
+	post(h, on_targets, NULL);
 }
 
 static void on_drain(struct worker *w, struct letter *l)
@@ -203,7 +281,7 @@ static void on_drain(struct worker *w, struct letter *l)
 
 void hall_tell_drain(struct hall *h)
 {
-	post(h, on_drain, -1, NULL);
+	post(h, on_drain, NULL);
 }
 
 static void on_stop(struct worker *w, struct letter *l)
@@ -219,5 +297,5 @@ static void on_stop(struct worker *w, struct letter *l)
 
 void hall_tell_stop(struct hall *h)
 {
-	post(h, on_stop, -1, NULL);
+	post(h, on_stop, NULL);
 }

@@ -11,6 +11,10 @@
 
 #include "session/session.h"
 
+/* Connections beyond max_client_logins that are taken although their workers have not
+ * made room yet. */
+#define ARRIVALS_MAX 256u
+
 /* snap: one reference, taken over. */
 MUST_CHECK int hall_init(struct hall *h, unsigned id, struct shared *sh, const struct log *log,
 			 struct snapshot *snap, const struct hall_ops *ops, struct err *e);
@@ -18,10 +22,16 @@ void hall_free(struct hall *h);
 /* The worker's thread: runs until it is told to stop and its clients are gone. */
 void hall_run(struct hall *h);
 
+/* The worker's thread: a fresh client, for it or for the worker that has the fewest. */
+void hall_welcome(struct hall *h, int fd, const struct listen_from *from, bool spoken);
+
 /* ---- any thread ---- */
 
-/* A fresh client (fd owned from now on, closed if there is no memory). */
-void hall_tell_client(struct hall *h, int fd);
+/* A fresh client (fd owned from now on, closed if there is no memory); from, spoken: as
+ * accepted_fn is told. */
+void hall_tell_client(struct hall *h, int fd, const struct listen_from *from, bool spoken);
+/* While more than max have not logged in the oldest go. */
+void halls_make_room(struct shared *sh, unsigned max);
 /* A new configuration; takes over one reference. */
 void hall_tell_conf(struct hall *h, struct snapshot *snap);
 void hall_tell_targets(struct hall *h);

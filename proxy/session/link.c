@@ -11,6 +11,7 @@
 
 #include "session/login.h"
 #include "session/nodes.h"
+#include "session/pass.h"
 #include "session/server.h"
 #include "session/shard.h"
 #include "session/step.h"
@@ -21,13 +22,14 @@
 
 /* ---- letters ---- */
 
-enum ask { ASK_SPARE, ASK_NO_SPARE, ASK_TOKENS, ASK_EVICT, ASK_EVICT_NODE };
+enum ask { ASK_SPARE, ASK_NO_SPARE, ASK_TOKENS, ASK_EVICT, ASK_EVICT_NODE, ASK_PLACE };
 
 struct ask_letter {
 	struct letter l;
 	enum ask what;
 	unsigned from;
-	const void *key;       /* struct hub, hub_db or target: compared, never followed */
+	const void *key;       /* struct hub, hub_group or target: compared, never followed */
+	uint64_t since;        /* ASK_PLACE: who asks waits since then */
 };
 
 static struct shard *shard_of(struct hall *h, const void *hub)
@@ -42,18 +44,20 @@ static struct shard *shard_of(struct hall *h, const void *hub)
 
 static void post_server(struct server *s, unsigned to);
 static void ask(struct hall *h, unsigned to, enum ask what, const void *key);
+static bool give_place(struct shard *sh, uint64_t since);
 
 /* Whoever asks has waiters, and so no idle server: it need not be left out. */
-static bool evict_one(struct hall *h, const void *db)
+static bool evict_one(struct hall *h, const void *group)
 {
 	struct shard *sh;
 
 	for (sh = h->shards; sh; sh = sh->next) {
 		struct pool_server *ps = pool_oldest_idle(&sh->pool);
 
-		if (sh->pool.hub->in != db || !ps)
+		if ((sh->pool.hub->in != group && sh->pool.hub->of != group) || !ps)
 			continue;
-		server_close(server_of(ps), "makes room for another pool of its database", true);
+		server_close(server_of(ps), "makes room for another pool of its database or user",
+			     true);
 		return true;
 	}
 	return false;
@@ -105,11 +109,16 @@ static void on_ask(struct worker *w, struct letter *l)
 	case ASK_EVICT_NODE:
 		(void)evict_at(h, a->key);
 		break;
+	case ASK_PLACE:
+		sh = shard_of(h, a->key);
+		if (sh)
+			(void)give_place(sh, a->since);
+		break;
 	}
 	free(a);
 }
 
-static void ask(struct hall *h, unsigned to, enum ask what, const void *key)
+static void ask_since(struct hall *h, unsigned to, enum ask what, const void *key, uint64_t since)
 {
 	struct ask_letter *a = calloc(1, sizeof(*a));
 
@@ -119,7 +128,13 @@ static void ask(struct hall *h, unsigned to, enum ask what, const void *key)
 	a->what = what;
 	a->from = h->w.id;
 	a->key = key;
+	a->since = since;
 	worker_post(&h->sh->halls[to].w, &a->l);
+}
+
+static void ask(struct hall *h, unsigned to, enum ask what, const void *key)
+{
+	ask_since(h, to, what, key, 0);
 }
 
 static void on_server(struct worker *w, struct letter *l)
@@ -245,13 +260,17 @@ static void ask_evict(struct shard *sh, enum ask what, const void *key)
 			ask(h, i, what, key);
 }
 
-/* Another pool of its database gives up a place, or any at a node that is full. */
-static void make_room(struct shard *sh, bool in_db)
+/* Another pool of its database or of its user gives up a place, or any at a node that is
+ * full. */
+static void make_room(struct shard *sh, enum dialled full)
 {
-	const void *db = sh->pool.hub->in, *node = in_db ? NULL : nodes_full(sh);
+	const void *node = full == DIALLED_NODE_FULL ? nodes_full(sh) : NULL;
+	const void *group = full == DIALLED_DB_FULL   ? sh->pool.hub->in :
+			    full == DIALLED_USER_FULL ? sh->pool.hub->of :
+							NULL;
 
-	if (in_db && !evict_one(sh->h, db))
-		ask_evict(sh, ASK_EVICT, db);
+	if (group && !evict_one(sh->h, group))
+		ask_evict(sh, ASK_EVICT, group);
 	if (node && !evict_at(sh->h, node))
 		ask_evict(sh, ASK_EVICT_NODE, node);
 }
@@ -261,12 +280,97 @@ static bool dial_one(struct shard *sh)
 {
 	enum dialled r = nodes_dial(sh);
 
-	if (r == DIALLED_DB_FULL || r == DIALLED_NODE_FULL)
-		make_room(sh, r == DIALLED_DB_FULL);
+	if (r != DIALLED && r != DIALLED_NOT_NOW)
+		make_room(sh, r);
 	return r == DIALLED;
 }
 
-void link_dial(struct shard *sh)
+/* ---- places for passwords that are to be proven ---- */
+
+/* Whoever waits for the place asks again before that. */
+#define PLACE_US 1000000u
+
+/* An idle server of the pool is closed (true), or the next that comes free. */
+static bool give_place(struct shard *sh, uint64_t since)
+{
+	struct pool_server *ps = pool_oldest_idle(&sh->pool);
+
+	if (ps) {
+		server_close(server_of(ps), "makes room for a login with another password", true);
+		return true;
+	}
+	sh->place_since = since;
+	sh->place_until = sh->h->w.now_us + PLACE_US;
+	return false;
+}
+
+/* A server has come free: is its place wanted more than itself? */
+static bool place_wanted(struct shard *sh)
+{
+	const struct link *first = sh->pool.waiting.next;
+	uint64_t since = sh->place_since;
+
+	if (!since || sh->h->w.now_us > sh->place_until)
+		return false;
+	if (sh->pool.waiting_n && LIST_ITEM(first, struct pool_client, link)->ticket <= since)
+		return false;
+	sh->place_since = 0;
+	return true;
+}
+
+static void ask_places(struct shard *sh, uint64_t since)
+{
+	struct hall *h = sh->h;
+	unsigned i;
+
+	if (sh->asked_place)
+		return;
+	sh->asked_place = true;
+	for (i = 0; i < h->sh->hall_n; i++)
+		if (i != h->w.id)
+			ask_since(h, i, ASK_PLACE, sh->pool.hub, since);
+}
+
+/* Does a client wait for a dial that came before t? */
+static bool waits_longer(const struct shard *sh, const struct trial *t)
+{
+	const struct link *first = sh->pool.waiting.next;
+
+	return pool_wants_dial(&sh->pool) &&
+	       LIST_ITEM(first, struct pool_client, link)->ticket <= t->since_us;
+}
+
+/* all: and not only those who came before the clients that wait. */
+static void try_passwords(struct shard *sh, bool all)
+{
+	enum dialled full;
+	struct trial *t;
+
+	while ((t = pass_next(sh)) && (all || !waits_longer(sh, t))) {
+		if (pass_held_up(t))
+			continue;
+		full = nodes_try(t);
+		switch (full) {
+		case DIALLED:
+			break;
+		case DIALLED_POOL_FULL:
+			if (give_place(sh, t->since_us))
+				break;
+			ask_places(sh, t->since_us);
+			return;
+		case DIALLED_DB_FULL:
+		case DIALLED_USER_FULL:
+		case DIALLED_NODE_FULL:
+			make_room(sh, full);
+			return;
+		case DIALLED_NOT_NOW:
+		default:
+			return;
+		}
+	}
+}
+
+static void dial_waiters(struct shard *sh)
 {
 	/* Nobody waits for a server to be dialled while another worker has one idle. */
 	if (sh->pool.waiting_n && !sh->gone && ask_others(sh))
@@ -278,13 +382,25 @@ void link_dial(struct shard *sh)
 			return;
 }
 
+/* In the order of their coming. */
+void link_dial(struct shard *sh)
+{
+	bool any = !sh->gone && !list_empty(&sh->trials);
+
+	if (any)
+		try_passwords(sh, false);
+	dial_waiters(sh);
+	if (any)
+		try_passwords(sh, true);
+}
+
 void link_look(struct hall *h)
 {
 	struct shard *sh;
 
 	for (sh = h->shards; sh; sh = sh->next)
-		if (sh->pool.waiting_n) {
-			sh->asked_spare = sh->asked_evict = false;
+		if (sh->pool.waiting_n || !list_empty(&sh->trials)) {
+			sh->asked_spare = sh->asked_evict = sh->asked_place = false;
 			link_dial(sh);
 		}
 }
@@ -298,13 +414,19 @@ static bool too_old(const struct server *s)
 	return s->h->w.now_us >= s->expires_us && (s->used || !wanted);
 }
 
+/* Does a pool beside this one wait for the place of one of its servers? */
+static bool wanted_beside(struct hub_group *g)
+{
+	return atomic_load(&g->hungry) > 0 && limit_full(&g->limit);
+}
+
 static bool outlived(const struct server *s)
 {
 	const struct shard *sh = s->shard;
 
 	return s->close_needed || s->owed.unsure || sh->gone || (s->once && s->used) ||
 	       too_old(s) || limit_over(&sh->pool.hub->limit) ||
-	       limit_over(&sh->pool.hub->in->limit) ||
+	       limit_over(&sh->pool.hub->in->limit) || limit_over(&sh->pool.hub->of->limit) ||
 	       !target_role_suits(s->target, shard_attrs(sh));
 }
 
@@ -322,6 +444,11 @@ void link_put(struct server *s)
 	}
 	if (outlived(s)) {
 		server_close(s, "lifetime, limit or configuration", true);
+		link_dial(sh);
+		return;
+	}
+	if (place_wanted(sh)) {
+		server_close(s, "makes room for a login with another password", true);
 		link_dial(sh);
 		return;
 	}
@@ -351,8 +478,7 @@ void link_put(struct server *s)
 	case POOL_IDLE:
 	default:
 		s->idle_us = h->w.now_us;
-		/* another pool of the database may wait for its place */
-		if (atomic_load(&sh->pool.hub->in->hungry) > 0 && limit_full(&sh->pool.hub->in->limit))
+		if (wanted_beside(sh->pool.hub->in) || wanted_beside(sh->pool.hub->of))
 			link_tokens(h);
 	}
 }
@@ -405,8 +531,8 @@ void link_targets_changed(struct hall *h)
 static void trim_idle(struct shard *sh, uint64_t now)
 {
 	uint64_t idle_max = (uint64_t)sh->snap->conf->g.server_idle_timeout;
-	int64_t keep = CONF_PICK(CONF_UNSET, sh->db->conf->k.min_pool_size,
-				 sh->snap->conf->g.min_pool_size);
+	int64_t keep = sh->asks ? 0 : CONF_PICK(CONF_UNSET, sh->db->conf->k.min_pool_size,
+						sh->snap->conf->g.min_pool_size);
 	struct link *l, *tmp;
 
 	LIST_EACH(l, tmp, &sh->pool.seats[SEAT_IDLE]) {

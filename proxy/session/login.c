@@ -5,11 +5,11 @@
 #include "session/login.h"
 
 #include <errno.h>
-#include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "session/encrypt.h"
 #include "session/nodes.h"
 #include "session/raw.h"
 #include "session/server.h"
@@ -17,23 +17,58 @@
 #include "session/step.h"
 #include "wire/wire.h"
 
+/* CockroachDB up to version 21 has one code for everything. */
+static bool in_words(const char *message)
+{
+	static const char *const words[] = { "password authentication failed",
+					     "does not have login privilege", "requested user is" };
+	size_t i;
+
+	for (i = 0; i < sizeof(words) / sizeof(*words); i++)
+		if (strstr(message, words[i]))
+			return true;
+	return false;
+}
+
+bool login_refused(const struct login_end *e)
+{
+	if (!e->said || e->let_in)
+		return false;
+	return strcmp(e->sqlstate, "28P01") == 0 || strcmp(e->sqlstate, "28000") == 0 ||
+	       (strcmp(e->sqlstate, "XXUUU") == 0 && in_words(e->message));
+}
+
 void login_failed(struct server *s, const char *sqlstate, const char *message, bool hard)
 {
 	struct shard *sh = s->shard;
 	struct target *t = s->target;
+	struct trial *trial = s->trial;
 	const struct server_up *up = s->h->up;
+	const struct server_login *l = s->login;
+	uint64_t learned = l ? l->learned : 0;
+	struct login_end end = { .t = t, .hard = hard, .said = l && l->said, .let_in = l && l->ok };
 	char code[6], text[256];
 
 	/* both may point into what is closed here */
 	(void)snprintf(code, sizeof(code), "%s", sqlstate);
 	(void)snprintf(text, sizeof(text), "%s", message);
-	STAT_INC(&s->h->stats, server_connect_failures);
+	end.sqlstate = code;
+	end.message = text;
+	if (!trial || !login_refused(&end))
+		STAT_INC(&s->h->stats, server_connect_failures);
 	server_dialled(s, nodes_is_trouble(code) ? DIAL_FAILED : DIAL_OK);
 	server_close(s, "login failed", false);
+	if (trial) {
+		up->tried(trial, &end);
+		return;
+	}
+	if (learned && learned == sh->learned_serial && login_refused(&end))
+		shard_unlearn(sh);
 	up->failed(sh, t, code, text, hard);
 }
 
-void login_begin(struct server *s, int error)
+/* The startup packet. */
+static void introduce(struct server *s)
 {
 	const struct conf_db_keys *k = &s->shard->db->conf->k;
 	const char *app = k->application_name ? k->application_name :
@@ -42,14 +77,6 @@ void login_begin(struct server *s, int error)
 	struct wire_put w = wire_put_to(b, sizeof(b));
 	uint32_t i;
 
-	if (error) {
-		/* only these are the node's own word; the others may be our trouble */
-		bool hard = error == ECONNREFUSED || error == EHOSTUNREACH ||
-			    error == ENETUNREACH || error == ENOENT;
-
-		login_failed(s, "08001", strerror(error), hard);
-		return;
-	}
 	server_step(s, SE_CONNECTED);
 	s->login = calloc(1, sizeof(*s->login));
 	if (!s->login) {
@@ -83,12 +110,123 @@ void login_begin(struct server *s, int error)
 	if (w.bad)
 		login_failed(s, "08P01", "user, database and options are too long together", false);
 	else if (stream_send(&s->s, b, w.len) == IO_FAIL)
-		login_failed(s, "08006", strerror(s->s.error), false);
+		login_failed(s, "08006", stream_why(&s->s), false);
+}
+
+static const struct tls_db *tls_of(const struct server *s)
+{
+	return encrypt_settings(s);
+}
+
+/* The same node the other way, where sslmode leaves the choice. */
+static bool other_way(struct server *s)
+{
+	if (s->second || !encrypt_has_second(tls_of(s)))
+		return false;
+	if (server_redial(s))
+		login_failed(s, "08001", strerror(errno), false);
+	return true;
+}
+
+static void shake_hands(struct server *s)
+{
+	server_step(s, SE_TLS);
+	if (encrypt_start(&s->s, &s->tls, s->tls_host, s->target))
+		login_failed(s, "53200", "out of memory", false);
+}
+
+void login_begin(struct server *s, int error)
+{
+	if (error) {
+		/* only these are the node's own word; the others may be our trouble */
+		bool hard = error == ECONNREFUSED || error == EHOSTUNREACH ||
+			    error == ENETUNREACH || error == ENOENT;
+
+		login_failed(s, "08001", strerror(error), hard);
+		return;
+	}
+	if (!s->second && encrypt_take(s)) {
+		login_failed(s, "53200", "out of memory", false);
+		return;
+	}
+	switch (encrypt_how(tls_of(s), s->second)) {
+	case ENCRYPT_ASK:
+		server_step(s, SE_TLS_ASK);
+		if (encrypt_ask(&s->s))
+			login_failed(s, "08006", stream_why(&s->s), false);
+		break;
+	case ENCRYPT_DIRECT:
+		shake_hands(s);
+		break;
+	case ENCRYPT_CLEAR:
+	default:
+		introduce(s);
+	}
+}
+
+void login_secured(struct server *s, int error)
+{
+	char text[256];
+
+	if (!error && (!s->tls.direct || tls_has_alpn(s->s.tls))) {
+		introduce(s);
+		return;
+	}
+	(void)snprintf(text, sizeof(text), "TLS with the server failed: %s",
+		       error ? stream_why(&s->s) :
+			       "it did not answer to the protocol's name (ALPN), which "
+			       "sslnegotiation = direct needs");
+	if (!other_way(s))
+		login_failed(s, "08001", text, false);
+}
+
+/* An ErrorResponse before there is TLS: anybody may have written it, so that only its
+ * code is of use, which is how a node says that it is leaving. */
+static void refused_in_clear(struct server *s)
+{
+	uint8_t type = 0, *msg = stream_data(&s->s);
+	uint32_t len = 0;
+	enum wire_status st = wire_header(msg, stream_have(&s->s), &type, &len);
+	struct wire_fields f = { .sqlstate = "" };
+
+	if (st == WIRE_MORE || (st == WIRE_OK && len <= BUF_CAP && len > stream_have(&s->s)))
+		return;
+	if (st == WIRE_OK && len <= stream_have(&s->s))
+		wire_get_fields(wire_body(msg, len), &f);
+	login_failed(s, strlen(f.sqlstate) == 5 ? f.sqlstate : "08006",
+		     "the server refused when it was asked for TLS", false);
+}
+
+static void tls_answered(struct server *s)
+{
+	const char *why;
+
+	switch (encrypt_answered(&s->s, &why)) {
+	case ENCRYPT_YES:
+		shake_hands(s);
+		break;
+	case ENCRYPT_NO:
+		if (encrypt_must(tls_of(s)))
+			login_failed(s, "08001", "the server has no TLS, and sslmode asks for it",
+				     false);
+		else
+			introduce(s);
+		break;
+	case ENCRYPT_ERROR:
+		refused_in_clear(s);
+		break;
+	case ENCRYPT_MORE:
+		break;
+	case ENCRYPT_BAD:
+	case ENCRYPT_LOST:
+	default:
+		login_failed(s, "08006", why, false);
+	}
 }
 
 static void send_password(struct server *s, const void *p, size_t n)
 {
-	uint8_t b[4096];
+	uint8_t b[SECRET_MAX + 64];
 	struct wire_put w = wire_put_to(b, sizeof(b));
 
 	wire_begin(&w, 'p');
@@ -96,26 +234,105 @@ static void send_password(struct server *s, const void *p, size_t n)
 	wire_end(&w);
 	if (!w.bad)
 		(void)!stream_send(&s->s, b, w.len);
-	OPENSSL_cleanse(b, sizeof(b));
+	explicit_bzero(b, sizeof(b));
 }
 
-static const char *plain_password(const struct shard *sh)
+/* What there is to log in to this node with: the password that is to be proven; or the
+ * entry's, which knows the node, before what a client has shown, before that of auth_file,
+ * before what auth_query has found. */
+static const char *known_secret(const struct server *s, enum secret_kind *kind)
 {
-	return sh->secret_kind == SECRET_PLAIN ? sh->password : NULL;
+	const struct shard *sh = s->shard;
+	const char *pw;
+
+	*kind = SECRET_PLAIN;
+	if (s->trial)
+		return s->trial->password;
+	pw = snapshot_secret_for(sh->db, s->target, sh->server_db, sh->server_user);
+	if (pw)
+		return pw;
+	if (sh->learned)
+		return sh->learned;
+	*kind = sh->password ? sh->secret_kind : sh->found_kind;
+	return sh->password ? sh->password : sh->found;
 }
+
+/* It has been shown pw, or what pw makes. */
+static void showed(struct server *s, const char *pw)
+{
+	s->login->showed = true;
+	if (pw && pw == s->shard->learned)
+		s->login->learned = s->shard->learned_serial;
+}
+
+static const char *plain_password(const struct server *s)
+{
+	enum secret_kind kind;
+	const char *pw = known_secret(s, &kind);
+
+	return kind == SECRET_PLAIN ? pw : NULL;
+}
+
+/* May a password go over this connection as it is? */
+static bool may_be_clear(const struct server *s)
+{
+	const struct sockaddr *sa = &s->target->addr.sock.sa;
+
+	if (stream_is_tls(&s->s) || sa->sa_family == AF_UNIX)
+		return true;
+	switch ((enum cleartext)s->shard->snap->conf->g.server_cleartext) {
+	case CLEARTEXT_ANYWHERE:
+		return true;
+	case CLEARTEXT_LOOPBACK:
+		return addr_is_loopback(sa);
+	case CLEARTEXT_NEVER:
+	default:
+		return false;
+	}
+}
+
+static enum scram_want wanted_binding(const struct server *s)
+{
+	switch (s->shard->db->conf->k.channel_binding) {
+	case BINDING_REQUIRE:
+		return SCRAM_REQUIRE;
+	case BINDING_DISABLE:
+		return SCRAM_DISABLE;
+	default:
+		return SCRAM_PREFER;
+	}
+}
+
+static bool must_bind(const struct server *s)
+{
+	return wanted_binding(s) == SCRAM_REQUIRE;
+}
+
+static const char unbound[] =
+	"the server did not ask for SCRAM-SHA-256-PLUS, which channel_binding = require needs";
 
 static const char *ask_clear(struct server *s)
 {
-	const char *pw = plain_password(s->shard);
+	const char *pw = plain_password(s);
 
+	if (must_bind(s))
+		return unbound;
 	if (!pw)
 		return "the server wants a password";
+	if (!may_be_clear(s))
+		return "the server wants the password as it is, which it does not get without TLS: "
+		       "see sslmode and server_cleartext";
+	if (strlen(pw) > SECRET_MAX)
+		return "the password is too long";
+	showed(s, pw);
 	send_password(s, pw, strlen(pw) + 1);
 	return NULL;
 }
 
 static const char *ask_md5(struct server *s, struct wire_get *g)
 {
+	enum secret_kind kind;
+	const char *secret = known_secret(s, &kind);
 	char out[36];
 	uint8_t salt[4];
 	int i;
@@ -124,22 +341,36 @@ static const char *ask_md5(struct server *s, struct wire_get *g)
 		salt[i] = wire_get_u8(g);
 	if (g->bad)
 		return "malformed authentication request";
-	if (!s->shard->password || s->shard->secret_kind == SECRET_SCRAM)
+	if (must_bind(s))
+		return unbound;
+	if (!secret || kind == SECRET_SCRAM)
 		return "the server wants an MD5 password";
-	if (md5_response(s->shard->server_user, s->shard->password, salt, out))
+	if (md5_response(s->shard->server_user, secret, salt, out))
 		return "MD5 is not available on this machine";
+	showed(s, secret);
 	send_password(s, out, sizeof(out));
-	OPENSSL_cleanse(out, sizeof(out));
+	explicit_bzero(out, sizeof(out));
 	return NULL;
+}
+
+/* What channel binding needs of the connection. */
+static void see_channel(const struct server *s, struct scram_channel *ch)
+{
+	X509 *cert = s->s.tls ? tls_peer_cert(s->s.tls) : NULL;
+
+	ch->tls = s->s.tls != NULL;
+	if (cert && scram_cert_hash(cert, &ch->binding))
+		ch->binding.len = 0;
+	X509_free(cert);
 }
 
 static const char *ask_sasl(struct server *s, struct wire_get *g)
 {
-	static const char mech[] = "SCRAM-SHA-256";
 	uint8_t raw[18], b[SCRAM_MSG_MAX + 64];
 	char nonce[40], first[SCRAM_MSG_MAX];
 	struct wire_put w = wire_put_to(b, sizeof(b));
-	bool offered = false;
+	struct scram_channel ch = { .want = wanted_binding(s) };
+	const char *why = "cannot begin SCRAM";
 	size_t len, i;
 	int n;
 
@@ -148,41 +379,71 @@ static const char *ask_sasl(struct server *s, struct wire_get *g)
 
 		if (g->bad || !len)
 			break;
-		offered |= strcmp(m, mech) == 0;
+		scram_channel_offer(&ch, m);
 	}
-	if (!offered)
+	if (!ch.offered && !ch.plus_offered)
 		return "the server offers no SASL mechanism that is known here";
-	if (!plain_password(s->shard))
-		return "the server wants SCRAM-SHA-256 and no password is known";
-	if (random_secret(raw, sizeof(raw)))
+	if (!plain_password(s) && !s->shard->keys)
+		return s->shard->secret_kind == SECRET_SCRAM ?
+			       "the server wants SCRAM-SHA-256, and of auth_file's SCRAM secret "
+			       "alone no login can be made: a login by its keys needs a client "
+			       "that has logged in with SCRAM since the start or the last change" :
+			       "the server wants SCRAM-SHA-256 and no password is known: it comes "
+			       "from the database's password, password_file or passfile, or auth_file";
+	see_channel(s, &ch);
+	if (worker_secret(&s->h->w, raw, sizeof(raw)))
 		return "the system has no randomness";
 	for (i = 0; i < sizeof(raw); i++)
 		(void)snprintf(nonce + 2 * i, 3, "%02x", raw[i]);
-	n = scram_client_first(&s->login->scram, nonce, first, sizeof(first));
+	n = scram_client_first(&s->login->scram, &ch, nonce, first, sizeof(first), &why);
 	if (n < 0)
-		return "cannot begin SCRAM";
+		return why;
 	s->login->scram_begun = true;
-	wire_put_str(&w, mech);
+	wire_put_str(&w, s->login->scram.choice.mech);
 	wire_put_u32(&w, (uint32_t)n);
 	wire_put_bytes(&w, first, (size_t)n);
 	send_password(s, b, w.len);
 	return NULL;
 }
 
+/* By the password, or by the keys that a client has left. As scram_client_final(). */
+static int sasl_answer(struct server *s, const struct wire_get *g, char out[SCRAM_MSG_MAX],
+		       const char **why)
+{
+	struct shard *sh = s->shard;
+	struct scram_client *sc = &s->login->scram;
+	const char *pw = plain_password(s), *msg = (const char *)g->p;
+
+	*why = "the password went with a reload";
+	if (!pw && !sh->keys)
+		return -1;
+	*why = "SCRAM failed";
+	showed(s, pw);
+	if (!pw)
+		return scram_client_final_keys(sc, msg, wire_left(g), &sh->keys->secret,
+					       sh->keys->client_key, out, SCRAM_MSG_MAX, why);
+	if (s->trial) /* it may be no password at all */
+		return scram_client_final(sc, msg, wire_left(g), pw, NULL, out, SCRAM_MSG_MAX, why);
+	/* Nodes may have passwords of their own, and copies of one node have one salt. */
+	if (!sh->salted_of || strcmp(sh->salted_of, pw) != 0)
+		explicit_bzero(&sh->salted, sizeof(sh->salted));
+	sh->salted_of = pw;
+	return scram_client_final(sc, msg, wire_left(g), pw, &sh->salted, out, SCRAM_MSG_MAX, why);
+}
+
 static const char *sasl_continue(struct server *s, struct wire_get *g)
 {
 	char out[SCRAM_MSG_MAX];
-	const char *why = "SCRAM failed";
+	const char *why;
 	int n;
 
 	if (!s->login->scram_begun || s->login->scram_done)
 		return "authentication messages out of order";
-	n = scram_client_final(&s->login->scram, (const char *)g->p, wire_left(g),
-			       plain_password(s->shard), &s->shard->salted, out, sizeof(out), &why);
+	n = sasl_answer(s, g, out, &why);
 	if (n < 0)
 		return why;
 	send_password(s, out, (size_t)n);
-	OPENSSL_cleanse(out, sizeof(out));
+	explicit_bzero(out, sizeof(out));
 	return NULL;
 }
 
@@ -203,6 +464,7 @@ static const char *authentication(struct server *s, struct wire_get g)
 {
 	uint32_t code = wire_get_u32(&g);
 
+	s->login->asked = true;
 	if (g.bad || s->login->ok)
 		return "malformed or repeated authentication request";
 	switch (code) {
@@ -211,6 +473,10 @@ static const char *authentication(struct server *s, struct wire_get g)
 		 * the password. */
 		if (s->login->scram_begun && !s->login->scram_done)
 			return "the server did not prove that it knows the password";
+		if (must_bind(s) && !(s->login->scram_done && s->login->scram.choice.flag == 'p'))
+			return unbound;
+		if (s->trial && !s->login->showed)
+			return "the server asked for no password, so that this one is not proven";
 		s->login->ok = true;
 		return NULL;
 	case 3:
@@ -337,6 +603,11 @@ static bool message(struct server *s, uint8_t type, const uint8_t *msg, uint32_t
 		return true;
 	case 'E':
 		wire_get_fields(g, &f);
+		s->login->said = true;
+		/* in clear, or not in clear, may be what it minds */
+		if (!s->login->asked && (strcmp(f.sqlstate, "28000") == 0 ||
+					 strcmp(f.sqlstate, "08P01") == 0) && other_way(s))
+			return false;
 		login_failed(s, *f.sqlstate ? f.sqlstate : "08006", f.message, false);
 		return false;
 	case 'Z':
@@ -351,14 +622,29 @@ static bool message(struct server *s, uint8_t type, const uint8_t *msg, uint32_t
 	}
 }
 
+/* The part of SCRAM that takes a millisecond, for whoever it is that wants to log in. */
+static bool is_heavy(const struct server *s, uint8_t type, const uint8_t *msg, uint32_t len)
+{
+	struct wire_get g = wire_body(msg, len);
+
+	return s->trial && type == 'R' && wire_get_u32(&g) == 11;
+}
+
 void login_readable(struct server *s)
 {
-	enum io io = stream_fill(&s->s, 0);
+	struct worker *w = &s->h->w;
+	bool goes_on;
+	enum io io;
 
+	if (s->state == SV_TLS_ASK) {
+		tls_answered(s);
+		return;
+	}
+	io = stream_fill(&s->s, 0);
 	if (io == IO_EOF || io == IO_FAIL) {
 		login_failed(s, "08006",
 			     io == IO_EOF ? "the server closed the connection during the login" :
-					    strerror(s->s.error),
+					    stream_why(&s->s),
 			     false);
 		return;
 	}
@@ -366,6 +652,7 @@ void login_readable(struct server *s)
 		uint8_t type = 0, *msg = stream_data(&s->s);
 		uint32_t len = 0;
 		enum wire_status st = wire_header(msg, stream_have(&s->s), &type, &len);
+		bool heavy = false;
 
 		if (st == WIRE_BAD || (st == WIRE_OK && len > BUF_CAP)) {
 			login_failed(s, "08006", "the server speaks no PostgreSQL protocol", false);
@@ -373,7 +660,15 @@ void login_readable(struct server *s)
 		}
 		if (st == WIRE_MORE || len > stream_have(&s->s))
 			return;
-		if (!message(s, type, msg, len))
+		heavy = is_heavy(s, type, msg, len);
+		if (heavy && !heavy_begin(&s->h->w)) {
+			stream_again(&s->s);
+			return;
+		}
+		goes_on = message(s, type, msg, len);
+		if (heavy)
+			heavy_end(w);
+		if (!goes_on)
 			return;
 		stream_consume(&s->s, len);
 		if (type == 'Z') {

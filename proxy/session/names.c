@@ -325,19 +325,18 @@ void names_emit_due(struct client *c, struct server *s)
 {
 	const struct conf_global *g = &c->h->snap->conf->g;
 	uint8_t b[NAMES_REPLY_MAX];
-	uint64_t ref;
 
 	if (!s->owed.n || !all_local(&s->owed))
 		return;
-	while (owed_local_due(&s->owed, &ref)) {
-		size_t n = names_reply(s, ref, b);
+	while (owed_local_due(&s->owed)) {
+		size_t n = names_reply(s, owed_local_take(&s->owed), b);
 
 		if (!replay_told(c, b, n, false))
 			continue;
 		if (c->unit.state == UNIT_ARMED && c->unit.back.len == 0)
 			unit_hold_timer(c);
 		if (c->unit.state == UNIT_ARMED &&
-		    !hold_add(&c->unit.back, b, n, (size_t)g->retry_hold_max, &c->h->sh->held_bytes,
+		    !hold_add(&c->unit.back, b, n, (size_t)g->retry_hold_max, &c->h->holds,
 			      g->retry_mem_total))
 			continue;
 		unit_pass(c, replay_covers(c) ? RV_STARTED : RV_MEMORY);

@@ -90,10 +90,26 @@ static struct server *slow_elsewhere(const struct shard *sh, const struct target
 	LIST_EACH(l, tmp, &sh->h->servers) {
 		struct server *s = LIST_ITEM(l, struct server, all);
 
-		if (s->shard == sh && s->ps.slow && s->target != t)
+		if (s->shard == sh && s->ps.slow && s->target != t && !s->trial)
 			return s;
 	}
 	return NULL;
+}
+
+/* What became of a dial to t. */
+static enum dialled granted(struct shard *sh, struct target *t, const struct dial_limits *limits,
+			    enum pool_grant grant)
+{
+	uint64_t when;
+
+	/* a pause that began since the node was chosen has an end that nobody tells */
+	if (grant == POOL_FULL && !dials_open(t, limits, sh->h->w.now_us, &when) &&
+	    when != UINT64_MAX)
+		dial_later(sh, when);
+	return grant == POOL_OK	       ? DIALLED :
+	       grant == POOL_DB_FULL   ? DIALLED_DB_FULL :
+	       grant == POOL_USER_FULL ? DIALLED_USER_FULL :
+					 DIALLED_NOT_NOW;
 }
 
 enum dialled nodes_dial(struct shard *sh)
@@ -128,20 +144,65 @@ enum dialled nodes_dial(struct shard *sh)
 		return DIALLED_NOT_NOW;
 	}
 	t = sh->db->nodes[i].t;
-	grant = server_dial(sh, t, &rule.limits);
+	grant = server_dial(sh, t, &rule.limits, NULL);
 	/* not for one that was slow itself: they would end each other for ever */
 	slow = grant == POOL_OK || !quick ? NULL : slow_elsewhere(sh, t);
 	if (slow) {
 		server_close(slow, "takes long, another node is dialled", false);
-		grant = server_dial(sh, t, &rule.limits);
+		grant = server_dial(sh, t, &rule.limits, NULL);
 	}
-	/* a pause that began since the node was chosen has an end that nobody tells */
-	if (grant == POOL_FULL && !dials_open(t, &rule.limits, h->w.now_us, &when) &&
-	    when != UINT64_MAX)
-		dial_later(sh, when);
-	return grant == POOL_OK	     ? DIALLED :
-	       grant == POOL_DB_FULL ? DIALLED_DB_FULL :
-				       DIALLED_NOT_NOW;
+	return granted(sh, t, &rule.limits, grant);
+}
+
+/* ---- dialling for a password ---- */
+
+void nodes_untold(struct trial *t, const struct target *node)
+{
+	t->tried |= bit_of(t->sh, node);
+}
+
+bool nodes_other(const struct trial *t, const struct target *node)
+{
+	const struct shard *sh = t->sh;
+	struct pick_rule rule = rule_of(sh);
+	struct pick_turn turn = sh->turn;
+	uint64_t when;
+
+	return pick_node(sh->db->nodes, sh->db->node_n, &rule, t->tried | bit_of(sh, node),
+			 sh->h->w.now_us, 0, &turn, &when) != PICK_NONE;
+}
+
+/* All have been asked: again in a moment. */
+static enum dialled try_later(struct trial *t)
+{
+	struct shard *sh = t->sh;
+	uint64_t pause = (uint64_t)sh->snap->conf->g.server_login_retry;
+
+	t->tried = 0;
+	t->after_us = sh->h->w.now_us + pause / 2 + worker_random(&sh->h->w) % (pause / 2 + 1);
+	return DIALLED_NOT_NOW;
+}
+
+enum dialled nodes_try(struct trial *t)
+{
+	struct shard *sh = t->sh;
+	struct pick_rule rule = rule_of(sh);
+	uint64_t when, now = sh->h->w.now_us;
+	struct target *node;
+	int i;
+
+	if (now < t->after_us)
+		return DIALLED_NOT_NOW; /* the upkeep looks again */
+	i = pick_node(sh->db->nodes, sh->db->node_n, &rule, t->tried, now,
+		      worker_random(&sh->h->w), &sh->turn, &when);
+	if (i == PICK_NONE && t->tried)
+		return try_later(t);
+	if (i == PICK_NONE)
+		return when == UINT64_MAX && rule.limits.conns ? DIALLED_NODE_FULL : DIALLED_NOT_NOW;
+	if (limit_full(&sh->pool.hub->limit))
+		return DIALLED_POOL_FULL;
+	node = sh->db->nodes[i].t;
+	return granted(sh, node, &rule.limits, server_dial(sh, node, &rule.limits, t));
 }
 
 const struct target *nodes_full(const struct shard *sh)
@@ -207,11 +268,6 @@ void nodes_ask(struct hall *h)
 
 /* ---- nodes that are not what they were ---- */
 
-static bool is_dialling(const struct server *s)
-{
-	return s->state == SV_CONNECT || s->state == SV_LOGIN;
-}
-
 static bool still_suits(const struct server *s)
 {
 	switch (target_suits(s->target, shard_attrs(s->shard))) {
@@ -221,7 +277,7 @@ static bool still_suits(const struct server *s)
 	case SUIT_PANIC:
 		/* an idle one of a node that is down may be so for ever without an end */
 		return in_panic(s->shard) &&
-		       (is_dialling(s) || atomic_load(&s->target->state) != TARGET_DOWN);
+		       (server_state_dials(s->state) || atomic_load(&s->target->state) != TARGET_DOWN);
 	case SUIT_NO:
 	default:
 		return false;
@@ -230,7 +286,7 @@ static bool still_suits(const struct server *s)
 
 static bool can_go_now(const struct server *s)
 {
-	return is_dialling(s) || (s->state == SV_LIVE && s->ps.seat == SEAT_IDLE);
+	return server_state_dials(s->state) || (s->state == SV_LIVE && s->ps.seat == SEAT_IDLE);
 }
 
 struct server *nodes_unsuitable(struct hall *h)
@@ -259,7 +315,7 @@ void nodes_leaving(struct hall *h, const struct target *t)
 		LIST_EACH(l, tmp, &h->servers) {
 			struct server *s = LIST_ITEM(l, struct server, all);
 
-			if (s->target != t || is_dialling(s))
+			if (s->target != t || server_state_dials(s->state))
 				continue;
 			s->close_needed = true;
 			if (!can_go_now(s))
@@ -393,6 +449,6 @@ void nodes_rebalance(struct hall *h)
 		return;
 	h->rebalance_us = h->w.now_us + every / 2 + worker_random(&h->w) % (every + 1);
 	for (sh = h->shards; sh; sh = sh->next)
-		if (!sh->gone && !sh->replication)
+		if (!sh->gone && !sh->alone)
 			rebalance(sh);
 }

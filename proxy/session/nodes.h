@@ -15,9 +15,17 @@ enum dialled {
 	DIALLED = 0,
 	DIALLED_NOT_NOW,    /* no node now (dial_dl tells when), or no room */
 	DIALLED_DB_FULL,    /* another pool of the database may give up a place */
-	DIALLED_NODE_FULL   /* any pool may, at a node that suits */
+	DIALLED_USER_FULL,  /* ... of the user on the servers */
+	DIALLED_NODE_FULL,  /* any pool may, at a node that suits */
+	DIALLED_POOL_FULL   /* nodes_try() alone: the pool itself may */
 };
 enum dialled nodes_dial(struct shard *sh);
+/* A server that logs in with this password; another node than those that could not tell. */
+enum dialled nodes_try(struct trial *t);
+/* This one could not. */
+void nodes_untold(struct trial *t, const struct target *node);
+/* Is there another one to ask? */
+bool nodes_other(const struct trial *t, const struct target *node);
 
 /* Left out by this shard until one dial succeeds. */
 void nodes_tried(struct shard *sh, const struct target *t);

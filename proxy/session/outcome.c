@@ -17,10 +17,12 @@ const char outcome_question[] = "SELECT pg_catalog.pg_current_xact_id_if_assigne
 
 bool outcome_wanted(const struct client *c, const struct server *s)
 {
-	const char *version = params_get(&s->base, "server_version");
+	const char *version;
 
-	return c->h->snap->conf->g.retry_commit && replay_covers(c) && !s->crdb && s->tx == 'T' &&
-	       version && strtol(version, NULL, 10) >= 13;
+	if (!c->h->snap->conf->g.retry_commit || s->tx != 'T' || s->crdb || !replay_covers(c))
+		return false;
+	version = params_get(&s->base, "server_version");
+	return version && strtol(version, NULL, 10) >= 13;
 }
 
 static bool send_query(struct server *s, const char *sql, enum ours what)
@@ -90,7 +92,7 @@ int outcome_keep(struct client *c, struct server *s)
 		[OWED_DESCRIBE_S] = { 't', 0, 0, 0, 6, 0, 0, 'n', 0, 0, 0, 4 },
 	};
 	const struct conf_global *g = &c->h->snap->conf->g;
-	_Atomic int64_t *held = &c->h->sh->held_bytes;
+	struct holds *held = &c->h->holds;
 	struct hold *done = &c->replay->done;
 	uint8_t b[32];
 	struct wire_put w;

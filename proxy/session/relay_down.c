@@ -10,8 +10,8 @@
 #include <strings.h>
 
 #include "session/again.h"
+#include "session/down.h"
 #include "session/fence.h"
-#include "session/gather.h"
 #include "session/move.h"
 #include "session/names.h"
 #include "session/nodes.h"
@@ -26,19 +26,6 @@
 #include "session/undo.h"
 #include "session/unit.h"
 #include "wire/wire.h"
-
-/* One pass over the server's buffer. */
-struct down {
-	struct server *s;
-	struct client *c;        /* NULL: being cleaned, or idle */
-	struct gather g;
-	size_t at;               /* bytes of the buffer dealt with */
-	size_t want;             /* the next message needs that many */
-	struct down_why *why;
-	bool backed_up;
-	bool retry;              /* the unit is to be run again */
-	bool notice;             /* a NoticeResponse is passed on */
-};
 
 enum step { STEP_ON = 0, STEP_MORE, STEP_PAUSE, STEP_SERVER, STEP_REFUSED };
 
@@ -56,113 +43,24 @@ static enum step gone(struct down *d, const char *why)
 	return STEP_SERVER;
 }
 
-/* ---- passing on ---- */
+/* ---- replies of our own ---- */
 
-static void count_out(struct client *c, size_t n)
-{
-	c->out_bytes += n;
-	STAT_ADD(&c->h->stats, sent_bytes, n);
-}
-
-/* Keeps what is gathered until the outcome is known. */
-static bool keep(struct down *d)
-{
-	const struct conf_global *g = &d->c->h->snap->conf->g;
-	struct hold *back = &d->c->unit.back;
-	bool first = back->len == 0;
-	int i;
-
-	if (hold_room(back, d->g.bytes, (size_t)g->retry_hold_max, &d->c->h->sh->held_bytes,
-		      g->retry_mem_total))
-		return false;
-	for (i = 0; i < d->g.n; i++) {
-		memcpy(back->p + back->len, d->g.v[i].iov_base, d->g.v[i].iov_len);
-		back->len += d->g.v[i].iov_len;
-	}
-	if (first)
-		unit_hold_timer(d->c);
-	return true;
-}
-
-/* What is held, then what is gathered, in one call. */
-static void send_all(struct down *d)
-{
-	struct client *c = d->c;
-	struct hold *back = &c->unit.back;
-	struct iovec v[GATHER_IOV + 1];
-	int n = 0, i;
-
-	if (back->len)
-		v[n++] = (struct iovec){ back->p, back->len };
-	for (i = 0; i < d->g.n; i++)
-		v[n++] = d->g.v[i];
-	if (!n)
-		return;
-	unit_stays(c);
-	count_out(c, back->len + d->g.bytes);
-	if (stream_sendv(&c->s, v, n) != IO_OK)
-		d->backed_up = true;
-	if (back->len)
-		hold_clear(back, &c->h->sh->held_bytes);
-}
-
-/* Everything gathered goes where it belongs; the buffer moves on. */
-static void flush(struct down *d)
-{
-	if (d->c && d->g.n) {
-		if (d->c->unit.state != UNIT_ARMED) {
-			send_all(d);
-		} else if (!keep(d)) {
-			unit_pass(d->c, RV_STARTED);
-			send_all(d);
-		}
-	}
-	gather_init(&d->g);
-	stream_consume(&d->s->s, d->at);
-	d->at = 0;
-}
-
-static void forward(struct down *d, const uint8_t *p, size_t n)
-{
-	size_t go;
-
-	if (!d->c)
-		return;
-	go = replay_told(d->c, p, n, d->notice);
-	if (!go)
-		return;
-	p += n - go;
-	n = go;
-	if (!gather_room(&d->g, 2, 8))
-		flush(d);
-	gather_range(&d->g, p, n);
-}
-
-/* A message of our own making. */
-static void forward_copy(struct down *d, const uint8_t *p, size_t n)
-{
-	size_t go = replay_told(d->c, p, n, false);
-
-	if (!go)
-		return;
-	p += n - go;
-	n = go;
-	if (!gather_room(&d->g, 1, n))
-		flush(d);
-	gather_copy(&d->g, p, n);
-}
-
-static void local_due(struct down *d)
+static __attribute__((noinline)) void locals(struct down *d)
 {
 	uint8_t b[NAMES_REPLY_MAX];
-	uint64_t ref;
 
-	while (owed_local_due(&d->s->owed, &ref)) {
-		size_t n = names_reply(d->s, ref, b);
+	do {
+		size_t n = names_reply(d->s, owed_local_take(&d->s->owed), b);
 
 		if (d->c)
-			forward_copy(d, b, n);
-	}
+			down_copy(d, b, n);
+	} while (owed_local_due(&d->s->owed));
+}
+
+static inline void local_due(struct down *d)
+{
+	if (owed_local_due(&d->s->owed))
+		locals(d);
 }
 
 /* ---- what a message means ---- */
@@ -192,7 +90,7 @@ static void unit_answered(struct down *d, char status)
 		LOG(&c->log, LOG_LEVEL_WARN, "lexer_disagrees", "believed=%u completed=%u",
 		    u->statements, u->completes);
 	}
-	if (u->reprepare && again_reprepare(c, d->s, status) && keep(d)) {
+	if (u->reprepare && again_reprepare(c, d->s, status) && down_keep(d)) {
 		u->reprepared = true;
 		due_again(d, status);
 		return;
@@ -200,7 +98,7 @@ static void unit_answered(struct down *d, char status)
 	u->reprepare = false;
 	u->wrong_role = u->wrong_role && u->state == UNIT_ARMED && status == 'I' &&
 			move_wrong_role(c, d->s);
-	if (u->wrong_role && keep(d)) {
+	if (u->wrong_role && down_keep(d)) {
 		due_again(d, status);
 		return;
 	}
@@ -210,7 +108,7 @@ static void unit_answered(struct down *d, char status)
 		if (u->failed)
 			again_count(h, v);
 		if ((v == RV_RETRY || replay_short(c)) && u->state == UNIT_ARMED && !u->bound_only &&
-		    keep(d)) {
+		    down_keep(d)) {
 			if (c->replay)
 				c->replay->failed = v == RV_RETRY;
 			due_again(d, status);
@@ -224,7 +122,7 @@ static void unit_answered(struct down *d, char status)
 		STAT_INC(&h->stats, retry_ok);
 		STAT_ADD(&h->stats, retry_time_us, h->w.now_us - u->first_fail_us);
 	}
-	send_all(d);
+	down_send(d);
 	gather_init(&d->g);
 	replay_answered(c, status);
 	unit_end(c);
@@ -275,13 +173,16 @@ static void got_complete(struct down *d, bool mine, const struct front *f, const
 		c->unit.complete_seen = true;
 		c->unit.completes++;
 	}
-	if (strcmp(tag, "BEGIN") == 0 || strcmp(tag, "START TRANSACTION") == 0)
-		d->s->block = true;
-	else if (strcmp(tag, "COMMIT") == 0 || strcmp(tag, "ROLLBACK") == 0)
-		d->s->block = false; /* of a savepoint, or AND CHAIN: the verdict is the careful one */
 	switch (tag[0]) {
+	case 'B':
+		if (strcmp(tag, "BEGIN") == 0)
+			d->s->block = true;
+		return;
 	case 'C':
-		if (c && mine && strcmp(tag, "COMMIT") == 0)
+		if (strcmp(tag, "COMMIT") != 0)
+			return;
+		d->s->block = false; /* AND CHAIN: the verdict is the careful one */
+		if (c && mine)
 			c->unit.commit_seen = true;
 		return;
 	case 'D':
@@ -299,10 +200,14 @@ static void got_complete(struct down *d, bool mine, const struct front *f, const
 			residue_was_reset(c);
 		return;
 	case 'S':
+		if (strcmp(tag, "START TRANSACTION") == 0)
+			d->s->block = true;
 		if (c && mine && d->s->crdb && strcmp(tag, "SET") == 0)
 			residue_was_reset(c); /* so is a RESET called there */
 		return;
 	case 'R':
+		if (strcmp(tag, "ROLLBACK") == 0)
+			d->s->block = false; /* or of a savepoint */
 		if (!mine && !f->abandoned && f->ours == OURS_OTHER && strcmp(tag, "RESET") == 0)
 			params_clear(&d->s->params);
 		else if (c && mine && strcmp(tag, "RESET") == 0)
@@ -353,7 +258,7 @@ static void hold_error(struct down *d, size_t n)
 	struct client *c = d->c;
 	size_t max = (size_t)c->h->snap->conf->g.retry_hold_max;
 
-	flush(d);
+	down_flush(d);
 	/* with room for what may come behind it */
 	if (c->unit.back.len && c->unit.back.len + n + 512 > max)
 		unit_pass(c, RV_STARTED);
@@ -432,14 +337,14 @@ static void got_setting(struct down *d, enum owed_verdict v, const struct front 
 	if (c && !ours && strcasecmp(name, "client_encoding") == 0)
 		residue_encoding(c);
 	if (tell == value) {
-		forward(d, msg, have);
+		down_forward(d, msg, have);
 	} else if (tell) {
 		wire_begin(&w, 'S');
 		wire_put_str(&w, name);
 		wire_put_str(&w, tell);
 		wire_end(&w);
 		if (!w.bad)
-			forward_copy(d, b, w.len);
+			down_copy(d, b, w.len);
 	}
 }
 
@@ -540,7 +445,7 @@ static void say_refusal(struct down *d, enum refusal no)
 	else
 		refusal_error(no, &e);
 	wire_put_error(&w, 'E', &e);
-	forward_copy(d, b, w.len);
+	down_copy(d, b, w.len);
 }
 
 /* An error: in the client's words. */
@@ -553,9 +458,9 @@ static void forward_error(struct down *d, const uint8_t *msg, size_t n)
 		len = names_translated(d->c, msg, n, b, sizeof(b));
 
 	if (len)
-		forward_copy(d, b, len);
+		down_copy(d, b, len);
 	else
-		forward(d, msg, n);
+		down_forward(d, msg, n);
 }
 
 static enum step not_applied(struct server *s)
@@ -608,7 +513,7 @@ static void tell_unreported(struct down *d)
 
 	settings_unreported(d->c, d->s, &w);
 	if (w.len && !w.bad)
-		forward_copy(d, b, w.len);
+		down_copy(d, b, w.len);
 }
 
 /* Does it go to the client? */
@@ -623,7 +528,7 @@ static void pass_on(struct down *d, uint8_t type, enum owed_verdict v, const str
 		forward_error(d, msg, have);
 	else if (type != 'S' && (v == OWED_FORWARD || type == 'A' || (v == OWED_ASYNC && type != 'E'))) {
 		d->notice = type == 'N';
-		forward(d, msg, have);
+		down_forward(d, msg, have);
 		d->notice = false;
 	}
 }
@@ -686,10 +591,9 @@ static enum step one_message(struct down *d)
 	s->body_swallow = v == OWED_SWALLOW || !d->c;
 	if (type != 'Z') /* behind it they are of the next unit */
 		local_due(d);
-	if (type == '2' && d->c && v == OWED_FORWARD && d->c->unit.bound_only) {
-		flush(d);
+	/* what is held goes; what is gathered comes behind it, with the rest */
+	if (type == '2' && d->c && v == OWED_FORWARD && d->c->unit.bound_only)
 		unit_pass(d->c, d->c->unit.refused);
-	}
 	if (type == 'Z') {
 		got_ready(d, v == OWED_FORWARD, (char)msg[5]);
 		if (d->c && front.ours == OURS_SETTINGS && s->tx != 'I')
@@ -700,6 +604,31 @@ static enum step one_message(struct down *d)
 	return STEP_ON;
 }
 
+/* What answers a Query or an Execute of the client's and means nothing to us: its rows, in
+ * one piece as far as they are here. false: something else is next. */
+static bool rows(struct down *d)
+{
+	struct server *s = d->s;
+	const struct owed_entry *e = owed_front(&s->owed);
+	const uint8_t *p = stream_data(&s->s) + d->at;
+	size_t have = stream_have(&s->s) - d->at, n = 0;
+	uint8_t type;
+	uint32_t len;
+
+	if (!d->c || !e || e->swallow || s->owed.unsure ||
+	    (e->kind != OWED_QUERY && e->kind != OWED_EXECUTE))
+		return false;
+	while (wire_header(p + n, have - n, &type, &len) == WIRE_OK && len <= have - n &&
+	       (type == 'D' || type == 'd' || (type == 'T' && e->kind == OWED_QUERY)))
+		n += len;
+	if (n == 0)
+		return false;
+	down_forward(d, p, n);
+	d->at += n;
+	s->body_swallow = false;
+	return true;
+}
+
 /* The next stretch of a message longer than the buffer. */
 static void body(struct down *d)
 {
@@ -708,7 +637,7 @@ static void body(struct down *d)
 	size_t n = have < s->body_left ? have : s->body_left;
 
 	if (!s->body_swallow)
-		forward(d, stream_data(&s->s) + d->at, n);
+		down_forward(d, stream_data(&s->s) + d->at, n);
 	d->at += n;
 	s->body_left -= (uint32_t)n;
 }
@@ -723,12 +652,12 @@ static enum step pass_over(struct down *d)
 			r = STEP_PAUSE;
 		else if (s->body_left)
 			body(d);
-		else
+		else if (!rows(d))
 			r = one_message(d);
 	}
 	if (r == STEP_ON && !d->retry && !s->body_left)
 		local_due(d);
-	flush(d);
+	down_flush(d);
 	return r == STEP_ON && d->backed_up && !d->retry ? STEP_PAUSE : r;
 }
 

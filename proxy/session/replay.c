@@ -14,7 +14,7 @@
 static void drop(struct client *c)
 {
 	struct replay *r = c->replay;
-	_Atomic int64_t *held = &c->h->sh->held_bytes;
+	struct holds *held = &c->h->holds;
 	unsigned i;
 
 	free(r->begin);
@@ -284,7 +284,7 @@ static bool keep(struct client *c, struct hold *h, const void *p, size_t n)
 {
 	const struct conf_global *g = &c->h->snap->conf->g;
 
-	return !hold_add(h, p, n, (size_t)g->replay_log_max, &c->h->sh->held_bytes,
+	return !hold_add(h, p, n, (size_t)g->replay_log_max, &c->h->holds,
 			 g->retry_mem_total);
 }
 

@@ -107,7 +107,7 @@ static void cancelled_instead(struct client *c)
 	if (!r->lost)
 		wire_put_ready(&w, r->status);
 	/* without memory for it the old error does */
-	if (hold_room(&r->first, w.len, w.len + r->first.len, &c->h->sh->held_bytes,
+	if (hold_room(&r->first, w.len, w.len + r->first.len, &c->h->holds,
 		      g->retry_mem_total))
 		return;
 	r->first.len = 0;
@@ -372,7 +372,7 @@ enum replay_next replay_recover(struct client *c, struct server *s)
 
 	/* of one that was longer in coming, the client has had more */
 	if (first || r->told > r->first_told || r->asked) {
-		hold_free(&r->first, &c->h->sh->held_bytes);
+		hold_free(&r->first, &c->h->holds);
 		r->first = u->back;
 		r->first_told = r->told;
 		u->back = (struct hold){ 0 };
@@ -488,9 +488,9 @@ static void keep_error(struct client *c, const struct server *s, const struct do
 	(void)snprintf(detail, sizeof(detail), "Node %s: %s%s%s.", s->target->addr.name, w->why,
 		       *w->message ? ": " : "", w->message);
 	wire_put_error(&p, 'E', &e);
-	hold_free(&r->first, &c->h->sh->held_bytes);
+	hold_free(&r->first, &c->h->holds);
 	/* without memory it is told shorter: replay_abandon() */
-	if (hold_add(&r->first, b, p.len, sizeof(b), &c->h->sh->held_bytes, g->retry_mem_total))
+	if (hold_add(&r->first, b, p.len, sizeof(b), &c->h->holds, g->retry_mem_total))
 		r->first.len = 0;
 }
 
@@ -506,7 +506,7 @@ static void keep_told(struct client *c)
 		r->told_len = tally_sum(&r->tally, r->told_sum);
 		r->notices_told = r->notices;
 	}
-	hold_clear(&u->back, &c->h->sh->held_bytes);
+	hold_free(&u->back, &c->h->holds);
 	r->pending = c->pending;
 	c->pending = NULL;
 }

@@ -158,7 +158,7 @@ bool resend_unit(struct client *c, struct server *s)
 {
 	struct unit *u = &c->unit;
 
-	hold_clear(&u->back, &c->h->sh->held_bytes);
+	hold_free(&u->back, &c->h->holds);
 	u->answered = u->failed = u->other_error = u->reprepare = false;
 	u->complete_seen = u->commit_seen = false;
 	u->completes = 0;

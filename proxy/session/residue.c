@@ -755,7 +755,7 @@ const char *residue_reset(const struct client *c, bool *never)
 	*never = r->never || (left & (LEAVES_LIBRARY | LEAVES_OBJECT)) != 0;
 	if (c->pool_mode == POOL_SESSION)
 		return all;
-	if (!*all)
+	if (!all || !*all)
 		all = "DISCARD ALL";
 	if (c->h->snap->conf->g.server_reset_query_always || (left & (BINDING | LEAVES_UNKNOWN)) ||
 	    (r->scrub && c->pin == PIN_OFF))

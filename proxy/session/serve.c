@@ -14,6 +14,7 @@
 #include "session/login.h"
 #include "session/lost.h"
 #include "session/nodes.h"
+#include "session/pass.h"
 #include "session/relay_down.h"
 #include "session/replay_run.h"
 #include "session/resend.h"
@@ -234,7 +235,7 @@ void serve_readable(struct server *s)
 {
 	struct client *c = client_for(s);
 
-	if (s->state == SV_LOGIN) {
+	if (server_state_dials(s->state)) {
 		login_readable(s);
 		return;
 	}
@@ -254,10 +255,14 @@ void serve_drained(struct server *s)
 void serve_live(struct server *s)
 {
 	struct shard *sh = s->shard;
+	struct proof_key key;
+	bool proven = pass_proven(s, &key);
 
 	sh->fails = 0;
 	sh->tried = sh->avoid = 0;
 	link_put(s);
+	if (proven)
+		pass_let_in(sh, &key);
 	link_dial(sh); /* it was the one that had to get through first */
 }
 
@@ -265,13 +270,16 @@ void serve_late(struct server *s)
 {
 	struct shard *sh = s->shard;
 
-	if ((s->state == SV_CONNECT || s->state == SV_LOGIN) && sh->h->w.now_us < s->connect_by_us) {
+	if (server_state_dials(s->state) && sh->h->w.now_us < s->connect_by_us) {
 		deadline_set(&sh->h->w, DL_CONNECT, &s->dl, s->connect_by_us);
-		nodes_slow(s);
+		if (s->trial)
+			pass_slow(s);
+		else
+			nodes_slow(s);
 		link_dial(sh);
 		return;
 	}
-	if (s->state == SV_CONNECT || s->state == SV_LOGIN) {
+	if (server_state_dials(s->state)) {
 		login_failed(s, "08001", "server_connect_timeout", false);
 		return;
 	}
@@ -315,6 +323,14 @@ void serve_failed(struct shard *sh, struct target *t, const char *sqlstate,
 		if (!list_on(&c->ready))
 			list_push_back(&sh->h->resume, &c->ready);
 	}
+}
+
+void serve_tried(struct trial *t, const struct login_end *e)
+{
+	struct shard *sh = t->sh;
+
+	pass_failed(t, e);
+	link_dial(sh); /* there is a place now */
 }
 
 void serve_cancelled(struct client *c)

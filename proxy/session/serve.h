@@ -15,6 +15,7 @@ void serve_drained(struct server *s);
 void serve_live(struct server *s);
 void serve_failed(struct shard *sh, struct target *t, const char *sqlstate, const char *message,
 		  bool hard);
+void serve_tried(struct trial *t, const struct login_end *e);
 void serve_late(struct server *s);
 void serve_cancelled(struct client *c);
 

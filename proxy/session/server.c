@@ -11,6 +11,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "session/encrypt.h"
 #include "session/ours.h"
 #include "session/step.h"
 #include "session/undo.h"
@@ -49,13 +50,26 @@ static void on_connected(struct stream *st, int error)
 	s->h->up->connected(s, error);
 }
 
-static const struct stream_ops server_stream = { on_readable, on_drained, on_connected };
+static void on_secured(struct stream *st, int error)
+{
+	struct server *s = LIST_ITEM(st, struct server, s);
+
+	s->h->up->secured(s, error);
+}
+
+static const struct stream_ops server_stream = { on_readable, on_drained, on_connected,
+						 on_secured };
 
 static void on_deadline(struct deadline *d)
 {
 	struct server *s = LIST_ITEM(d, struct server, dl);
 
 	s->h->up->late(s);
+}
+
+static void say_who(const struct log_ctx *ctx, char *out, size_t cap)
+{
+	(void)snprintf(out, cap, "%s", LIST_ITEM(ctx, const struct server, log)->who);
 }
 
 static void name_server(struct server *s)
@@ -67,8 +81,8 @@ static void name_server(struct server *s)
 	/* A long name would be cut where its address stands. */
 	if (strlen(name) >= sizeof(node) && a->sock.sa.sa_family != AF_UNIX)
 		name = addr_print(&a->sock.sa, a->sock_len, plain, sizeof(plain));
-	s->log.log = &s->h->w.log;
-	(void)snprintf(s->log.who, sizeof(s->log.who), "who=s@%u db=%s user=%s node=%s",
+	s->log = (struct log_ctx){ &s->h->w.log, say_who };
+	(void)snprintf(s->who, sizeof(s->who), "who=s@%u db=%s user=%s node=%s",
 		       s->h->w.id % 1000, log_quote(db, sizeof(db), s->shard->pool.hub->db),
 		       log_quote(user, sizeof(user), s->shard->pool.hub->user),
 		       log_quote(node, sizeof(node), name));
@@ -83,6 +97,7 @@ static void bury(struct corpse *corpse)
 	params_clear(&s->base);
 	stmt_cache_clear(&s->cache);
 	target_drop(s->target);
+	encrypt_drop(s);
 	free(s);
 }
 
@@ -128,7 +143,8 @@ static int dial(struct server *s)
 	return -1;
 }
 
-enum pool_grant server_dial(struct shard *sh, struct target *t, const struct dial_limits *limits)
+enum pool_grant server_dial(struct shard *sh, struct target *t, const struct dial_limits *limits,
+			    struct trial *trial)
 {
 	struct hall *h = sh->h;
 	struct server *s = calloc(1, sizeof(*s));
@@ -167,7 +183,21 @@ enum pool_grant server_dial(struct shard *sh, struct target *t, const struct dia
 	sh->servers++;
 	server_step(s, SE_DIAL);
 	set_deadline(s);
+	if (trial) {
+		s->trial = trial;
+		trial->s = s;
+		pool_slow(&s->ps); /* whoever waits should not count on it */
+	}
 	return POOL_OK;
+}
+
+int server_redial(struct server *s)
+{
+	stream_close(&s->s);
+	server_login_end(s);
+	s->second = true;
+	server_step(s, SE_DIAL);
+	return dial(s);
 }
 
 void server_login_end(struct server *s)
@@ -195,6 +225,9 @@ void server_close(struct server *s, const char *why, bool polite)
 	    log_token(token, sizeof(token), why),
 	    server_state_name(s->state), (int)s->ps.seat,
 	    (unsigned long long)(h->w.now_us - s->born_us));
+	if (s->trial)
+		s->trial->s = NULL;
+	s->trial = NULL;
 	server_step(s, SE_FAIL);
 	deadline_clear(&s->dl);
 	list_del(&s->all);

@@ -14,8 +14,12 @@
 
 /* Takes a seat and dials t. POOL_OK: on its way, up->live or up->failed will
  * tell, never from within this call. Otherwise nothing has happened; POOL_FULL is
- * also for no memory, no socket, and no place at that node. */
-enum pool_grant server_dial(struct shard *sh, struct target *t, const struct dial_limits *limits);
+ * also for no memory, no socket, and no place at that node. trial: what the login is
+ * to prove, or NULL. */
+enum pool_grant server_dial(struct shard *sh, struct target *t, const struct dial_limits *limits,
+			    struct trial *trial);
+/* Once more, with TLS if it was without and the other way (s->second). -1: no socket. */
+MUST_CHECK int server_redial(struct server *s);
 /* How its dial ended (health/dials.h); once, else nothing. */
 void server_dialled(struct server *s, enum dial_end how);
 

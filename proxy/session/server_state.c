@@ -8,8 +8,16 @@ enum server_state server_next(enum server_state s, enum server_event e)
 {
 	static const enum server_state next[SV_N][SE_N] = {
 		[SV_NONE] = { [SE_DIAL] = SV_CONNECT, [SE_FAIL] = SV_CLOSED },
-		[SV_CONNECT] = { [SE_CONNECTED] = SV_LOGIN, [SE_FAIL] = SV_CLOSED },
-		[SV_LOGIN] = { [SE_READY] = SV_LIVE, [SE_FAIL] = SV_CLOSED },
+		[SV_CONNECT] = { [SE_CONNECTED] = SV_LOGIN,
+				 [SE_TLS_ASK] = SV_TLS_ASK,
+				 [SE_TLS] = SV_TLS,
+				 [SE_FAIL] = SV_CLOSED },
+		[SV_TLS_ASK] = { [SE_CONNECTED] = SV_LOGIN,
+				 [SE_TLS] = SV_TLS,
+				 [SE_DIAL] = SV_CONNECT,
+				 [SE_FAIL] = SV_CLOSED },
+		[SV_TLS] = { [SE_CONNECTED] = SV_LOGIN, [SE_DIAL] = SV_CONNECT, [SE_FAIL] = SV_CLOSED },
+		[SV_LOGIN] = { [SE_READY] = SV_LIVE, [SE_DIAL] = SV_CONNECT, [SE_FAIL] = SV_CLOSED },
 		[SV_LIVE] = { [SE_READY] = SV_LIVE, [SE_DIRTY] = SV_CLEAN, [SE_FAIL] = SV_CLOSED },
 		[SV_CLEAN] = { [SE_READY] = SV_LIVE, [SE_DIRTY] = SV_CLEAN, [SE_FAIL] = SV_CLOSED },
 		[SV_CLOSED] = { [SE_FAIL] = SV_CLOSED },

@@ -7,9 +7,13 @@
 #ifndef PGWEIR_SESSION_SERVER_STATE_H
 #define PGWEIR_SESSION_SERVER_STATE_H
 
+#include <stdbool.h>
+
 #define SERVER_STATES(X)                                                       \
 	X(SV_NONE, "none")                                                     \
 	X(SV_CONNECT, "connect")     /* the TCP connection */                  \
+	X(SV_TLS_ASK, "tls answer")  /* the answer to an SSLRequest */         \
+	X(SV_TLS, "tls")             /* the end of the handshake */            \
 	X(SV_LOGIN, "login")         /* the first ReadyForQuery */             \
 	X(SV_LIVE, "live")           /* its end: idle or relaying */           \
 	X(SV_CLEAN, "clean")         /* ReadyForQuery after ROLLBACK or reset */ \
@@ -18,6 +22,8 @@
 #define SERVER_EVENTS(X)                                                       \
 	X(SE_DIAL, "dialling")                                                 \
 	X(SE_CONNECTED, "connected")                                           \
+	X(SE_TLS_ASK, "asked for TLS")                                         \
+	X(SE_TLS, "shaking hands")                                             \
 	X(SE_READY, "ready for queries")                                       \
 	X(SE_DIRTY, "left in need of cleaning")                                \
 	X(SE_FAIL, "failed or closed")
@@ -35,6 +41,12 @@ enum server_event {
 #undef X
 	SE_N
 };
+
+/* On its way to its first ReadyForQuery. */
+static inline bool server_state_dials(enum server_state s)
+{
+	return s == SV_CONNECT || s == SV_TLS_ASK || s == SV_TLS || s == SV_LOGIN;
+}
 
 /* SV_NONE: impossible. */
 enum server_state server_next(enum server_state s, enum server_event e);

@@ -19,12 +19,18 @@
 #include "health/stats.h"
 #include "health/target.h"
 #include "io/stream.h"
+#include "io/uids.h"
 #include "io/worker.h"
 #include "pool/hub.h"
 #include "pool/limit.h"
+#include "pool/logins.h"
 #include "pool/pool.h"
 #include "session/client_state.h"
+#include "session/door.h"
 #include "session/hold.h"
+#include "session/known.h"
+#include "session/proofs.h"
+#include "session/refusal.h"
 #include "session/server_state.h"
 #include "session/snapshot.h"
 #include "wire/owed.h"
@@ -173,12 +179,21 @@ struct switches {
 	char *no_hint;
 };
 
+/* What a client counts against once it has logged in (session/quota.h). */
+struct quota {
+	struct count *of[COUNT_KINDS]; /* its database's clients and its user's */
+	bool client;             /* max_client_conn */
+	bool console;
+};
+
 struct client {
 	struct pool_client pc;
 	struct stream s;
 	struct hall *h;
 	struct shard *shard;
 	struct link all, ready;
+	struct knock *knock;     /* until it has logged in */
+	struct quota quota;
 	struct corpse corpse;
 	struct deadline dl, idle_dl;
 	enum client_state state;
@@ -216,8 +231,11 @@ struct client {
 	bool dressed_only;       /* ... it has, and nothing else since */
 	bool retry_off;          /* the lexer was wrong once: never again for this client */
 	bool console_admin;
-	bool counted;            /* holds a token of max_client_conn */
-	uint8_t negotiations;    /* bits: SSLRequest, GSSENCRequest: each once */
+	bool inner;              /* is pgweir itself (session/asker.h) */
+	bool local;              /* on a unix socket: never TLS, and these are known: */
+	uint32_t peer_uid, peer_pid; /* as kernel_peer_uid gives them */
+	struct listen_from from;
+	uint8_t negotiations;    /* NEGOTIATED_*: each once */
 	uint8_t pool_mode, retry, pin, retry_unknown;
 	bool retry_terminated;
 	uint8_t replication;     /* enum replication (session/raw.h) */
@@ -241,6 +259,7 @@ struct client {
 	struct replay *replay;   /* of its transaction (session/replay.h), or NULL */
 	uint8_t replay_why;      /* enum retry_verdict: why that was disarmed */
 	struct login *login;     /* until logged in */
+	struct trial *trial;     /* its password is tried (session/pass.h) */
 	char *user, *db;
 	char *begun;             /* a BEGIN that was answered and not sent */
 	uint64_t queries, in_bytes, out_bytes;
@@ -259,12 +278,49 @@ struct pending_name {
 	char name[];
 };
 
+/* What a trial tells whoever has begun it. */
+struct trial_calls {
+	/* STARTUP_IN or STARTUP_REFUSED; the trial is gone */
+	void (*over)(struct client *c, enum startup r, struct startup_no *no);
+	/* A server is about to be asked. true: not now, *no says why; it is over. */
+	bool (*must_wait)(struct client *c, struct startup_no *no);
+};
+
+/* A client's password that is proven by a login to a server. */
+struct trial {
+	struct link link;        /* of its shard: first come, first served */
+	struct client *c;
+	struct shard *sh;
+	struct server *s;        /* logs in with it; NULL: it waits for a place */
+	uint64_t since_us;
+	uint64_t tried;          /* nodes that could not tell, a bit each */
+	uint64_t after_us;       /* none is asked before that */
+	bool trouble;            /* some node could not */
+	bool fresh;              /* it has only just been let through */
+	struct proof_key key;
+	const struct trial_calls *calls;
+	char *password;
+};
+
+/* How the login of a server has failed. */
+struct login_end {
+	struct target *t;
+	const char *sqlstate, *message;
+	bool hard;
+	bool said;               /* by the server */
+	bool let_in;             /* ... which had taken the password */
+};
+
 #define WELCOME_MAX 8192u
 
 /* What only a server login needs. */
 struct server_login {
 	struct scram_client scram;
+	bool asked;                    /* it has said how it is to be convinced */
 	bool scram_begun, scram_done, ok;
+	bool showed;                   /* a password, or what proves one */
+	bool said;                     /* its end is the server's own word */
+	uint64_t learned;              /* shard.learned_serial, if that was it */
 	uint8_t welcome[WELCOME_MAX];  /* the ParameterStatus messages */
 	size_t welcome_len;
 };
@@ -279,7 +335,12 @@ struct server {
 	struct deadline dl;
 	enum server_state state;
 	struct target *target;
+	struct trial *trial;     /* its login proves a client's password */
 	bool dialling;           /* counts among the logins under way there */
+	struct tls_db tls;       /* how it is reached, from the dial on, whatever a reload says:
+				    ctx one reference, NULL: in clear */
+	char *tls_host;          /* whose certificate it must be */
+	bool second;             /* dialled again: with TLS where it was without, or the other way */
 	uint64_t connect_by_us;  /* ... which must be done by then */
 	uint64_t clean_by_us;    /* it must have come clean by then */
 	uint64_t cancel_gap_us;  /* before what its gone client left is cancelled again, 0: never */
@@ -318,6 +379,13 @@ struct server {
 	struct server_login *login;
 	struct letter letter;    /* for a hand-over */
 	struct log_ctx log;
+	char who[LOG_WHO_MAX];   /* for its lines */
+};
+
+/* With these a server that has the same secret lets us in as its user. */
+struct scram_keys {
+	struct scram_secret secret;
+	uint8_t client_key[SCRAM_KEY_LEN];
 };
 
 /* A shard and what session/ adds to it. */
@@ -330,11 +398,20 @@ struct shard {
 	const struct conf_user *user_conf;   /* may be NULL */
 	char *server_db;
 	char *server_user;
-	uint8_t replication;         /* a replication connection: one client, one server */
-	struct params login_params;  /* ... which logs in with the client's own settings */
-	char *password;              /* NULL: none known */
+	bool alone;                  /* of one client: one server, which knows whose it is */
+	uint8_t replication;         /* ... for a replication connection */
+	struct params login_params;  /* ... what it is told of its client when it logs in */
+	char *password;              /* of auth_file, for nodes that the entry has none for; NULL */
 	enum secret_kind secret_kind;
-	struct scram_salted salted;  /* the expensive part of a login, kept */
+	char *learned;               /* a client's, which a server has taken; before that one */
+	uint64_t learned_serial;     /* how often that was another one */
+	struct scram_keys *keys;     /* what a client has left here that logged in by SCRAM */
+	struct scram_salted salted;  /* the expensive part of a login, kept, */
+	const char *salted_of;       /* ... of this password, the entry's, one of the above or `found` */
+	struct link trials;
+	uint64_t place_since;        /* who waits since then, here or elsewhere, gets the place of
+					the next server that comes free, if no client waits longer; */
+	uint64_t place_until;        /* ... until then */
 	unsigned clients;            /* clients that use it */
 	unsigned servers;
 	unsigned fails;              /* dials failed in a row */
@@ -343,9 +420,13 @@ struct shard {
 	uint64_t dial_after_us;
 	struct deadline dial_dl;
 	struct pick_turn turn;
+	bool asks;                   /* for auth_query: its user is not that of a client */
+	char *found;                 /* the user's secret by auth_query, NULL: none */
+	enum secret_kind found_kind;
 	bool gone;                   /* its database left the configuration */
 	bool asked_spare;            /* the other workers have been asked for a spare server */
 	bool asked_evict;            /* ... to make room in the database */
+	bool asked_place;            /* ... in the pool, for a trial */
 	uint64_t idle_us;            /* since when it has had neither clients nor servers, 0: has */
 	char last_error[256];        /* of the last failed dial, for people */
 	char last_sqlstate[6];
@@ -355,6 +436,7 @@ struct shard {
 /* What the lower modules of session/ tell the upper ones. */
 struct server_up {
 	void (*connected)(struct server *s, int error);  /* errno or 0 */
+	void (*secured)(struct server *s, int error);
 	void (*live)(struct server *s);          /* logged in, sits on no client's seat */
 	void (*readable)(struct server *s);
 	void (*drained)(struct server *s);
@@ -362,9 +444,15 @@ struct server_up {
 	 * so itself (sqlstate), and another host would say the same. */
 	void (*failed)(struct shard *sh, struct target *t, const char *sqlstate,
 		       const char *message, bool hard);
+	/* The same when it was to prove a password. */
+	void (*tried)(struct trial *t, const struct login_end *e);
 	void (*tokens)(struct hall *h);          /* somebody somewhere waits for a token */
 	void (*late)(struct server *s);          /* has not logged in or come clean in time */
 	void (*dial)(struct shard *sh);          /* it is time to dial again */
+	/* Word has come of a client in state auth. */
+	void (*auth_done)(struct client *c, enum startup r, const struct startup_no *no);
+	/* A client of our own comes, on fd, which is given away. */
+	void (*inner)(struct hall *h, int fd, const char *db, const char *user);
 	void (*cancelled)(struct client *c);     /* in backoff or waiting: there is no query to cancel */
 };
 
@@ -391,7 +479,12 @@ struct hall {
 	struct client *keys[KEY_BUCKETS];
 	struct cancel *cancels;
 	struct stmts stmts;
+	struct holds holds;
+	struct proofs proofs;
 	uint64_t serial;             /* of unnamed statements; worker in the high bits */
+	struct asker *askers;        /* session/asker.h */
+	uint64_t asker_ids;
+	struct known known;          /* what they have heard */
 	struct deadline tick;
 	uint64_t rebalance_us;       /* when shares are looked at next */
 	bool draining, stopping;
@@ -403,14 +496,23 @@ struct shared {
 	struct hubs hubs;
 	struct hall *halls;
 	unsigned hall_n;
-	struct limit clients;
-	_Atomic int64_t held_bytes;
+	struct limit clients;        /* max_client_conn */
+	struct limit consoles;
+	struct door door;            /* max_client_logins */
+	struct logins logins;        /* that failed */
+	_Atomic int64_t held_bytes;         /* session/hold.h */
 	uint8_t mock_key[32];
+	_Atomic unsigned asked_kinds;    /* 1 << enum secret_kind: that auth_query has found */
+	_Atomic uint32_t asked_iterations; /* of the first of SCRAM, 0: none */
 	/* Any thread: tells the control loop what a worker saw of a target. */
 	void (*target_seen)(struct shared *sh, struct target *t, enum target_seen what);
 	/* Any thread: what an operator wishes for a node (console). false: out of
 	 * memory. */
 	bool (*node_order)(struct shared *sh, struct target *t, enum node_order what);
+	uint32_t uid;            /* of this process */
+	/* Any thread: what is the user of l->uid called? The answer is delivered to l->to.
+	 * false: too many ask already, or out of memory; l stays the caller's. */
+	bool (*uid_name)(struct shared *sh, struct uid_letter *l);
 	/* Any thread: the hall's loop has ended. */
 	void (*hall_stopped)(struct shared *sh, struct hall *h);
 };

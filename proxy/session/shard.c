@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "session/encrypt.h"
+#include "session/origin.h"
 #include "session/server.h"
 
 #define SHARD_KEEP_US 10000000u
@@ -39,6 +41,14 @@ static int db_max(const struct snapshot *snap, const struct snapshot_db *db)
 			      snap->conf->g.max_db_connections);
 }
 
+static struct hub_max bounds(const struct snapshot *snap, const struct snapshot_db *db,
+			     const struct conf_user *u, int size)
+{
+	return (struct hub_max){ size, db_max(snap, db),
+				 (int)CONF_PICK(u ? u->k.max_user_connections : CONF_UNSET,
+						CONF_UNSET, snap->conf->g.max_user_connections) };
+}
+
 static void on_dial_again(struct deadline *d)
 {
 	struct shard *sh = LIST_ITEM(d, struct shard, dial_dl);
@@ -53,17 +63,72 @@ static void wipe(char *secret)
 	free(secret);
 }
 
+static void drop_keys(struct shard *sh)
+{
+	if (sh->keys)
+		explicit_bzero(sh->keys, sizeof(*sh->keys));
+	free(sh->keys);
+	sh->keys = NULL;
+}
+
+void shard_keep_keys(struct shard *sh, const struct scram_keys *k)
+{
+	if (!sh->keys)
+		sh->keys = malloc(sizeof(*k));
+	if (!sh->keys)
+		return; /* the next client leaves them */
+	*sh->keys = *k;
+	sh->dial_after_us = 0;
+}
+
+/* Those that remember it in this worker go too. */
+static void forget_learned(struct shard *sh)
+{
+	struct proofs *p = &sh->h->proofs;
+	uint64_t who;
+
+	if (sh->salted_of == sh->learned)
+		sh->salted_of = NULL;
+	wipe(sh->learned);
+	sh->learned = NULL;
+	if (proofs_ready(p) && proofs_who(p, sh->pool.hub->db, sh->pool.hub->user, &who) == 0)
+		proofs_forget(p, who);
+}
+
+bool shard_learn(struct shard *sh, const char *password)
+{
+	char *copy;
+
+	if (sh->learned && strcmp(sh->learned, password) == 0)
+		return false;
+	copy = strdup(password);
+	if (!copy)
+		return false;
+	forget_learned(sh);
+	sh->learned = copy;
+	sh->learned_serial++;
+	sh->tried = sh->dial_after_us = 0; /* it may be what was wanting */
+	return true;
+}
+
+void shard_unlearn(struct shard *sh)
+{
+	LOG(&sh->log, LOG_LEVEL_WARN, "password_forgotten",
+	    "reason=\"a server refuses the one that a client had shown\"");
+	forget_learned(sh);
+}
+
 /* What a shard takes from its entries: names and the way to log in. user: NULL when
  * it is known. -1: out of memory, nothing has changed. */
 static int shard_login(struct shard *sh, const struct snapshot_db *from,
 		       const struct conf_user *user_conf, const char *db_name, const char *user)
 {
 	const struct conf_db_keys *k = &from->conf->k;
-	const char *pw = k->user && *k->user ? k->password : NULL;
-	enum secret_kind kind = pw ? SECRET_PLAIN : SECRET_NONE;
+	enum secret_kind kind = SECRET_NONE;
 	char *db, *who, *secret;
+	const char *pw = NULL;
 
-	if (!pw && user_conf && !(k->user && *k->user)) {
+	if (user_conf && (sh->asks || !(k->user && *k->user))) {
 		pw = user_conf->secret;
 		kind = user_conf->secret_kind;
 	}
@@ -76,10 +141,13 @@ static int shard_login(struct shard *sh, const struct snapshot_db *from,
 		wipe(secret);
 		return -1;
 	}
+	if (!sh->password || !secret || strcmp(sh->password, secret) != 0)
+		drop_keys(sh);
 	free(sh->server_db);
 	free(sh->server_user);
 	wipe(sh->password);
 	explicit_bzero(&sh->salted, sizeof(sh->salted));
+	sh->salted_of = NULL;
 	sh->server_db = db;
 	sh->server_user = who;
 	sh->password = secret;
@@ -93,6 +161,9 @@ static void shard_free(struct shard *sh)
 	hubs_put(&sh->h->sh->hubs, sh->pool.hub);
 	explicit_bzero(&sh->salted, sizeof(sh->salted));
 	wipe(sh->password);
+	wipe(sh->found);
+	wipe(sh->learned);
+	drop_keys(sh);
 	free(sh->server_db);
 	free(sh->server_user);
 	params_clear(&sh->login_params);
@@ -100,11 +171,12 @@ static void shard_free(struct shard *sh)
 	free(sh);
 }
 
-/* pool: the user, as the pool is called. */
+/* pool: what the pool is called, if it is not for all clients of the user. */
 static struct shard *shard_make(struct hall *h, const struct snapshot_db *db, const char *db_name,
-				const char *user, const char *pool, int size)
+				const char *user, const char *pool, bool asks, int size)
 {
 	struct shard *sh = calloc(1, sizeof(*sh));
+	struct hub_max max;
 	struct hub *hub;
 
 	if (!sh)
@@ -113,9 +185,12 @@ static struct shard *shard_make(struct hall *h, const struct snapshot_db *db, co
 	sh->snap = snapshot_hold(h->snap);
 	sh->db = db;
 	sh->user_conf = conf_find_user(h->snap->conf, user);
+	sh->asks = asks;
 	deadline_init(&sh->dial_dl, on_dial_again);
+	list_init(&sh->trials);
 	sh->log.log = &h->w.log;
-	hub = hubs_get(&h->sh->hubs, db_name, pool, size, db_max(h->snap, db));
+	max = bounds(h->snap, db, sh->user_conf, size);
+	hub = hubs_get(&h->sh->hubs, db_name, pool ? pool : user, pool != NULL, user, &max);
 	if (hub)
 		atomic_store(&hub->pins.max, pins_max(h->snap, size));
 	if (!hub || shard_login(sh, db, sh->user_conf, db_name, user)) {
@@ -136,26 +211,82 @@ struct shard *shard_get(struct hall *h, const struct snapshot_db *db, const char
 	struct shard *sh;
 
 	for (sh = h->shards; sh; sh = sh->next)
-		if (strcmp(sh->pool.hub->db, db_name) == 0 && strcmp(sh->pool.hub->user, user) == 0)
+		if (!sh->pool.hub->apart && strcmp(sh->pool.hub->db, db_name) == 0 &&
+		    strcmp(sh->pool.hub->user, user) == 0)
 			return sh;
-	return shard_make(h, db, db_name, user, user,
+	return shard_make(h, db, db_name, user, NULL, false,
 			  pool_size(h->snap, db, conf_find_user(h->snap->conf, user)));
 }
 
-struct shard *shard_replication(struct client *c, const struct snapshot_db *db, const char *user)
+struct shard *shard_asks(struct hall *h, const struct snapshot_db *db, const char *db_name,
+			 const char *user)
 {
 	struct shard *sh;
 	char pool[160];
 
-	(void)snprintf(pool, sizeof(pool), "%.100s (replication %llx)", user,
-		       (unsigned long long)c->id);
-	sh = shard_make(c->h, db, c->db, user, pool, 1);
-	if (sh && params_copy(&sh->login_params, &c->params)) {
+	for (sh = h->shards; sh; sh = sh->next)
+		if (sh->asks && strcmp(sh->pool.hub->db, db_name) == 0 &&
+		    strcmp(sh->server_user, user) == 0)
+			return sh;
+	(void)snprintf(pool, sizeof(pool), "%.130s (auth_query)", user);
+	return shard_make(h, db, db_name, user, pool, true,
+			  pool_size(h->snap, db, conf_find_user(h->snap->conf, user)));
+}
+
+void shard_found(struct shard *sh, enum secret_kind kind, const char *secret)
+{
+	char *copy;
+
+	if (sh->found && sh->found_kind == kind && strcmp(sh->found, secret) == 0)
+		return;
+	copy = strdup(secret);
+	if (!copy)
+		return; /* the next login of the user brings it again */
+	if (sh->salted_of == sh->found)
+		sh->salted_of = NULL;
+	wipe(sh->found);
+	sh->found = copy;
+	sh->found_kind = kind;
+}
+
+bool shard_is_for_one(const struct client *c, const struct snapshot_db *db)
+{
+	return c->replication || db->conf->k.crdb_remote_addr == 1;
+}
+
+/* What the server is told of the client. */
+static int introduce(struct shard *sh, const struct client *c)
+{
+	char from[ORIGIN_TEXT];
+
+	if (c->replication && params_copy(&sh->login_params, &c->params))
+		return -1;
+	if (sh->db->conf->k.crdb_remote_addr != 1 || !origin_addr(c, from, sizeof(from)))
+		return 0;
+	return params_set(&sh->login_params, "crdb:remote_addr", from);
+}
+
+struct shard *shard_alone(struct client *c, const struct snapshot_db *db, const char *user)
+{
+	struct shard *sh, *usual;
+	char pool[160];
+
+	(void)snprintf(pool, sizeof(pool), "%.100s (%s %llx)", user,
+		       c->replication ? "replication" : "client", (unsigned long long)c->id);
+	sh = shard_make(c->h, db, c->db, user, pool, false, 1);
+	if (!sh)
+		return NULL;
+	sh->alone = true;
+	if (introduce(sh, c)) {
 		sh->gone = true;
 		return NULL;
 	}
-	if (sh)
-		sh->replication = c->replication;
+	sh->replication = c->replication;
+	for (usual = c->h->shards; usual; usual = usual->next)
+		if (usual->learned && !usual->pool.hub->apart &&
+		    strcmp(usual->pool.hub->db, c->db) == 0 &&
+		    strcmp(usual->pool.hub->user, user) == 0)
+			(void)shard_learn(sh, usual->learned);
 	return sh;
 }
 
@@ -193,7 +324,8 @@ static void retire_servers(struct shard *sh, const struct snapshot_db *db, bool 
 	LIST_EACH(l, tmp, &sh->h->servers) {
 		struct server *s = LIST_ITEM(l, struct server, all);
 
-		if (s->shard != sh || (!all && shard_lists(db, s->target)))
+		if (s->shard != sh ||
+		    (!all && shard_lists(db, s->target) && encrypt_suits(s, db)))
 			continue;
 		s->close_needed = true;
 		if (s->ps.seat == SEAT_IDLE)
@@ -201,13 +333,30 @@ static void retire_servers(struct shard *sh, const struct snapshot_db *db, bool 
 	}
 }
 
+static bool still_asks(const struct conf *conf, const char *user)
+{
+	const char *who = conf->fallback ? conf->fallback->k.auth_user : NULL;
+	bool yes = (who && strcmp(who, user) == 0) ||
+		   (conf->g.auth_user && strcmp(conf->g.auth_user, user) == 0);
+	size_t i;
+
+	for (i = 0; i < conf->db_n && !yes; i++)
+		yes = conf->dbs[i].k.auth_user && strcmp(conf->dbs[i].k.auth_user, user) == 0;
+	return yes;
+}
+
 void shard_reconf(struct shard *sh, struct snapshot *snap)
 {
 	const struct snapshot_db *db = snapshot_db(snap, sh->pool.hub->db);
 	struct hub *hub = sh->pool.hub;
 	const char *forced = db ? db->conf->k.user : NULL;
+	struct hub_max max;
+	int size;
 
-	sh->gone = !db || (forced && *forced && strcmp(forced, sh->server_user) != 0);
+	if (sh->asks)
+		sh->gone = !db || !still_asks(snap->conf, sh->server_user);
+	else
+		sh->gone = !db || (forced && *forced && strcmp(forced, sh->server_user) != 0);
 	if (sh->gone) {
 		retire_servers(sh, sh->db, true);
 		return;
@@ -223,10 +372,10 @@ void shard_reconf(struct shard *sh, struct snapshot *snap)
 	sh->user_conf = conf_find_user(snap->conf, sh->server_user);
 	sh->pool.round_robin = snap->conf->g.server_round_robin != 0;
 	memset(sh->turn.credit, 0, sizeof(sh->turn.credit)); /* of other hosts, maybe */
-	if (!sh->replication)
-		atomic_store(&hub->limit.max, pool_size(snap, db, sh->user_conf));
-	atomic_store(&hub->pins.max, pins_max(snap, pool_size(snap, db, sh->user_conf)));
-	atomic_store(&hub->in->limit.max, db_max(snap, db));
+	size = pool_size(snap, db, sh->user_conf);
+	max = bounds(snap, db, sh->user_conf, sh->alone ? 1 : size);
+	hub_bound(hub, &max);
+	atomic_store(&hub->pins.max, pins_max(snap, size));
 	sh->tried = sh->avoid = sh->dial_after_us = 0;
 }
 
@@ -236,7 +385,8 @@ void shards_sweep(struct hall *h, bool all)
 	uint64_t now = h->w.now_us;
 
 	while ((sh = *p)) {
-		bool empty = !sh->clients && !sh->servers && !atomic_load(&sh->pool.hub->moving);
+		bool empty = !sh->clients && !sh->servers && list_empty(&sh->trials) &&
+			     !atomic_load(&sh->pool.hub->moving);
 
 		if (!empty)
 			sh->idle_us = 0;

@@ -203,8 +203,33 @@ static void take_codes(struct snapshot *s, const char *list)
 	}
 }
 
-struct snapshot *snapshot_make(struct conf *conf, struct targets *ts, snapshot_names_fn *names,
-			       void *arg)
+/* For snapshot_mock. Of the iteration counts the first eight are looked at: nobody has more. */
+static void count_secrets(struct snapshot *s)
+{
+	struct { uint32_t iterations; size_t n; } seen[8] = { { 0, 0 } };
+	const struct conf *c = s->conf;
+	struct scram_secret k;
+	size_t i, j, most = 0;
+
+	for (i = 0; i < c->user_n; i++) {
+		s->kind_n[c->users[i].secret_kind]++;
+		if (c->users[i].secret_kind != SECRET_SCRAM ||
+		    scram_secret_parse(c->users[i].secret, &k))
+			continue;
+		for (j = 0; j < 8 && seen[j].n && seen[j].iterations != k.iterations; j++)
+			;
+		if (j < 8) {
+			seen[j].iterations = k.iterations;
+			if (++seen[j].n > seen[most].n)
+				most = j;
+		}
+		scram_secret_wipe(&k);
+	}
+	s->mock_iterations = seen[most].n ? seen[most].iterations : SCRAM_ITERATIONS_DEFAULT;
+}
+
+struct snapshot *snapshot_make(struct conf *conf, struct tls_set *tls, struct targets *ts,
+			       snapshot_names_fn *names, void *arg)
 {
 	const struct mapper m = { ts, names, arg };
 	struct snapshot *s = calloc(1, sizeof(*s));
@@ -212,10 +237,12 @@ struct snapshot *snapshot_make(struct conf *conf, struct targets *ts, snapshot_n
 
 	if (!s) {
 		conf_drop(conf);
+		tls_set_drop(tls);
 		return NULL;
 	}
 	atomic_init(&s->refs, 1);
 	s->conf = conf;
+	s->tls = tls;
 	s->dbs = calloc(conf->db_n ? conf->db_n : 1, sizeof(*s->dbs));
 	s->secrets = calloc(conf->user_n ? conf->user_n : 1, sizeof(*s->secrets));
 	s->deny = split_list(conf->g.retry_deny_functions);
@@ -223,12 +250,18 @@ struct snapshot *snapshot_make(struct conf *conf, struct targets *ts, snapshot_n
 	if (!s->dbs || !s->secrets || !s->deny || !s->leave)
 		goto fail;
 	s->lists = (struct lex_lists){ (const char *const *)s->deny, (const char *const *)s->leave };
-	for (i = 0; i < conf->db_n; i++)
+	for (i = 0; i < conf->db_n; i++) {
+		s->dbs[i].tls = tls ? tls_set_db(tls, &conf->dbs[i]) : NULL;
 		if (map_db(&s->dbs[i], &conf->dbs[i], &m))
 			goto fail;
-	if (conf->fallback && map_db(&s->fallback, conf->fallback, &m))
-		goto fail;
+	}
+	if (conf->fallback) {
+		s->fallback.tls = tls ? tls_set_db(tls, conf->fallback) : NULL;
+		if (map_db(&s->fallback, conf->fallback, &m))
+			goto fail;
+	}
 	take_codes(s, conf->g.retry_codes);
+	count_secrets(s);
 	return s;
 fail:
 	snapshot_drop(s);
@@ -261,6 +294,7 @@ void snapshot_drop(struct snapshot *s)
 		free(k);
 	}
 	free(s->secrets);
+	tls_set_drop(s->tls);
 	conf_drop(s->conf);
 	free(s);
 }
@@ -283,6 +317,23 @@ const struct snapshot_db *snapshot_db(const struct snapshot *s, const char *name
 	return d == s->conf->fallback ? &s->fallback : &s->dbs[d - s->conf->dbs];
 }
 
+const char *snapshot_secret_for(const struct snapshot_db *db, const struct target *t,
+				const char *dbname, const char *user)
+{
+	const struct conf_db *d = db->conf;
+	const char *host = t->addr.host; /* it has left the entry since it was dialled */
+	size_t i;
+
+	for (i = 0; i < db->node_n && db->nodes[i].t != t; i++)
+		;
+	if (i < db->node_n) {
+		host = d->host_conf[db->nodes[i].host].name;
+		if (!host)
+			host = d->hosts[db->nodes[i].host].host;
+	}
+	return conf_secret_for(d, host, t->addr.port, dbname, user);
+}
+
 bool snapshot_is_retry_code(const struct snapshot *s, const char *sqlstate)
 {
 	unsigned i;
@@ -293,17 +344,20 @@ bool snapshot_is_retry_code(const struct snapshot *s, const char *sqlstate)
 	return false;
 }
 
-static int make_secret(const struct conf_user *u, struct scram_secret *k)
+/* ---- secrets ---- */
+
+/* The salt of a password in clear is the user's own for as long as the process runs:
+ * one that changed at a reload would tell users from those that are made up. */
+static int make_secret(const struct conf_user *u, const uint8_t key[32], struct scram_secret *k)
 {
-	uint8_t salt[16];
+	struct scram_secret mock;
 
 	switch (u->secret_kind) {
 	case SECRET_SCRAM:
 		return scram_secret_parse(u->secret, k);
 	case SECRET_PLAIN:
-		if (random_secret(salt, sizeof(salt)))
-			return -1;
-		return scram_secret_make(u->secret, salt, sizeof(salt), SCRAM_ITERATIONS_DEFAULT, k);
+		scram_secret_mock(u->name, key, SCRAM_ITERATIONS_DEFAULT, &mock);
+		return scram_secret_make(u->secret, mock.salt, mock.salt_len, mock.iterations, k);
 	case SECRET_MD5: /* cannot serve SCRAM */
 	case SECRET_NONE:
 	default:
@@ -311,20 +365,81 @@ static int make_secret(const struct conf_user *u, struct scram_secret *k)
 	}
 }
 
-const struct scram_secret *snapshot_secret(struct snapshot *s, const struct conf_user *u)
+/* FNV-1a: which of the bits stands for a name that is nobody's. */
+static uint32_t stranger_bit(const char *name)
 {
-	_Atomic(struct scram_secret *) *at = &s->secrets[u - s->conf->users];
-	struct scram_secret *have = atomic_load(at), *k;
+	uint64_t h = 14695981039346656037u;
 
+	for (; *name; name++)
+		h = (h ^ (uint8_t)*name) * 1099511628211u;
+	return (uint32_t)((h ^ h >> 32) % (SNAPSHOT_STRANGERS * 32));
+}
+
+enum secret_kind snapshot_mock(const struct snapshot *s, const char *name, const uint8_t key[32],
+			       struct scram_secret *out)
+{
+	size_t all = s->kind_n[SECRET_PLAIN] + s->kind_n[SECRET_MD5] + s->kind_n[SECRET_SCRAM];
+	uint32_t pick;
+	uint64_t place;
+
+	scram_secret_mock(name, key, SCRAM_ITERATIONS_DEFAULT, out);
+	memcpy(&pick, out->server_key, sizeof(pick));
+	place = (uint64_t)pick * all >> 32;
+	if (place < s->kind_n[SECRET_PLAIN] || !all)
+		return SECRET_PLAIN;
+	if (place < s->kind_n[SECRET_PLAIN] + s->kind_n[SECRET_MD5])
+		return SECRET_MD5;
+	out->iterations = s->mock_iterations;
+	return SECRET_SCRAM;
+}
+
+bool snapshot_secret_is_heavy(const struct snapshot *s, const struct conf_user *u,
+			      const char *name, enum secret_kind kind)
+{
+	uint32_t bit;
+
+	if (u && u->secret_kind != SECRET_NONE)
+		return u->secret_kind == SECRET_PLAIN &&
+		       !atomic_load(&s->secrets[u - s->conf->users]);
+	bit = stranger_bit(name);
+	return kind == SECRET_PLAIN && !(atomic_load(&s->strangers[bit / 32]) & 1u << bit % 32);
+}
+
+/* As much work as a user's first login, and like that only once. */
+static void work_for_nobody(struct snapshot *s, const char *name, const uint8_t key[32])
+{
+	uint32_t bit = stranger_bit(name);
+	struct scram_secret mock, k;
+
+	scram_secret_mock(name, key, SCRAM_ITERATIONS_DEFAULT, &mock);
+	if (scram_secret_make(name, mock.salt, mock.salt_len, mock.iterations, &k) == 0)
+		scram_secret_wipe(&k);
+	atomic_fetch_or(&s->strangers[bit / 32], 1u << bit % 32);
+}
+
+const struct scram_secret *snapshot_secret(struct snapshot *s, const struct conf_user *u,
+					   const char *name, enum secret_kind kind,
+					   const uint8_t key[32])
+{
+	_Atomic(struct scram_secret *) *at;
+	struct scram_secret *have, *k;
+
+	if (!u || u->secret_kind == SECRET_NONE) {
+		if (snapshot_secret_is_heavy(s, u, name, kind))
+			work_for_nobody(s, name, key);
+		return NULL;
+	}
+	at = &s->secrets[u - s->conf->users];
+	have = atomic_load(at);
 	if (have)
 		return have;
 	k = calloc(1, sizeof(*k));
-	if (!k || make_secret(u, k)) {
+	if (!k || make_secret(u, key, k)) {
 		free(k);
 		return NULL;
 	}
 	if (!atomic_compare_exchange_strong(at, &have, k)) {
-		/* Another worker made one at the same time: one salt for all. */
+		/* Another worker made one at the same time. */
 		scram_secret_wipe(k);
 		free(k);
 		return have;

@@ -10,34 +10,15 @@
 #ifndef PGWEIR_SESSION_STARTUP_H
 #define PGWEIR_SESSION_STARTUP_H
 
+#include "session/refusal.h"
 #include "session/session.h"
 
-/* What an attempt to log in needs and a session does not. */
-struct login {
-	struct scram_server scram;
-	bool scram_begun;
-	bool known;              /* the user has a secret here */
-	const char *why;         /* of the refusal, for the log */
-};
-
-enum startup {
-	STARTUP_MORE = 0,        /* wait for bytes */
-	STARTUP_IN,              /* logged in: c->shard is set, or console */
-	STARTUP_CANCEL,          /* was a CancelRequest: c's fd has been given away */
-	STARTUP_REFUSED          /* *no says what it is to be told */
-};
-
-struct startup_no {
-	const char *sqlstate;
-	char message[200];
-	const char *hint;
-	char hint_text[160];     /* what hint is, where it is put together */
-	const char *why;
-};
+/* client.negotiations: asked for, and not to be asked for again */
+#define NEGOTIATED_TLS 1u
+#define NEGOTIATED_GSS 2u
 
 /* Handles one packet or message in the buffer of a client in state startup or
  * password. */
 enum startup startup_message(struct client *c, struct startup_no *no);
-void startup_end(struct client *c);
 
 #endif

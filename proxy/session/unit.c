@@ -11,7 +11,7 @@
 void unit_stays(struct client *c)
 {
 	c->unit.movable = false;
-	hold_clear(&c->unit.raw, &c->h->sh->held_bytes);
+	hold_free(&c->unit.raw, &c->h->holds);
 }
 
 void unit_keep(struct client *c, const void *p, size_t n, bool whole)
@@ -21,17 +21,17 @@ void unit_keep(struct client *c, const void *p, size_t n, bool whole)
 	if (!c->unit.movable)
 		return;
 	if (!whole || hold_add(&c->unit.raw, p, n, (size_t)g->retry_hold_max,
-			       &c->h->sh->held_bytes, g->retry_mem_total))
+			       &c->h->holds, g->retry_mem_total))
 		unit_stays(c);
 }
 
 void unit_end(struct client *c)
 {
-	_Atomic int64_t *held = &c->h->sh->held_bytes;
+	struct holds *held = &c->h->holds;
 
 	c->unit.state = UNIT_NONE;
-	hold_clear(&c->unit.log, held);
-	hold_clear(&c->unit.back, held);
+	hold_free(&c->unit.log, held);
+	hold_free(&c->unit.back, held);
 	unit_stays(c);
 }
 
@@ -53,8 +53,8 @@ void unit_pass(struct client *c, unsigned reason)
 		unit_stays(c);
 	say(c, u->back.p, u->back.len);
 	if (!replay_covers(c))
-		hold_clear(&u->log, &c->h->sh->held_bytes);
-	hold_clear(&u->back, &c->h->sh->held_bytes);
+		hold_free(&u->log, &c->h->holds);
+	hold_free(&u->back, &c->h->holds);
 }
 
 void unit_doubt(struct client *c, unsigned reason)
@@ -121,7 +121,7 @@ void unit_log(struct client *c, const void *p, size_t n)
 	if (c->unit.state != UNIT_ARMED && !replay_covers(c))
 		return;
 	if (hold_add(&c->unit.log, p, n, (size_t)(replay_covers(c) ? g->replay_log_max : g->retry_hold_max),
-		     &c->h->sh->held_bytes, g->retry_mem_total))
+		     &c->h->holds, g->retry_mem_total))
 		unit_pass(c, RV_MEMORY);
 }
 

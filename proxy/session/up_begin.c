@@ -190,6 +190,14 @@ static bool is_end(struct lex *l, struct lex_token t)
 	return t.kind == LEX_END;
 }
 
+/* BEGIN and START by two letters; blanks and comments may stand in front. */
+static bool may_begin(const char *sql, size_t n)
+{
+	char a = n ? (char)(*sql | 0x20) : 0;
+
+	return n > 4 && (a < 'a' || a > 'z' || a == 'b' || (a == 's' && (sql[1] | 0x20) == 't'));
+}
+
 /* The tag of a BEGIN that cannot fail; NULL: something else. On a standby some modes
  * do: writer says that the server will not be one. */
 static const char *is_begin(const char *sql, size_t n, bool writer)
@@ -279,7 +287,7 @@ bool up_lazily(struct client *c, const char *sql, size_t n)
 		answer(c, tag, 'I');
 		return true;
 	}
-	if (!c->h->snap->conf->g.lazy_begin)
+	if (!may_begin(sql, n) || !c->h->snap->conf->g.lazy_begin)
 		return false;
 	attrs = shard_attrs(c->shard);
 	tag = is_begin(sql, n, attrs == ATTRS_PRIMARY || attrs == ATTRS_READ_WRITE);

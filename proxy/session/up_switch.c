@@ -317,7 +317,7 @@ static uint64_t close_alone(struct client *c, struct wire_get g)
 	uint8_t what = wire_get_u8(&g);
 	const char *name = wire_get_str(&g, NULL);
 
-	if (g.bad || (what == 'S' ? !stmt_of(c, name) : !portal_of(c, NULL, name)))
+	if (g.bad || (what == 'S' ? !stmt_of(c, name) : what != 'P' || !portal_of(c, NULL, name)))
 		return 0;
 	if (what == 'P')
 		drop_portal(c);

@@ -41,7 +41,9 @@ static const char *missing(const struct shard *sh)
 
 struct wait_words wait_words(const struct shard *sh)
 {
-	bool up = node_up(sh) && !(sh->fails && !atomic_load(&sh->pool.hub->limit.used));
+	/* what is only on its way is no connection that could have become free */
+	bool none = atomic_load(&sh->pool.hub->limit.used) <= sh->pool.n[SEAT_DIALLING];
+	bool up = node_up(sh) && !(sh->fails && none);
 	bool pinned = atomic_load(&sh->pool.hub->pins.used) > 0;
 
 	if (!sh->db->node_n)
@@ -60,7 +62,7 @@ struct wait_words wait_words(const struct shard *sh)
 		pinned ? "Some are bound to clients by what their sessions left behind: see sv_pinned "
 			 "in SHOW POOLS." :
 			 NULL,
-		"All connections of the pool are in use: see default_pool_size and "
-		"max_db_connections."
+		"All connections of the pool are in use: see default_pool_size, "
+		"max_db_connections and max_user_connections."
 	};
 }

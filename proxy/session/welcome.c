@@ -78,34 +78,44 @@ static void put_param(struct wire_put *w, const char *name, const char *value)
 struct each {
 	const uint8_t *p;
 	size_t left;
+	const uint8_t *msg;      /* the last one, and behind its name */
+	uint32_t len;
+	struct wire_get value;
 };
 
-/* The next ParameterStatus. */
-static bool next_param(struct each *e, const char **name, const char **value)
+/* The next ParameterStatus: its name, or NULL. */
+static const char *next_param(struct each *e)
 {
+	const char *name;
 	uint8_t type = 0;
-	struct wire_get g;
-	uint32_t len = 0;
 
-	if (wire_header(e->p, e->left, &type, &len) != WIRE_OK || len > e->left)
-		return false;
-	g = wire_body(e->p, len);
-	*name = wire_get_str(&g, NULL);
-	*value = wire_get_str(&g, NULL);
-	e->p += len;
-	e->left -= len;
-	return !g.bad;
+	if (wire_header(e->p, e->left, &type, &e->len) != WIRE_OK || e->len > e->left)
+		return NULL;
+	e->msg = e->p;
+	e->value = wire_body(e->p, e->len);
+	name = wire_get_str(&e->value, NULL);
+	e->p += e->len;
+	e->left -= e->len;
+	return e->value.bad ? NULL : name;
+}
+
+/* Once for each message. */
+static const char *its_value(struct each *e)
+{
+	const char *value = wire_get_str(&e->value, NULL);
+
+	return e->value.bad ? "" : value;
 }
 
 /* The value among these messages, NULL: not there. */
 static const char *value_in(const uint8_t *p, size_t n, const char *wanted)
 {
-	struct each e = { p, n };
-	const char *name, *value;
+	struct each e = { .p = p, .left = n };
+	const char *name;
 
-	while (next_param(&e, &name, &value))
+	while ((name = next_param(&e)))
 		if (strcasecmp(name, wanted) == 0)
-			return value;
+			return its_value(&e);
 	return NULL;
 }
 
@@ -115,20 +125,27 @@ static bool tell(struct client *c, const uint8_t *seen, size_t n, const uint8_t 
 {
 	uint8_t b[2 * WELCOME_MAX];
 	struct wire_put w = wire_put_to(b, sizeof(b));
-	struct each e = { seen, n };
+	static const char crdb[] = "crdb_version";
+	struct each e = { .p = seen, .left = n };
 	const char *name, *value;
 
-	c->crdb = value_in(usual, usual_n, "crdb_version") != NULL;
+	c->crdb = memmem(usual, usual_n, crdb, sizeof(crdb)) && value_in(usual, usual_n, crdb);
 	put_auth_ok(&w);
-	while (next_param(&e, &name, &value)) {
-		const char *own = params_get(&c->params, name), *base = value_in(usual, usual_n, name);
-		const char *asked = params_get(&c->startup, name);
+	while ((name = next_param(&e))) {
+		const char *own = params_get(&c->params, name), *base;
+		/* CockroachDB says at a login what it was told, as it was told */
+		const char *asked = c->crdb ? params_get(&c->startup, name) : NULL;
 
+		if (!own && !asked) {
+			wire_put_bytes(&w, e.msg, e.len);
+			continue;
+		}
+		value = its_value(&e);
 		if (own && is_plain(name, own))
 			value = own;
-		/* CockroachDB says at a login what it was told, as it was told */
-		put_param(&w, name, asked && c->crdb ? asked : value);
-		if (own && base && strcmp(base, value) == 0) {
+		put_param(&w, name, asked ? asked : value);
+		base = own ? value_in(usual, usual_n, name) : NULL;
+		if (base && strcmp(base, value) == 0) {
 			params_unset(&c->params, name);
 		} else if (own && params_set(&c->params, name, value)) {
 			return false;
@@ -200,11 +217,12 @@ bool welcome_by(struct client *c, const struct server *s)
 	struct hubs *hs = &c->h->sh->hubs;
 	struct hub *hub = c->shard->pool.hub;
 	long usual_n = hub_welcome_copy(hs, hub, NULL, 0, usual, sizeof(usual));
-	struct each e = { usual, usual_n > 0 ? (size_t)usual_n : 0 };
-	const char *name, *value;
+	struct each e = { .p = usual, .left = usual_n > 0 ? (size_t)usual_n : 0 };
+	const char *name;
 
-	while (next_param(&e, &name, &value)) {
+	while ((name = next_param(&e))) {
 		const char *now = params_get(&s->params, name), *asked = params_get(&c->startup, name);
+		const char *value = its_value(&e);
 
 		if (!now)
 			now = params_get(&s->base, name);

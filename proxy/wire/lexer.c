@@ -557,6 +557,14 @@ void lex_read(struct lex *l, struct lex_token *t)
 				token(l, t, LEX_OP, p, p + 1);
 				return;
 			}
+			if (start == S_DIGIT) {
+				const char *to = run(p + 1, end, C_DIGIT);
+
+				if (to == end || (*to != '.' && !is(*to, C_ID))) {
+					token(l, t, LEX_NUMBER, p, to);
+					return;
+				}
+			}
 		}
 	}
 	read_slow(l, t);
@@ -570,14 +578,12 @@ struct lex_token lex_next(struct lex *l)
 	return t;
 }
 
-bool lex_is(const struct lex_token *t, const char *word_)
+bool lex_is_whole(const struct lex_token *t, const char *word_)
 {
 	size_t i;
 
-	if (t->kind != LEX_WORD)
-		return false;
 	for (i = 0; i < t->len; i++)
-		if (word_[i] == 0 || lower(t->text[i]) != lower(word_[i]))
+		if (word_[i] == 0 || lower(t->text[i]) != word_[i])
 			return false;
 	return word_[t->len] == 0;
 }

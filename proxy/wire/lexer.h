@@ -49,8 +49,13 @@ void lex_init(struct lex *l, const char *sql, size_t len);
 struct lex_token lex_next(struct lex *l);
 /* The same, faster: into *t. */
 void lex_read(struct lex *l, struct lex_token *t);
-/* Case-insensitive for ASCII, LEX_WORD only. */
-bool lex_is(const struct lex_token *t, const char *word);
+/* lex_is() of a word whose first letter is right. */
+bool lex_is_whole(const struct lex_token *t, const char *word);
+/* Case-insensitive for ASCII, LEX_WORD only; word in lower case. */
+static inline bool lex_is(const struct lex_token *t, const char *word)
+{
+	return t->kind == LEX_WORD && (*t->text | 0x20) == *word && lex_is_whole(t, word);
+}
 
 #define LEX_VERBS(X)                                                           \
 	X(EMPTY) X(SELECT) X(TABLE) X(VALUES) X(WITH) X(INSERT) X(UPDATE)      \

@@ -7,7 +7,6 @@
 
 #include <string.h>
 
-#include <openssl/crypto.h>
 #include <openssl/evp.h>
 
 #define MD5_LEN 16
@@ -31,7 +30,7 @@ static int md5_hex(const void *a, size_t a_len, const void *b, size_t b_len, cha
 		out[2 * i + 1] = hex[sum[i] & 15];
 	}
 	out[MD5_HEX_LEN] = 0;
-	OPENSSL_cleanse(sum, sizeof(sum));
+	explicit_bzero(sum, sizeof(sum));
 	EVP_MD_CTX_free(ctx); /* wipes what it held of the password */
 	return rc;
 }
@@ -55,11 +54,20 @@ int md5_response(const char *user, const char *secret, const uint8_t salt[4], ch
 		rc = md5_hex(secret, strlen(secret), user, strlen(user), inner);
 	if (rc == 0)
 		rc = md5_hex(inner, MD5_HEX_LEN, salt, 4, out + 3);
-	OPENSSL_cleanse(inner, sizeof(inner));
+	explicit_bzero(inner, sizeof(inner));
 	if (rc != 0) {
 		out[0] = 0;
 		return -1;
 	}
 	memcpy(out, "md5", 3);
 	return 0;
+}
+
+int md5_stored(const char *user, const char *password, char out[36])
+{
+	memcpy(out, "md5", 4);
+	if (md5_hex(password, strlen(password), user, strlen(user), out + 3) == 0)
+		return 0;
+	out[0] = 0;
+	return -1;
 }

@@ -126,12 +126,9 @@ static struct owed_entry pop(struct owed *o)
 	return e;
 }
 
-bool owed_local_due(struct owed *o, uint64_t *ref)
+uint64_t owed_local_take(struct owed *o)
 {
-	if (!o->n || at(o, 0)->kind != OWED_LOCAL)
-		return false;
-	*ref = pop(o).ref;
-	return true;
+	return pop(o).ref;
 }
 
 /* Takes entry i out of the middle. */

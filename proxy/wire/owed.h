@@ -111,9 +111,13 @@ MUST_CHECK int owed_sent(struct owed *o, char type, char what, bool swallow, uin
 /* A reply that pgweir makes itself (a ParseComplete for a statement the server
  * has already, say) takes its place in the order. Result as owed_sent(). */
 MUST_CHECK int owed_sent_local(struct owed *o, uint64_t ref, bool *live);
-/* Takes such a reply off the front: true and its ref, when it is due. Ask
- * after every owed_sent_local() and owed_got() until it says false. */
-bool owed_local_due(struct owed *o, uint64_t *ref);
+/* Is such a reply due? Ask after every owed_sent_local() and owed_got() until it is not. */
+static inline bool owed_local_due(const struct owed *o)
+{
+	return o->n && o->q[o->head].kind == OWED_LOCAL;
+}
+/* Takes it off the front; its ref. Wants owed_local_due(). */
+uint64_t owed_local_take(struct owed *o);
 
 /* A backend message came. settled (may be NULL) receives the entry it settles,
  * kind OWED_KIND_N if none. drop may be NULL. */

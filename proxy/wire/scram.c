@@ -1,4 +1,4 @@
-/* proxy/wire/scram.c - SCRAM-SHA-256 without channel binding, both roles.
+/* proxy/wire/scram.c - SCRAM-SHA-256, with and without channel binding, both roles.
  *
  * Messages are read by one small cursor (struct in) that can only move forward
  * and never behind the end. Exactly the attributes that PostgreSQL's client and
@@ -6,12 +6,13 @@
  * are refused rather than skipped, since nobody sends them and each would be a
  * byte string signed but not understood.
  *
- * Passwords are bytes: SASLprep is the caller's (identity for ASCII).
+ * Passwords are bytes, and are hashed in the form that saslprep.h gives them.
  *
  * SPDX-License-Identifier: ISC
  */
 #include "proxy/wire/scram.h"
 #include "proxy/wire/b64.h"
+#include "proxy/wire/saslprep.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -59,15 +60,24 @@ static int sha256(const uint8_t in[SCRAM_KEY_LEN], uint8_t out[SCRAM_KEY_LEN])
 static int salt_password(const char *password, const uint8_t *salt, size_t salt_len,
 			 uint32_t iterations, uint8_t out[SCRAM_KEY_LEN])
 {
-	size_t len = strlen(password);
+	const char *text;
+	char *prepared;
+	size_t len;
+	int rc = -1;
 
-	if (len > INT_MAX || salt_len == 0 || salt_len > SCRAM_SALT_MAX || iterations == 0 ||
+	if (salt_len == 0 || salt_len > SCRAM_SALT_MAX || iterations == 0 ||
 	    iterations > SCRAM_ITERATIONS_MAX)
 		return -1;
-	if (PKCS5_PBKDF2_HMAC(password, (int)len, salt, (int)salt_len, (int)iterations,
-			      EVP_sha256(), SCRAM_KEY_LEN, out) != 1)
+	if (saslprep(password, &prepared) != 0)
 		return -1;
-	return 0;
+	text = prepared != NULL ? prepared : password;
+	len = strlen(text);
+	if (len <= INT_MAX &&
+	    PKCS5_PBKDF2_HMAC(text, (int)len, salt, (int)salt_len, (int)iterations, EVP_sha256(),
+			      SCRAM_KEY_LEN, out) == 1)
+		rc = 0;
+	saslprep_free(prepared);
+	return rc;
 }
 
 /* client_key may be NULL when only its hash is wanted. */
@@ -82,7 +92,7 @@ static int derive(const uint8_t salted[SCRAM_KEY_LEN], uint8_t *client_key,
 		rc = 0;
 	if (rc == 0 && client_key != NULL)
 		memcpy(client_key, key, sizeof(key));
-	OPENSSL_cleanse(key, sizeof(key));
+	explicit_bzero(key, sizeof(key));
 	return rc;
 }
 
@@ -213,7 +223,7 @@ int scram_secret_make(const char *password, const uint8_t *salt, size_t salt_len
 	memset(out, 0, sizeof(*out));
 	if (salt_password(password, salt, salt_len, iterations, salted) == 0)
 		rc = derive(salted, NULL, out->stored_key, out->server_key);
-	OPENSSL_cleanse(salted, sizeof(salted));
+	explicit_bzero(salted, sizeof(salted));
 	if (rc != 0) {
 		scram_secret_wipe(out);
 		return -1;
@@ -234,7 +244,7 @@ const char *scram_secret_print(const struct scram_secret *s, char *out, size_t c
 	    b64_encode(s->server_key, SCRAM_KEY_LEN, server, sizeof(server)) < 0)
 		return NULL;
 	n = snprintf(out, cap, "SCRAM-SHA-256$%u:%s$%s:%s", s->iterations, salt, stored, server);
-	OPENSSL_cleanse(server, sizeof(server));
+	explicit_bzero(server, sizeof(server));
 	return n > 0 && (size_t)n < cap ? out : NULL;
 }
 
@@ -247,15 +257,16 @@ static void mock_field(const char *user, const uint8_t key[32], const char *labe
 
 	if (hmac(key, label, strlen(label), sub) != 0 || hmac(sub, user, strlen(user), out) != 0)
 		memset(out, 0, SCRAM_KEY_LEN);
-	OPENSSL_cleanse(sub, sizeof(sub));
+	explicit_bzero(sub, sizeof(sub));
 }
 
-void scram_secret_mock(const char *user, const uint8_t key[32], struct scram_secret *out)
+void scram_secret_mock(const char *user, const uint8_t key[32], uint32_t iterations,
+		       struct scram_secret *out)
 {
 	uint8_t salt[SCRAM_KEY_LEN];
 
 	memset(out, 0, sizeof(*out));
-	out->iterations = SCRAM_ITERATIONS_DEFAULT;
+	out->iterations = iterations;
 	mock_field(user, key, "mock salt", salt);
 	memcpy(out->salt, salt, MOCK_SALT_LEN);
 	out->salt_len = MOCK_SALT_LEN;
@@ -265,28 +276,44 @@ void scram_secret_mock(const char *user, const uint8_t key[32], struct scram_sec
 
 void scram_secret_wipe(struct scram_secret *s)
 {
-	OPENSSL_cleanse(s, sizeof(*s));
+	explicit_bzero(s, sizeof(*s));
 }
 
 /* ---- the side that checks ---- */
 
-/* gs2-header client-first-bare. On success in->at is at the bare part and nonce
- * points to the client's nonce. */
-static int read_client_first(struct in *in, char *gs2_header, const char **nonce, size_t *nonce_len,
+/* The flag, and its comma. plus: the client took the mechanism with binding. */
+static int read_binding_flag(struct in *in, const struct scram_server *s, bool plus, char *flag,
 			     const char **why)
+{
+	if (in->at == in->end || strchr("nyp", *in->at) == NULL || *in->at == 0)
+		return fail(why, "malformed SCRAM message: channel binding flag");
+	*flag = *in->at;
+	if (plus && *flag != 'p')
+		return fail(why, "client chose SCRAM-SHA-256-PLUS and sends no channel binding");
+	if (!plus && *flag == 'p')
+		return fail(why, "client sends channel binding and did not choose "
+				 "SCRAM-SHA-256-PLUS");
+	if (*flag == 'y' && s->plus_offered)
+		return fail(why, "client believes that SCRAM-SHA-256-PLUS was not offered");
+	if (*flag != 'p') {
+		in->at++;
+		return take(in, ",") ? 0
+				     : fail(why, "malformed SCRAM message: channel binding flag");
+	}
+	if (!take(in, "p=tls-server-end-point,"))
+		return fail(why, "client wants a SCRAM channel binding other than "
+				 "tls-server-end-point");
+	return 0;
+}
+
+/* Behind the flag: client-first-bare. On success in->at is at the bare part and
+ * nonce points to the client's nonce. */
+static int read_client_first(struct in *in, const char **nonce, size_t *nonce_len, const char **why)
 {
 	struct in bare;
 	const char *user;
 	size_t user_len;
 
-	if (take(in, "n,"))
-		*gs2_header = 'n';
-	else if (take(in, "y,"))
-		*gs2_header = 'y';
-	else if (take(in, "p="))
-		return fail(why, "client wants SCRAM channel binding, which was not offered");
-	else
-		return fail(why, "malformed SCRAM message: channel binding flag");
 	if (!take(in, ","))
 		return fail(why, "client sent a SCRAM authorization identity");
 	bare = *in;
@@ -300,20 +327,33 @@ static int read_client_first(struct in *in, char *gs2_header, const char **nonce
 	return 0;
 }
 
-int scram_server_first(struct scram_server *s, const char *msg, size_t len, const char *our_nonce,
-		       char *out, size_t cap, const char **why)
+static int read_mech(const struct scram_server *s, const char *mech, bool *plus, const char **why)
+{
+	*plus = strcmp(mech, SCRAM_MECH_PLUS) == 0;
+	if (*plus ? s->plus_offered && s->binding.len > 0 : strcmp(mech, SCRAM_MECH) == 0)
+		return 0;
+	return fail(why, "client chose a SASL mechanism that was not offered");
+}
+
+int scram_server_first(struct scram_server *s, const char *mech, const char *msg, size_t len,
+		       const char *our_nonce, char *out, size_t cap, const char **why)
 {
 	struct in in = {msg, msg + len};
 	char salt[SALT_B64_MAX + 1];
 	const char *nonce;
 	size_t nonce_len, bare_len;
+	bool plus;
 	int n;
 
 	s->gs2_header = 0;
+	s->have_client_key = false;
+	explicit_bzero(s->client_key, sizeof(s->client_key));
 	s->server_first[0] = 0; /* until this succeeds scram_server_final refuses */
 	if (len >= SCRAM_MSG_MAX)
 		return fail(why, why_long);
-	if (read_client_first(&in, &s->gs2_header, &nonce, &nonce_len, why) != 0)
+	if (read_mech(s, mech, &plus, why) != 0 ||
+	    read_binding_flag(&in, s, plus, &s->gs2_header, why) != 0 ||
+	    read_client_first(&in, &nonce, &nonce_len, why) != 0)
 		return -1;
 	if (!is_nonce(our_nonce, strlen(our_nonce)) ||
 	    nonce_len + strlen(our_nonce) >= SCRAM_NONCE_MAX)
@@ -339,12 +379,18 @@ static int read_client_final(const struct scram_server *s, const char *msg, size
 			     uint8_t proof[SCRAM_KEY_LEN], size_t *signed_len, const char **why)
 {
 	struct in in = {msg, msg + len};
+	char c[SCRAM_C_MAX];
 	const char *value;
 	size_t n;
+	int c_len;
 
-	/* base64 of "n,," and "y,,": the header again, so that nobody between can
-	 * have changed it */
-	if (!take(&in, s->gs2_header == 'y' ? "c=eSws," : "c=biws,"))
+	/* the header again, so that nobody between can have changed it, and the
+	 * certificate that the client sees */
+	c_len = scram_print_c(s->gs2_header, &s->binding, c);
+	if (c_len < 0 || len < (size_t)c_len || CRYPTO_memcmp(msg, c, (size_t)c_len) != 0)
+		return fail(why, "SCRAM channel binding does not match");
+	in.at += c_len;
+	if (!take(&in, ","))
 		return fail(why, "SCRAM channel binding does not match");
 	if (!take_attr(&in, "r=", &value, &n) || n != strlen(s->nonce) ||
 	    CRYPTO_memcmp(value, s->nonce, n) != 0)
@@ -356,11 +402,12 @@ static int read_client_final(const struct scram_server *s, const char *msg, size
 	return 0;
 }
 
-/* 0: right, 1: wrong, -1: the crypto library failed. */
+/* 0: right, 1: wrong, -1: the crypto library failed. key: what the client has
+ * instead of a password, if it is right. */
 static int check_proof(const struct scram_secret *secret, const uint8_t proof[SCRAM_KEY_LEN],
-		       const char *auth, size_t auth_len)
+		       const char *auth, size_t auth_len, uint8_t key[SCRAM_KEY_LEN])
 {
-	uint8_t signature[SCRAM_KEY_LEN], key[SCRAM_KEY_LEN], hash[SCRAM_KEY_LEN];
+	uint8_t signature[SCRAM_KEY_LEN], hash[SCRAM_KEY_LEN];
 	int i, rc = -1;
 
 	if (hmac(secret->stored_key, auth, auth_len, signature) == 0) {
@@ -368,16 +415,15 @@ static int check_proof(const struct scram_secret *secret, const uint8_t proof[SC
 			key[i] = proof[i] ^ signature[i];
 		if (sha256(key, hash) == 0)
 			rc = CRYPTO_memcmp(hash, secret->stored_key, SCRAM_KEY_LEN) != 0;
-		OPENSSL_cleanse(key, sizeof(key)); /* logs in wherever this secret is */
 	}
-	OPENSSL_cleanse(signature, sizeof(signature));
+	explicit_bzero(signature, sizeof(signature));
 	return rc;
 }
 
 int scram_server_final(struct scram_server *s, const char *msg, size_t len, char *out, size_t cap,
 		       const char **why)
 {
-	uint8_t proof[SCRAM_KEY_LEN], signature[SCRAM_KEY_LEN];
+	uint8_t proof[SCRAM_KEY_LEN], signature[SCRAM_KEY_LEN], key[SCRAM_KEY_LEN] = {0};
 	char auth[AUTH_MSG_MAX];
 	size_t signed_len;
 	int auth_len, right;
@@ -395,8 +441,12 @@ int scram_server_final(struct scram_server *s, const char *msg, size_t len, char
 	if (auth_len < 0)
 		return fail(why, why_long);
 	/* A doomed login does all the work first: its time tells nothing. */
-	right = check_proof(&s->secret, proof, auth, (size_t)auth_len);
-	OPENSSL_cleanse(proof, sizeof(proof));
+	right = check_proof(&s->secret, proof, auth, (size_t)auth_len, key);
+	explicit_bzero(proof, sizeof(proof));
+	s->have_client_key = right == 0 && !s->doomed;
+	if (s->have_client_key)
+		memcpy(s->client_key, key, sizeof(key));
+	explicit_bzero(key, sizeof(key));
 	if (right < 0 || hmac(s->secret.server_key, auth, (size_t)auth_len, signature) != 0)
 		return fail(why, why_crypto);
 	s->server_first[0] = 0; /* one try */
@@ -408,25 +458,34 @@ int scram_server_final(struct scram_server *s, const char *msg, size_t len, char
 
 void scram_server_wipe(struct scram_server *s)
 {
-	OPENSSL_cleanse(s, sizeof(*s));
+	explicit_bzero(s, sizeof(*s));
 }
 
 /* ---- the side that shows ---- */
 
-int scram_client_first(struct scram_client *c, const char *our_nonce, char *out, size_t cap)
+int scram_client_first(struct scram_client *c, const struct scram_channel *ch,
+		       const char *our_nonce, char *out, size_t cap, const char **why)
 {
+	char gs2[] = {0, ',', ',', 0};
 	int n;
 
 	memset(c, 0, sizeof(*c));
 	if (!is_nonce(our_nonce, strlen(our_nonce)))
+		return fail(why, "SCRAM nonce too long");
+	if (scram_choose(ch, &c->choice, why) != 0)
 		return -1;
-	memcpy(c->nonce, our_nonce, strlen(our_nonce) + 1);
+	c->binding = ch->binding;
+	gs2[0] = c->choice.flag;
 	/* the user is in the startup message; the server ignores this one */
 	n = snprintf(c->client_first_bare, sizeof(c->client_first_bare), "n=,r=%s", our_nonce);
 	if (n < 0 || (size_t)n >= sizeof(c->client_first_bare))
-		return -1;
-	n = snprintf(out, cap, "n,,%s", c->client_first_bare);
-	return n > 0 && (size_t)n < cap ? n : -1;
+		return fail(why, why_long);
+	n = snprintf(out, cap, "%s%s", c->choice.flag == 'p' ? SCRAM_GS2_PLUS : gs2,
+		     c->client_first_bare);
+	if (n < 0 || (size_t)n >= cap)
+		return fail(why, why_long);
+	memcpy(c->nonce, our_nonce, strlen(our_nonce) + 1);
+	return n;
 }
 
 struct server_first {
@@ -437,8 +496,9 @@ struct server_first {
 	uint32_t iterations;
 };
 
+/* iterations_max: where we do that work it has a bound of its own. */
 static int read_server_first(const struct scram_client *c, const char *msg, size_t len,
-			     struct server_first *out, const char **why)
+			     uint32_t iterations_max, struct server_first *out, const char **why)
 {
 	struct in in = {msg, msg + len};
 	const char *value;
@@ -459,7 +519,7 @@ static int read_server_first(const struct scram_client *c, const char *msg, size
 	out->salt_len = (size_t)salt_len;
 	if (!take(&in, ",") || !take_attr(&in, "i=", &value, &n) || in.at != in.end)
 		return fail(why, "malformed SCRAM message from the server: iterations");
-	out->iterations = read_count(value, n, SCRAM_ITERATIONS_MAX);
+	out->iterations = read_count(value, n, iterations_max);
 	if (out->iterations == 0)
 		return fail(why, "the server's SCRAM iteration count is not from 1 to 1000000");
 	return 0;
@@ -485,53 +545,87 @@ static int salted_for(const struct server_first *first, const char *password,
 	return 0;
 }
 
-/* Writes the proof for the signed text, remembers what the server must show. */
-static int prove(struct scram_client *c, const uint8_t salted[SCRAM_KEY_LEN], const char *auth,
-		 size_t auth_len, uint8_t proof[SCRAM_KEY_LEN])
-{
+/* What signs: the client's key, its hash, and what the server must know. */
+struct signers {
 	uint8_t client[SCRAM_KEY_LEN], stored[SCRAM_KEY_LEN], server[SCRAM_KEY_LEN];
-	int i, rc = -1;
+};
 
-	if (derive(salted, client, stored, server) == 0 &&
-	    hmac(stored, auth, auth_len, proof) == 0 &&
-	    hmac(server, auth, auth_len, c->server_signature) == 0) {
-		for (i = 0; i < SCRAM_KEY_LEN; i++)
-			proof[i] ^= client[i];
-		rc = 0;
-	}
-	OPENSSL_cleanse(client, sizeof(client));
-	OPENSSL_cleanse(stored, sizeof(stored));
-	OPENSSL_cleanse(server, sizeof(server));
-	return rc;
+/* Writes client-final-message, remembers what the server must show. */
+static int prove(struct scram_client *c, const struct server_first *first, const char *msg,
+		 size_t len, const struct signers *k, char *out, size_t cap, const char **why)
+{
+	uint8_t proof[SCRAM_KEY_LEN];
+	char auth[AUTH_MSG_MAX], cbind[SCRAM_C_MAX];
+	int auth_len, n, i;
+
+	if (scram_print_c(c->choice.flag, &c->binding, cbind) < 0)
+		return fail(why, "SCRAM message out of order");
+	n = snprintf(out, cap, "%s,r=%.*s", cbind, (int)first->nonce_len, first->nonce);
+	if (n < 0 || (size_t)n + 3 + KEY_B64_LEN >= cap)
+		return fail(why, why_long);
+	auth_len = auth_message(c->client_first_bare, msg, len, out, (size_t)n, auth);
+	if (auth_len < 0)
+		return fail(why, why_long);
+	if (hmac(k->stored, auth, (size_t)auth_len, proof) != 0 ||
+	    hmac(k->server, auth, (size_t)auth_len, c->server_signature) != 0)
+		return fail(why, why_crypto);
+	for (i = 0; i < SCRAM_KEY_LEN; i++)
+		proof[i] ^= k->client[i];
+	memcpy(out + n, ",p=", 3);
+	c->have_signature = true;
+	return n + 3 + b64_encode(proof, sizeof(proof), out + n + 3, cap - (size_t)n - 3);
 }
 
 int scram_client_final(struct scram_client *c, const char *msg, size_t len, const char *password,
 		       struct scram_salted *cache, char *out, size_t cap, const char **why)
 {
 	struct server_first first;
-	uint8_t salted[SCRAM_KEY_LEN], proof[SCRAM_KEY_LEN];
-	char auth[AUTH_MSG_MAX];
-	int auth_len, n, rc = -1;
+	struct signers k;
+	uint8_t salted[SCRAM_KEY_LEN];
+	int rc;
 
 	c->have_signature = false;
 	if (len >= SCRAM_MSG_MAX)
 		return fail(why, why_long);
-	if (read_server_first(c, msg, len, &first, why) != 0)
+	if (read_server_first(c, msg, len, SCRAM_ITERATIONS_MAX, &first, why) != 0)
 		return -1;
-	n = snprintf(out, cap, "c=biws,r=%.*s", (int)first.nonce_len, first.nonce);
-	if (n < 0 || (size_t)n + 3 + KEY_B64_LEN >= cap)
+	if (salted_for(&first, password, cache, salted) != 0)
+		return fail(why, "the password is too long, or there is no memory for it");
+	rc = derive(salted, k.client, k.stored, k.server);
+	explicit_bzero(salted, sizeof(salted));
+	rc = rc == 0 ? prove(c, &first, msg, len, &k, out, cap, why) : fail(why, why_crypto);
+	explicit_bzero(&k, sizeof(k));
+	return rc;
+}
+
+int scram_client_final_keys(struct scram_client *c, const char *msg, size_t len,
+			    const struct scram_secret *secret,
+			    const uint8_t client_key[SCRAM_KEY_LEN], char *out, size_t cap,
+			    const char **why)
+{
+	struct server_first first;
+	struct signers k;
+	int rc;
+
+	c->have_signature = false;
+	if (len >= SCRAM_MSG_MAX)
 		return fail(why, why_long);
-	auth_len = auth_message(c->client_first_bare, msg, len, out, (size_t)n, auth);
-	if (auth_len < 0)
-		return fail(why, why_long);
-	if (salted_for(&first, password, cache, salted) == 0)
-		rc = prove(c, salted, auth, (size_t)auth_len, proof);
-	OPENSSL_cleanse(salted, sizeof(salted));
-	if (rc != 0)
-		return fail(why, why_crypto);
-	memcpy(out + n, ",p=", 3);
-	c->have_signature = true;
-	return n + 3 + b64_encode(proof, sizeof(proof), out + n + 3, cap - (size_t)n - 3);
+	if (read_server_first(c, msg, len, INT_MAX, &first, why) != 0)
+		return -1;
+	if (first.iterations != secret->iterations || first.salt_len != secret->salt_len ||
+	    memcmp(first.salt, secret->salt, first.salt_len) != 0)
+		return fail(why, "the server's SCRAM secret for this user is not the one that is "
+				 "known here (another salt or iteration count)");
+	memcpy(k.client, client_key, SCRAM_KEY_LEN);
+	memcpy(k.server, secret->server_key, SCRAM_KEY_LEN);
+	if (sha256(k.client, k.stored) != 0)
+		rc = fail(why, why_crypto);
+	else if (CRYPTO_memcmp(k.stored, secret->stored_key, SCRAM_KEY_LEN) != 0)
+		rc = fail(why, "the SCRAM key is not that of the secret");
+	else
+		rc = prove(c, &first, msg, len, &k, out, cap, why);
+	explicit_bzero(&k, sizeof(k));
+	return rc;
 }
 
 int scram_client_check(const struct scram_client *c, const char *msg, size_t len, const char **why)
@@ -553,5 +647,5 @@ int scram_client_check(const struct scram_client *c, const char *msg, size_t len
 
 void scram_client_wipe(struct scram_client *c)
 {
-	OPENSSL_cleanse(c, sizeof(*c));
+	explicit_bzero(c, sizeof(*c));
 }

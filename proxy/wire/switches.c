@@ -123,12 +123,28 @@ static enum switch_op at_end(struct lex *l, enum switch_op op)
 	return t.kind == LEX_END ? op : t.kind == LEX_BAD ? SWITCH_NOT : SWITCH_AMONG;
 }
 
+/* By three letters; what begins with none is read. Most texts are neither of the three. */
+static bool may_be(const char *sql, size_t n)
+{
+	char a = ascii_lower(*sql), b, c;
+
+	if (a < 'a' || a > 'z')
+		return true;
+	if (n < 4 || (a != 's' && a != 'r'))
+		return false;
+	b = ascii_lower(sql[1]);
+	c = ascii_lower(sql[2]);
+	return a == 's' ? (b == 'e' && c == 't') || (b == 'h' && c == 'o') : b == 'e' && c == 's';
+}
+
 enum switch_op switches_read(const char *sql, size_t n, struct switch_text *out)
 {
 	struct lex_token t;
 	bool local = false;
 	struct lex l;
 
+	if (n == 0 || !may_be(sql, n))
+		return out->op = SWITCH_NOT;
 	lex_init(&l, sql, n);
 	lex_read(&l, &t);
 	out->op = SWITCH_NOT;

@@ -20,6 +20,7 @@
 #define WIRE_STARTUP_MAX 10000u        /* MAX_STARTUP_PACKET_LENGTH */
 
 #define WIRE_PROTO_3 196608u
+#define WIRE_NAME_MAX 63u       /* bytes of a name that servers look at */
 #define WIRE_CANCEL_CODE 80877102u
 #define WIRE_SSL_CODE 80877103u
 #define WIRE_GSS_CODE 80877104u
