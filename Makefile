@@ -5,7 +5,7 @@ MAKEFLAGS += --no-print-directory
 PREFIX ?= /usr
 DESTDIR ?=
 FUZZ_TIME ?= 60
-PKGS = libevent_openssl libevent libssl libcrypto libpq inih
+PKGS = libevent_openssl libevent libssl libcrypto libidn libpq inih
 WARN = -Wall -Wextra -Wconversion -Wshadow -Wswitch-enum -Wstrict-prototypes -Wmissing-prototypes \
        -Wvla -Wundef -Wformat=2 -Wno-sign-conversion $(WERROR)
 OPT ?= -O2 -g -fno-omit-frame-pointer
@@ -30,7 +30,7 @@ FUZZ_BIN = $(FUZZ_SRC:%.c=$(BUILD)/%)
 # Debian's Python, because the drivers are Debian packages.
 PYTEST = /usr/bin/python3 -m pytest -p no:cacheprovider -q
 PYTEST_ARGS ?=
-TSAN_TESTS = test_move.py test_workers.py test_cancel.py test_pool_limits.py test_systemd.py
+TSAN_TESTS = test_move.py test_workers.py test_cancel.py test_pool_limits.py test_systemd.py test_throttle.py
 
 # make V=1 shows the commands
 Q = $(if $(V),,@)
@@ -50,7 +50,8 @@ $(BUILD)/%.o: %.c
 objects: $(OBJ)
 
 -include $(OBJ:.o=.d) $(UNIT_SRC:%.c=$(BUILD)/%.d) $(FUZZ_SRC:%.c=$(BUILD)/%.d) \
-	$(BUILD)/tests/lexer/facts.d $(patsubst %.c,$(BUILD)/%.d,$(wildcard tests/sim/*.c))
+	$(BUILD)/tests/lexer/facts.d $(BUILD)/tests/scram/tool.d \
+	$(BUILD)/tests/hba/facts.d $(patsubst %.c,$(BUILD)/%.d,$(wildcard tests/sim/*.c))
 
 # ---- what must be there -----------------------------------------------------
 
@@ -79,7 +80,7 @@ SIM_SRC = $(filter-out tests/sim/test_% tests/sim/engine_main.c tests/sim/main.c
 SIM_OBJ = $(SIM_SRC:%.c=$(BUILD)/%.o)
 SIM_PARTS = $(filter-out $(addprefix $(BUILD)/tests/sim/,world.o checks.o faults.o settings.o memory.o inspector.o \
 	visitor.o node.o net.o kernel.o sim.o),$(SIM_OBJ))
-SIM_HOUSE = $(filter-out $(addprefix $(BUILD)/proxy/,main.o daemon.o registry.o notify.o io/kernel.o io/listen.o), \
+SIM_HOUSE = $(filter-out $(addprefix $(BUILD)/proxy/,main.o daemon.o checks.o doors.o registry.o notify.o io/kernel.o io/listen.o io/uids.o), \
 	$(filter-out $(addprefix $(BUILD)/health/,probe.o http.o resolve.o),$(OBJ)))
 SIM_WRAP = $(patsubst %,-Wl$(,)--wrap=%,log_line client_next server_next malloc calloc realloc strdup strndup)
 , := ,
@@ -150,6 +151,13 @@ history:
 model:
 	@tests/model/run.sh
 
+# ---- SCRAM against real clients and servers ---------------------------------
+# tests/integration/test_scram_plus.py and test_saslprep.py talk to it.
+
+$(BUILD)/scram-tool: $(BUILD)/tests/scram/tool.o $(LIBOBJ)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
 # ---- fuzzing ----------------------------------------------------------------
 # The same targets twice: with a plain main() that replays the corpus in the
 # tree (any compiler), and with libFuzzer's main (clang, in a build of its own).
@@ -194,11 +202,19 @@ lexer-oracle:
 	@$(MAKE) lexer-build
 	@$(ORACLE) --seconds $(ORACLE_SECONDS) $(ORACLE_ARGS)
 
+# ---- rules of pg_hba.conf and pg_ident.conf against PostgreSQL ---------------
+# Asked by tests/integration/test_hba_oracle.py.
+
+$(BUILD)/hba-facts: $(BUILD)/tests/hba/facts.o $(LIBOBJ)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
 # ---- lint -------------------------------------------------------------------
 # A build of its own (build-lint), so that it sees every file with -Werror
 # whatever build/ was made with.
 
 LINT_SRC = $(SRC) $(UNIT_SRC) $(wildcard tests/fuzz/*.c) $(wildcard tests/lexer/*.c) \
+	$(wildcard tests/scram/*.c) $(wildcard tests/hba/*.c) \
 	$(wildcard tests/sim/*.c)
 
 lint: lint-scripts lint-gcc lint-clang lint-cppcheck
@@ -231,8 +247,9 @@ lint-cppcheck:
 
 # ---- integration ------------------------------------------------------------
 
-integration: $(BUILD)/pgweir $(if $(PGWEIR_SAN),,history-mutants)
-	PGWEIR=$(abspath $(BUILD)/pgweir) PGWEIR_MUTANTS=$(abspath $(HISTORY_DIR)) $(PYTEST) $(PYTEST_ARGS) tests/integration
+integration: $(BUILD)/pgweir $(BUILD)/scram-tool $(BUILD)/hba-facts $(if $(PGWEIR_SAN),,history-mutants)
+	PGWEIR=$(abspath $(BUILD)/pgweir) PGWEIR_MUTANTS=$(abspath $(HISTORY_DIR)) \
+		PGWEIR_SCRAM=$(abspath $(BUILD)/scram-tool) $(PYTEST) $(PYTEST_ARGS) tests/integration
 
 integration-workers: $(BUILD)/pgweir
 	PGWEIR=$(abspath $(BUILD)/pgweir) $(PYTEST) $(PYTEST_ARGS) $(TSAN_TESTS:%=tests/integration/%)
@@ -270,10 +287,22 @@ tsan:
 demo:
 	@tests/demo.sh
 
+# Cost, memory and latency beside others: BENCH="core --rounds 5", by default all of it
+# and docs/performance.md.
+BENCH ?=
 bench:
 	@tests/deps.sh
 	@$(MAKE) all
-	@tests/bench/run.sh
+	@CC='$(CC)' BUILD='$(BUILD)' PGWEIR=$(abspath $(BUILD)/pgweir) PGWEIR_FLOOR=$(abspath $(BUILD)/floor) \
+		tests/bench/run.sh $(or $(BENCH),--markdown)
+
+# Instructions for a transaction, beside those of the last release: see instructions.py.
+INSTRUCTIONS ?=
+instructions:
+	@tests/deps.sh
+	@tests/deps.sh valgrind
+	@$(MAKE) all
+	@PGWEIR=$(abspath $(BUILD)/pgweir) /usr/bin/python3 tests/bench/instructions.py $(INSTRUCTIONS)
 
 # The languages and their drivers are installed after the build.
 DRIVERS ?=
@@ -330,7 +359,8 @@ help:
 	@echo 'make asan         unit, corpus and integration tests under ASan and UBSan'
 	@echo 'make tsan         unit and worker tests under TSan'
 	@echo 'make demo         a three-node cluster, a killed primary, a table; DEMO_KEEP=1 keeps it'
-	@echo 'make bench        pgweir, pgbouncer and haproxy side by side'
+	@echo 'make instructions instructions for a transaction, beside the last release'
+	@echo 'make bench        cost, memory and latency beside other proxies'
 	@echo 'make drivers      real drivers of ten languages, directly and through pgweir; DRIVERS="pgx psql"'
 	@echo 'make faults       nodes die, hang, restart, lose their network; the table of docs/failover.md; FAULTS="kill"'
 	@echo 'make retry-lab    transactions that conflict, with each retry; the table of docs/retry.md; RETRYLAB="bank"'
@@ -340,4 +370,4 @@ help:
 .PHONY: all objects deps unit unit-build sim sim-build sim-check mutants history history-mutants \
 	model fuzz fuzz-build fuzz-replay replay-build lexer-build lexer-check lexer-oracle lint \
 	lint-scripts lint-gcc lint-clang lint-cppcheck integration \
-	integration-workers check asan tsan demo bench drivers faults retry-lab install clean help
+	integration-workers check asan tsan demo bench instructions drivers faults retry-lab install clean help

@@ -9,9 +9,9 @@
 # SPDX-License-Identifier: ISC
 set -eu
 
-want="gcc make pkg-config binutils libc6-dev libevent-dev libssl-dev libpq-dev libinih-dev
+want="gcc make pkg-config binutils libc6-dev libevent-dev libssl-dev libidn-dev libpq-dev libinih-dev
 libcmocka-dev clang libclang-rt-14-dev cppcheck postgresql-15 postgresql-client-15 pgbouncer haproxy strace
-python3 python3-pytest python3-pytest-timeout python3-psycopg2 python3-psycopg python3-asyncpg
+python3 python3-pytest python3-pytest-timeout python3-cryptography python3-psycopg2 python3-psycopg python3-asyncpg
 python3-sqlalchemy python3-aiohttp python3-flask
 python3-psycopg-pool python3-pg8000 python3-greenlet python3-django python3-pglast
 util-linux procps spin nftables iproute2 openssl"

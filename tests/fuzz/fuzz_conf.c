@@ -1,7 +1,7 @@
 /* tests/fuzz/fuzz_conf.c - whatever the operator may write.
  *
- * The first byte chooses: 'u' a connection string, 'a' an auth_file, anything
- * else an ini file (the byte is 'i' in the corpus). Nothing is looked up on the
+ * The first byte chooses: 'u' a connection string, 'a' an auth_file, 'p' a passfile
+ * whose first line is a host that is looked for, anything else an ini file (the byte is 'i' in the corpus). Nothing is looked up on the
  * network. Beside crashes and leaks, a configuration that was accepted must
  * keep what its header promises, and a refused one must say why.
  *
@@ -83,6 +83,27 @@ static int take_user(void *arg, const char *name, const char *secret, enum secre
 	return 0;
 }
 
+static void check_passfile(const char *text, size_t len)
+{
+	const char *rest = memchr(text, '\n', len);
+	size_t host_len = rest ? (size_t)(rest - text) : 0;
+	char *host = strndup(text, host_len);
+	const char *password;
+	struct secret s;
+	struct err e = {.text = ""};
+
+	CLAIM(host);
+	if (secret_parse("passfile", rest ? rest : text, len - host_len, &s, &e) < 0)
+		CLAIM(e.text[0] && !s.lines && !s.password);
+	else
+		CLAIM(s.line_n <= len);
+	password = secret_match(&s, host, 5, "d:b", "u");
+	CLAIM(!password || (*password && strlen(password) <= SECRET_MAX));
+	CLAIM(!secret_match(&s, host, 5, "", "u") && !secret_match(&s, host, 5, "d", NULL));
+	secret_clear(&s);
+	free(host);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct conf_over over = {.listen_port = -1, .numeric_hosts = true};
@@ -93,6 +114,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (size == 0)
 		return 0;
+	if (data[0] == 'p') {
+		check_passfile((const char *)data + 1, size - 1);
+		return 0;
+	}
 	/* A copy with a terminator for the string forms; the file forms are told
 	 * its length and must not need one. */
 	text = malloc(size);

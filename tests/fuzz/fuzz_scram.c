@@ -1,5 +1,7 @@
 /* tests/fuzz/fuzz_scram.c - any bytes as SCRAM messages and secrets. The first
- * byte picks the part that is played, a newline cuts the rest in two.
+ * byte picks the part that is played, a newline cuts the rest in two. s, o, p: our
+ * server, without binding, with it offered, with it; c, b: our client, without binding
+ * and with it; y: by keys; u: SASLprep; k: secrets; 6: base64; else: both roles.
  *
  * SPDX-License-Identifier: ISC
  */
@@ -9,6 +11,7 @@
 #include <string.h>
 
 #include "proxy/wire/b64.h"
+#include "proxy/wire/saslprep.h"
 #include "proxy/wire/scram.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -16,6 +19,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 /* Few enough rounds to be quick; a server may ask for at most this here. */
 #define ROUNDS_MAX 5000
 
+static const struct scram_binding bound = {"the hash of some certificate, 32", 32};
+static const struct scram_channel clear = {.offered = true};
 static const uint8_t salt[16] = "pepper and salt";
 
 static void must(bool ok)
@@ -24,33 +29,40 @@ static void must(bool ok)
 		abort();
 }
 
-/* The client knows the password, and its proof for this very challenge is the
- * only message that gets in. */
-static void play_server(const char *a, size_t a_len, const char *b, size_t b_len)
+/* The client knows the password, and its proof for this very challenge, and for the
+ * binding that it began with, is the only message that gets in. */
+static void play_server(bool offered, const char *mech, const char *a, size_t a_len, const char *b,
+			size_t b_len)
 {
-	struct scram_server s = {.doomed = false};
+	struct scram_server s = {.plus_offered = offered, .binding = bound};
 	struct scram_client c = {.nonce = ""};
 	char first[SCRAM_MSG_MAX], want[SCRAM_MSG_MAX], out[SCRAM_MSG_MAX];
 	const char *why = NULL;
 	int n, accepted;
 
 	must(scram_secret_make("pencil", salt, sizeof(salt), 2, &s.secret) == 0);
-	n = scram_server_first(&s, a, a_len, "SERVERnonce", first, sizeof(first), &why);
+	n = scram_server_first(&s, mech, a, a_len, "SERVERnonce", first, sizeof(first), &why);
 	must((n < 0) == (why != NULL) && n < (int)sizeof(first));
 	if (n < 0)
 		return;
-	must((size_t)n == strlen(first) && (s.gs2_header == 'n' || s.gs2_header == 'y'));
+	must((size_t)n == strlen(first) && a_len > 0 && s.gs2_header == a[0]);
+	must((s.gs2_header == 'p') == (strcmp(mech, SCRAM_MECH_PLUS) == 0));
+	must(s.gs2_header == 'n' || s.gs2_header == (offered ? 'p' : 'y'));
+	c.choice.flag = s.gs2_header;
+	c.binding = bound;
 	memcpy(c.client_first_bare, s.client_first_bare, sizeof(c.client_first_bare));
 	memcpy(c.nonce, s.nonce, strlen(s.nonce) - strlen("SERVERnonce"));
 	n = scram_client_final(&c, first, strlen(first), "pencil", NULL, want, sizeof(want), &why);
 	must(n > 0);
 	accepted = scram_server_final(&s, b, b_len, out, sizeof(out), &why);
-	if (accepted >= 0 && s.gs2_header == 'n')
-		must(b_len == (size_t)n && memcmp(b, want, b_len) == 0);
-	if (accepted >= 0)
-		must(b_len > 6 && memcmp(b, s.gs2_header == 'y' ? "c=eSws" : "c=biws", 6) == 0);
-	if (accepted >= 0 && s.gs2_header == 'n')
-		must(scram_client_check(&c, out, (size_t)accepted, &why) == 0);
+	must((accepted >= 0) == (b_len == (size_t)n && memcmp(b, want, b_len) == 0));
+	must((accepted >= 0) == s.have_client_key);
+	if (accepted < 0)
+		return;
+	must(scram_client_check(&c, out, (size_t)accepted, &why) == 0);
+	must(scram_client_final_keys(&c, first, strlen(first), &s.secret, s.client_key, out,
+				     sizeof(out), &why) == n);
+	must(memcmp(out, want, (size_t)n) == 0);
 }
 
 static bool asks_too_much(const char *msg, size_t len)
@@ -71,8 +83,10 @@ static bool asks_too_much(const char *msg, size_t len)
 	return false;
 }
 
-static void play_client(const char *a, size_t a_len, const char *b, size_t b_len)
+static void play_client(bool plus, const char *a, size_t a_len, const char *b, size_t b_len)
 {
+	const struct scram_channel ch = {
+		.tls = plus, .offered = true, .plus_offered = plus, .binding = bound};
 	struct scram_client c;
 	struct scram_salted cache = {.iterations = 0};
 	char out[SCRAM_MSG_MAX], again[SCRAM_MSG_MAX], good[64];
@@ -81,20 +95,71 @@ static void play_client(const char *a, size_t a_len, const char *b, size_t b_len
 
 	if (asks_too_much(a, a_len))
 		return;
-	must(scram_client_first(&c, "CLIENTnonce", out, sizeof(out)) > 0);
+	must(scram_client_first(&c, &ch, "CLIENTnonce", out, sizeof(out), &why) > 0);
 	n = scram_client_final(&c, a, a_len, "pencil", &cache, out, sizeof(out), &why);
 	must((n < 0) == (why != NULL) && c.have_signature == (n > 0));
 	if (n < 0) {
 		must(scram_client_check(&c, b, b_len, &why) == -1);
 		return;
 	}
-	must((size_t)n == strlen(out) && strncmp(out, "c=biws,r=CLIENTnonce", 20) == 0);
+	must((size_t)n == strlen(out));
+	must(strncmp(out, plus ? "c=cD10bHMtc2Vy" : "c=biws,r=CLIEN", 14) == 0);
 	must(scram_client_final(&c, a, a_len, "cached", &cache, again, sizeof(again), &why) == n);
 	must(strcmp(out, again) == 0);
 	memcpy(good, "v=", 2);
 	must(b64_encode(c.server_signature, SCRAM_KEY_LEN, good + 2, sizeof(good) - 2) == 44);
 	must((scram_client_check(&c, b, b_len, &why) == 0) ==
 	     (b_len == 46 && memcmp(b, good, 46) == 0));
+}
+
+/* By the keys of one secret: its own salt and rounds, or no login. */
+static void play_keys(const char *a, size_t a_len)
+{
+	struct scram_server s = {.doomed = false};
+	struct scram_client c, again;
+	char out[SCRAM_MSG_MAX], want[SCRAM_MSG_MAX];
+	const char *why = NULL;
+	int n;
+
+	if (asks_too_much(a, a_len))
+		return;
+	must(scram_secret_make("pencil", salt, sizeof(salt), 2, &s.secret) == 0);
+	must(scram_client_first(&c, &clear, "k", out, sizeof(out), &why) > 0);
+	must((n = scram_server_first(&s, SCRAM_MECH, out, strlen(out), "s", want, sizeof(want),
+				     &why)) > 0);
+	again = c;
+	must((n = scram_client_final(&again, want, (size_t)n, "pencil", NULL, out, sizeof(out),
+				     &why)) > 0);
+	must(scram_server_final(&s, out, (size_t)n, want, sizeof(want), &why) > 0);
+	n = scram_client_final_keys(&c, a, a_len, &s.secret, s.client_key, out, sizeof(out), &why);
+	must(c.have_signature == (n > 0));
+	if (n < 0)
+		return;
+	must(scram_client_final(&again, a, a_len, "pencil", NULL, want, sizeof(want), &why) == n);
+	must(strcmp(out, want) == 0);
+	must(memcmp(c.server_signature, again.server_signature, SCRAM_KEY_LEN) == 0);
+}
+
+static void play_saslprep(const char *text)
+{
+	char *out, *again;
+	size_t i, len = strlen(text);
+	bool ascii = true;
+
+	for (i = 0; i < len; i++)
+		ascii &= (uint8_t)text[i] < 0x80;
+	if (saslprep(text, &out) != 0) {
+		must(out == NULL && !ascii && len > SASLPREP_MAX);
+		return;
+	}
+	must(!ascii || out == NULL);
+	if (out != NULL) {
+		/* U+FDFA: 33 bytes of three */
+		must(out[0] != 0 && strlen(out) <= 11 * len);
+		must(saslprep(out, &again) == 0 || strlen(out) > SASLPREP_MAX);
+		saslprep_free(again);
+	}
+	saslprep_free(out);
 }
 
 static void play_secret(const char *text)
@@ -109,6 +174,20 @@ static void play_secret(const char *text)
 	must(scram_secret_parse(out, &again) == 0 && memcmp(&s, &again, sizeof(s)) == 0);
 }
 
+/* Passwords that are one when they are prepared. */
+static bool same(const char *text, const char *other)
+{
+	char *a, *b;
+	bool is;
+
+	must(saslprep(text, &a) == 0);
+	must(saslprep(other, &b) == 0);
+	is = strcmp(a ? a : text, b ? b : other) == 0;
+	saslprep_free(a);
+	saslprep_free(b);
+	return is;
+}
+
 /* text: a password, other: another one. */
 static void play_both(const char *text, const char *other)
 {
@@ -118,12 +197,16 @@ static void play_both(const char *text, const char *other)
 	const char *why = NULL;
 	int n;
 
+	if (strlen(text) > SASLPREP_MAX || strlen(other) > SASLPREP_MAX)
+		return;
 	must(scram_secret_make(text, salt, sizeof(salt), 1, &s.secret) == 0);
-	must((n = scram_client_first(&c, "CLIENTnonce", a, sizeof(a))) > 0);
-	must((n = scram_server_first(&s, a, (size_t)n, "SERVERnonce", b, sizeof(b), &why)) > 0);
+	must((n = scram_client_first(&c, &clear, "CLIENTnonce", a, sizeof(a), &why)) > 0);
+	must((n = scram_server_first(&s, SCRAM_MECH, a, (size_t)n, "SERVERnonce", b, sizeof(b),
+				     &why)) > 0);
 	must((n = scram_client_final(&c, b, (size_t)n, other, NULL, a, sizeof(a), &why)) > 0);
 	n = scram_server_final(&s, a, (size_t)n, b, sizeof(b), &why);
-	must((n > 0) == (strcmp(text, other) == 0));
+	must(n > 0 || strcmp(text, other) != 0);
+	must(n < 0 || same(text, other));
 	must(n < 0 || scram_client_check(&c, b, (size_t)n, &why) == 0);
 }
 
@@ -167,10 +250,25 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	other = copy(b, b_len);
 	switch (data[0]) {
 	case 's':
-		play_server(a, a_len, b, b_len);
+		play_server(false, SCRAM_MECH, a, a_len, b, b_len);
+		break;
+	case 'o':
+		play_server(true, SCRAM_MECH, a, a_len, b, b_len);
+		break;
+	case 'p':
+		play_server(true, SCRAM_MECH_PLUS, a, a_len, b, b_len);
 		break;
 	case 'c':
-		play_client(a, a_len, b, b_len);
+		play_client(false, a, a_len, b, b_len);
+		break;
+	case 'b':
+		play_client(true, a, a_len, b, b_len);
+		break;
+	case 'y':
+		play_keys(a, a_len);
+		break;
+	case 'u':
+		play_saslprep(text);
 		break;
 	case 'k':
 		play_secret(text);

@@ -114,12 +114,13 @@ static struct house *build(const char *auth)
 			conf->users[i].secret = s;
 			conf->users[i].secret_kind = SECRET_SCRAM;
 		}
-	snap = snapshot_make(conf, &b->targets, NULL, NULL);
+	snap = snapshot_make(conf, NULL, &b->targets, NULL, NULL);
 	MUST(snap != NULL);
 	atomic_init(&b->level, LOG_LEVEL_ERROR);
 	b->log_fd = memfd_create("log", MFD_CLOEXEC);
 	b->log = (struct log){.fd = b->log_fd, .level = &b->level, .wall_us = clock_wall_us};
 	MUST(hubs_init(&b->sh.hubs, 1) == 0);
+	MUST(door_init(&b->sh.door) == 0);
 	limit_init(&b->sh.clients, (int)conf->g.max_client_conn);
 	b->sh.halls = &b->hall;
 	b->sh.hall_n = 1;
@@ -243,6 +244,7 @@ static void honest(struct peer *p, const uint8_t *params, size_t n)
 {
 	uint8_t out[9000];
 	struct wire_put w = wire_put_to(out, sizeof(out));
+	const struct scram_channel ch = {.offered = true};
 	struct scram_client s;
 	const char *text = NULL, *why;
 	char msg[SCRAM_MSG_MAX];
@@ -253,7 +255,7 @@ static void honest(struct peer *p, const uint8_t *params, size_t n)
 	MUST(!w.bad);
 	if (!tell(p, out, w.len) || !challenge(p, 10, &text))
 		return;
-	k = scram_client_first(&s, "fuzzersnonce", msg, sizeof(msg));
+	k = scram_client_first(&s, &ch, "fuzzersnonce", msg, sizeof(msg), &why);
 	MUST(k > 0);
 	w = wire_put_to(out, sizeof(out));
 	wire_begin(&w, 'p');
@@ -294,6 +296,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct house *houses[2];
 	static struct peer p;
+	const struct listen_from from = { .a.sa.sa_family = AF_UNIX, .len = sizeof(sa_family_t) };
 	struct client *c;
 	struct house *b;
 	int fd[2], i;
@@ -310,7 +313,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	p.fd = fd[1];
 	p.in_n = 0;
 	p.rnd = data[0];
-	hall_tell_client(&b->hall, fd[0]);
+	hall_tell_client(&b->hall, fd[0], &from, false);
 	if (data[0] & 2) {
 		size_t n = 1;
 
@@ -336,7 +339,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	MUST(list_empty(&b->hall.clients));
 	MUST(b->hall.w.buf_bytes == 0);
 	MUST(atomic_load(&b->sh.clients.used) == 0);
-	MUST(atomic_load(&b->sh.held_bytes) == 0);
+	MUST(door_all(&b->sh.door) == 0 && b->sh.hubs.clients.n == 0);
+	MUST(atomic_load(&b->sh.held_bytes) == b->hall.holds.reserved && b->hall.holds.used == 0);
 	MUST(atomic_load(&b->hall.w.load) == 0);
 	MUST(b->hall.stmts.n == 0);
 	check_log(b);

@@ -15,6 +15,7 @@ SPDX-License-Identifier: ISC
 import glob
 import os
 import re
+import resource
 import select
 import shutil
 import signal
@@ -37,7 +38,17 @@ pytest_plugins = ['crdb']       # its fixtures
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PGWEIR = os.path.abspath(os.environ.get('PGWEIR') or os.path.join(ROOT, 'build', 'pgweir'))
+# With a limit of 0 for core files pgweir hides its /proc, which only root may look into then.
+if os.geteuid() and resource.getrlimit(resource.RLIMIT_CORE)[1]:
+    resource.setrlimit(resource.RLIMIT_CORE, (1, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 DIRECT = bool(os.environ.get('PGWEIR_DIRECT'))
+
+
+def readable(f, seconds):
+    """Descriptors above 1,024 too, which select() does not know."""
+    p = select.poll()
+    p.register(f, select.POLLIN)
+    return p.poll(max(seconds, 0) * 1000)
 
 
 # ---- PostgreSQL -----------------------------------------------------------------
@@ -140,9 +151,11 @@ host all u_scram 127.0.0.1/32 scram-sha-256
 # ---- the daemon -------------------------------------------------------------------
 
 def ini(databases, users=(), section='pgweir', **settings):
-    """The text of an ini file for tests: trust, an admin, quick checks."""
+    """The text of an ini file for tests: trust, an admin, quick checks, and no pauses after
+    failed logins (test_throttle.py has them)."""
     s = {'auth_type': 'trust', 'admin_users': 'admin', 'health_check_user': 'postgres',
-         'health_check_dbname': 'postgres', 'workers': 1, 'listen_port': 0, **settings}
+         'health_check_dbname': 'postgres', 'workers': 1, 'listen_port': 0,
+         'login_throttle_base': 0, **settings}
     out = ['[databases]']
     out += ['%s = %s' % d for d in dict(databases).items()]
     if users:
@@ -208,7 +221,7 @@ class Weir:
             left = end - time.monotonic()
             if left <= 0:
                 pytest.fail('pgweir printed no ready line within %d s' % (timeout * SLOW))
-            if select.select([self.proc.stdout], [], [], left)[0]:
+            if readable(self.proc.stdout, left):
                 more = os.read(self.proc.stdout.fileno(), 65536)
                 if not more:
                     self.proc.wait(10)

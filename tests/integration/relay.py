@@ -22,7 +22,7 @@ import threading
 
 from cluster import until
 
-CODE_CANCEL = 80877102
+CODE_CANCEL, CODE_SSL = 80877102, 80877103
 USER = 'app'
 
 
@@ -289,14 +289,19 @@ class Pair(threading.Thread):
             self.relay.all.pairs.discard(self)
 
     def startup(self):
-        """Passes on the first packet, and learns whose session it is."""
-        got = b''
-        while len(got) < 8 or len(got) < struct.unpack('!i', got[:4])[0]:
-            more = self.front.recv(1 << 16)
-            if not more:
-                raise Over
-            got += more
-        n, code = struct.unpack('!ii', got[:8])
+        """Passes on the first packet, and learns whose session it is. There is no TLS here, as it
+        has to read what passes."""
+        code, got = CODE_SSL, b''
+        while code == CODE_SSL:
+            while len(got) < 8 or len(got) < struct.unpack('!i', got[:4])[0]:
+                more = self.front.recv(1 << 16)
+                if not more:
+                    raise Over
+                got += more
+            n, code = struct.unpack('!ii', got[:8])
+            if code == CODE_SSL:
+                self.front.sendall(b'N')
+                got = got[n:]
         if code != CODE_CANCEL:
             parts = got[8:n].split(b'\0')
             self.user = dict(zip(parts[0::2], parts[1::2])).get(b'user', b'').decode()

@@ -239,6 +239,7 @@ def test_cancel(start, make_crdb):
     with w.connect() as s:
         s.hold()
         s.send(query('SELECT pg_sleep(20)'))
+        until(lambda: c.pg.sql("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'"), 10)
 
         def ended():
             wire.cancel(w.port, s.key)

@@ -139,6 +139,13 @@ def conns(w, node):
                if r['node'].endswith(':%d' % node.port))
 
 
+def unaware(start, nodes):
+    """A daemon whose checks are over: it learns of a drain by its queries."""
+    w = start(nodes, default_pool_size=1, health_check_interval=3600)
+    until(lambda: all(is_up(w, n) for n in nodes), why='the first checks')
+    return w
+
+
 def refused(nodes):
     return sum((list(n.refused_tokens()) for n in nodes), [])
 
@@ -158,7 +165,7 @@ CASES = {
 def test_a_statement_in_the_window(start, table, how):
     """The pooled connection looks healthy; the statement is answered by 57P01 alone, and
     goes to another node."""
-    w = start(table.nodes, default_pool_size=1, health_check_interval=3600)
+    w = unaware(start, table.nodes)
     with w.connect() as c:
         c.ask(parse('INSERT INTO tok VALUES ($1)', 's'), sync())
         n = table.nodes[int(c.one('SHOW node_id')) - 1]
@@ -175,7 +182,7 @@ def test_a_statement_in_the_window(start, table, how):
 
 @pytest.mark.parametrize('how', ['lazy', 'in one Query', 'extended', 'with a batch'])
 def test_a_begin_in_the_window(start, table, how):
-    w = start(table.nodes, default_pool_size=1, health_check_interval=3600)
+    w = unaware(start, table.nodes)
     with w.connect() as c:
         n = table.nodes[int(c.one('SHOW node_id')) - 1]
         n.drain(tell=60)
@@ -195,7 +202,7 @@ def test_a_begin_in_the_window(start, table, how):
 
 def test_a_copy_in_the_window(start, table):
     """Nothing of its data was sent yet."""
-    w = start(table.nodes, default_pool_size=1, health_check_interval=3600)
+    w = unaware(start, table.nodes)
     with w.connect() as c:
         n = table.nodes[int(c.one('SHOW node_id')) - 1]
         n.drain(tell=60)
@@ -271,7 +278,7 @@ def done_of(messages):
 @pytest.mark.parametrize('how', ['idle', 'running'])
 def test_a_pipeline_meets_the_drain(start, table, how):
     """Units in one write: each is done, or its error is told and it is not."""
-    w = start(table.nodes, default_pool_size=1, health_check_interval=3600)
+    w = unaware(start, table.nodes)
     with w.connect() as c:
         n = table.nodes[int(c.one('SHOW node_id')) - 1]
         tokens = [token() for _ in range(4)]
@@ -323,7 +330,7 @@ def test_transactions_that_take_too_long(start, table):
 
 def test_a_statement_that_takes_too_long(start, table):
     """57014, then 57P01: one error for the client, its connection stays."""
-    w = start(table.nodes[:2], default_pool_size=1, health_check_interval=3600)
+    w = unaware(start, table.nodes[:2])
     with w.connect() as c:
         n = table.nodes[int(c.one('SHOW node_id')) - 1]
         t = token()
@@ -337,7 +344,7 @@ def test_a_statement_that_takes_too_long(start, table):
 
 def test_a_suspended_portal(start, table):
     """The node says so without being asked: not to the client."""
-    w = start(table.nodes, default_pool_size=1, health_check_interval=3600)
+    w = unaware(start, table.nodes)
     with w.connect() as c:
         n = table.nodes[int(c.one('SHOW node_id')) - 1]
         c.sql('BEGIN')

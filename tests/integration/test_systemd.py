@@ -177,6 +177,14 @@ def test_socket_activation_tcp_and_unix(weir, pg, base):
         s.close()
 
 
+def test_socket_beyond_loopback_needs_authentication(weir, pg):
+    with socket.create_server(('0.0.0.0', 0)) as s:
+        w = activate(weir, conf(pg), [s], wait=False)
+        assert w.wait() == 1
+        assert 'from the service manager' in w.log() and 'auth_type' in w.log()
+        w.stop = lambda: []     # its exit status is no complaint
+
+
 def test_listen_fds_for_another_process_are_ignored(weir, pg):
     with socket.create_server(('127.0.0.1', 0)) as s:
         w = activate(weir, conf(pg), [s], pid='1')
@@ -246,6 +254,25 @@ def test_reload_moves_to_another_server(weir, pg, cluster):
     w.hup()
     until(lambda: c.one(where) == str(cluster.primary.port), why='the new server to be used')
     until(lambda: pg.backends() == 0, why='the old connections to be closed')
+
+
+@pytest.mark.parametrize('inherited', [False, True])
+def test_reload_opens_nothing_to_everybody(weir, pg, tmp_path, inherited):
+    """auth_type is for reload and listen_addr for a restart: what listens beyond loopback goes on
+    to ask for passwords, whatever address the file now has."""
+    users = tmp_path / 'users.txt'
+    users.write_text('"app" "secret"\n')
+    os.chmod(tmp_path, 0o755)
+    asks = ini({'app': db(pg, user='app')}, auth_type='scram-sha-256', auth_file=users)
+    trusts = ini({'app': db(pg, user='app')}, auth_type='trust', listen_addr='127.0.0.1')
+    with socket.create_server(('0.0.0.0', 0)) as s:
+        w = activate(weir, asks, [s]) if inherited else weir(asks.replace('[pgweir]', '[pgweir]\nlisten_addr = 0.0.0.0'))
+        w.rewrite(trusts)
+        w.hup()
+        w.wait_log('event=reload_failed', 'auth_type')
+        with pytest.raises(wire.PgError):
+            w.connect(secret='wrong')
+        assert w.one('SELECT 1', secret='secret') == '1'
 
 
 @pytest.mark.parametrize('bad', ['[databases]\nnonsense', 'default_pool_size = x', ''])

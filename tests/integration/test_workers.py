@@ -17,28 +17,30 @@ IO_CALLS = ('read', 'readv', 'recv', 'recvfrom', 'recvmsg', 'recvmmsg', 'write',
 WAITS = ('epoll_wait', 'epoll_pwait', 'epoll_pwait2')
 
 
-def traced(weir, pg, tmp_path, workers, ask, n=300):
+def traced(weir, pg, tmp_path, workers, ask, n=300, tls=None, **kw):
     """System calls by name while n queries of one client run, between two
     queries that mark the place in the trace."""
     out = tmp_path / 'trace'
     w = weir(ini({'app': db(pg)}, workers=workers, health_check_interval=3600, server_idle_timeout=0,
-                 log_connections=0, default_pool_size=2),
+                 log_connections=0, default_pool_size=2, **kw),
              wrap=['strace', '-D', '-f', '-s', '100', '-o', str(out)])
-    cs = [w.connect() for _ in range(2 * workers)]
+    cs = [w.connect() for _ in range(2 * workers - 1)] + [w.connect(tls=tls)]
     c = cs[-1]
+    mark = cs[-1 - workers] if tls else c       # in clear, and of the same worker
     for _ in range(20):
         ask(c)
-    c.sql("SELECT 'mark-a'")
+    mark.sql("SELECT 'mark-a'")
     for _ in range(n):
         ask(c)
-    c.sql("SELECT 'mark-b'")
+    mark.sql("SELECT 'mark-b'")
     text = until(lambda: (lambda t: t if 'mark-b' in t else None)(out.read_text(errors='replace')))
     part = text[text.index('mark-a'):text.index('mark-b')].split('\n')[1:-1]
     counts = {}
     for line in part:
         m = re.match(r'\d+\s+(?:<\.\.\. )?(\w+)[( ]', line)
         if m and 'unfinished' not in line:
-            counts[m.group(1)] = counts.get(m.group(1), 0) + 1
+            name = 'peek' if 'MSG_PEEK' in line else m.group(1)
+            counts[name] = counts.get(name, 0) + 1
     return counts
 
 

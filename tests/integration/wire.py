@@ -248,7 +248,8 @@ class Stream:
     def __init__(self, sock, timeout=20):
         self.sock = sock
         self.sock.settimeout(timeout)
-        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if sock.family != socket.AF_UNIX:
+            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buf = b''
 
     def send(self, *parts):
@@ -324,15 +325,40 @@ class Stream:
         self.sock.close()
 
 
+def unix_path(directory, port):
+    """Where libpq looks for the unix socket of a port; @ stands for an abstract one."""
+    return ('%s/.s.PGSQL.%d' % (directory, port)).replace('@', '\0', directory[:1] == '@')
+
+
+def dial(host, port, timeout=20, rcvbuf=None):
+    """A connected socket; a host that is a path, or begins with @, is as with libpq."""
+    unix = host[:1] in '/@'
+    s = socket.socket(socket.AF_UNIX if unix else socket.AF_INET)
+    if rcvbuf:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
+    s.settimeout(timeout)
+    try:
+        s.connect(unix_path(host, port) if unix else (host, port))
+    except OSError:
+        s.close()
+        raise
+    return s
+
+
 class Conn(Stream):
     """A client."""
 
-    def __init__(self, port, host='127.0.0.1', timeout=20, login=True, rcvbuf=None, **kw):
-        s = socket.socket()
-        if rcvbuf:
-            s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
-        s.settimeout(timeout)
-        s.connect((host, port))
+    def __init__(self, port, host='127.0.0.1', timeout=20, login=True, rcvbuf=None, tls=None, direct=False,
+                 sni=None, **kw):
+        """tls: an ssl.SSLContext; direct: without asking first."""
+        s = dial(host, port, timeout, rcvbuf)
+        if tls:
+            if not direct:
+                s.sendall(special(CODE_SSL))
+                answer = s.recv(1)
+                if answer != b'S':
+                    raise Closed('TLS was refused: %r' % answer)
+            s = tls.wrap_socket(s, server_hostname=sni)
         super().__init__(s, timeout)
         self.params, self.key, self.login_messages = {}, None, []
         if login:
@@ -468,7 +494,7 @@ def shape(messages):
 
 def cancel(port, key, host='127.0.0.1'):
     """Sends a CancelRequest and waits until the peer has closed."""
-    with socket.create_connection((host, port), timeout=20) as s:
+    with dial(host, port) as s:
         s.sendall(special(CODE_CANCEL, struct.pack('!ii', *key)))
         try:
             return s.recv(1) == b''
@@ -487,11 +513,14 @@ class Scram:
     def first(self):
         return ('n,,' + self.bare).encode()
 
+    def salted(self, salt, rounds):
+        return hashlib.pbkdf2_hmac('sha256', self.secret, salt, rounds)
+
     def final(self, server_first):
         server_first = server_first.decode()
         f = dict(p.split('=', 1) for p in server_first.split(','))
         assert f['r'].startswith(self.nonce) and len(f['r']) > len(self.nonce)
-        salted = hashlib.pbkdf2_hmac('sha256', self.secret, base64.b64decode(f['s']), int(f['i']))
+        salted = self.salted(base64.b64decode(f['s']), int(f['i']))
         client_key = hmac.digest(salted, b'Client Key', 'sha256')
         stored = hashlib.sha256(client_key).digest()
         bare = 'c=biws,r=' + f['r']

@@ -91,7 +91,7 @@ for w in time random recv send clock_gettime event_add close; do
 	cp pool/w.c proxy/io/stream.c
 	catches "$w in io" "proxy/io/stream.c:3: $w()" "$here/words.sh" .
 	rm proxy/io/stream.c
-	cp pool/w.c proxy/daemon.c; cp pool/w.c proxy/registry.c; cp pool/w.c conf/log.c; cp pool/w.c health/probe.c; cp pool/w.c health/resolve.c; cp pool/w.c health/http.c; mv pool/w.c proxy/notify.c
+	cp pool/w.c proxy/io/uids.c; cp pool/w.c proxy/daemon.c; cp pool/w.c proxy/registry.c; cp pool/w.c conf/log.c; cp pool/w.c health/probe.c; cp pool/w.c health/resolve.c; cp pool/w.c health/http.c; mv pool/w.c proxy/notify.c
 	passes "$w where it may be" "$here/words.sh" .
 done
 

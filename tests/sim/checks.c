@@ -9,6 +9,8 @@
 #include "session/shard.h"
 #include "world_in.h"
 
+#define WHO(ctx) log_who((ctx), (char[LOG_WHO_MAX]){ 0 })
+
 struct sums {
 	int servers, idle, waiting, moving;
 	uint64_t waits_us;
@@ -59,6 +61,24 @@ static void check_pins(struct world *w, struct hub *hub)
 			  hub->user, used, max);
 }
 
+/* The tokens of its groups are those of their pools. */
+static void check_groups(struct world *w, const struct hub *hub)
+{
+	const struct hub *other;
+	int in = 0, of = 0;
+
+	for (other = w->sh.hubs.head; other; other = other->next) {
+		int used = atomic_load(&other->limit.used);
+
+		in += other->in == hub->in ? used : 0;
+		of += other->of == hub->of ? used : 0;
+	}
+	if (in != atomic_load(&hub->in->limit.used) || of != atomic_load(&hub->of->limit.used))
+		sim_wrong(&w->s, "pools of %s have %d servers and of user %s %d, and %d and %d tokens "
+				 "are taken", hub->in->name, in, hub->of->name, of,
+			  atomic_load(&hub->in->limit.used), atomic_load(&hub->of->limit.used));
+}
+
 static void check_hub(void *arg, struct hub *hub)
 {
 	struct world *w = arg;
@@ -83,6 +103,12 @@ static void check_hub(void *arg, struct hub *hub)
 	if (max && used > max && !w->lowered)
 		sim_wrong(&w->s, "database %s: %d servers, and at most %d are allowed", hub->db, used,
 			  max);
+	used = atomic_load(&hub->of->limit.used);
+	max = atomic_load(&hub->of->limit.max);
+	if (max && used > max && !w->lowered)
+		sim_wrong(&w->s, "user %s: %d servers, and at most %d are allowed", hub->of->name, used,
+			  max);
+	check_groups(w, hub);
 	check_pins(w, hub);
 	/* a letter that could not be written is made up for by the upkeep */
 	if (s.waiting && s.idle && !(w->may & MAY_MEMORY))
@@ -109,7 +135,8 @@ static void check_dialled(struct world *w, const struct shard *sh)
 
 	if (!p->waiting_n || sh->gone || p->n[SEAT_DIALLING] || p->n[SEAT_CLEANING] ||
 	    w->s.now_us < sh->dial_after_us || !has_room(&p->hub->limit) ||
-	    !has_room(&p->hub->in->limit) || (w->may & MAY_MEMORY) ||
+	    !has_room(&p->hub->in->limit) || !has_room(&p->hub->of->limit) ||
+	    (w->may & MAY_MEMORY) ||
 	    (w->faults >> FAULT_SCARCE & 1) || deadline_is_set(&sh->dial_dl))
 		return;
 	for (i = 0; i < sh->db->node_n && i < PICK_TRIED; i++)
@@ -131,7 +158,7 @@ static void check_idle(struct world *w, const struct server *sv)
 		return;
 	left = engine_left(e);
 	if (left)
-		sim_wrong(&w->s, "%s is idle and its backend has kept %#x of a client", sv->log.who,
+		sim_wrong(&w->s, "%s is idle and its backend has kept %#x of a client", sv->who,
 			  left);
 	for (i = 0; i < sv->params.n; i++) {
 		const char *name = sv->params.v[i].name, *is, *plain;
@@ -141,7 +168,7 @@ static void check_idle(struct world *w, const struct server *sv)
 		plain = engine_setting(e, name); /* pg_settings has no units */
 		if (!is || (strcmp(is, sv->params.v[i].value) != 0 &&
 			    strcmp(plain, sv->params.v[i].value) != 0))
-			sim_wrong(&w->s, "%s is idle: %s is taken to be '%s' and is '%s'", sv->log.who,
+			sim_wrong(&w->s, "%s is idle: %s is taken to be '%s' and is '%s'", sv->who,
 				  name, sv->params.v[i].value, is ? is : "(none)");
 	}
 }
@@ -152,26 +179,26 @@ static void check_client(struct world *w, const struct client *c)
 	const struct server *sv = server_for(c);
 
 	if (sv && sv->ps.client != &c->pc)
-		sim_wrong(&w->s, "%s has a server that has another client", c->log.who);
+		sim_wrong(&w->s, "%s has a server that has another client", WHO(&c->log));
 	if (c->state == CL_LINKED && !sv)
-		sim_wrong(&w->s, "%s is linked to nothing", c->log.who);
+		sim_wrong(&w->s, "%s is linked to nothing", WHO(&c->log));
 	if ((c->state == CL_READY || c->state == CL_WAITING) && sv)
-		sim_wrong(&w->s, "%s has a server and is %s", c->log.who,
+		sim_wrong(&w->s, "%s has a server and is %s", WHO(&c->log),
 			  client_state_name(c->state));
 	/* one whose transaction moves is going to be bound as it was */
 	if ((c->state == CL_READY || c->state == CL_WAITING) && c->residue.token && !replay_runs(c))
-		sim_wrong(&w->s, "%s has no server and counts as bound to one", c->log.who);
+		sim_wrong(&w->s, "%s has no server and counts as bound to one", WHO(&c->log));
 	if (c->state == CL_WAITING && !c->pc.ticket)
-		sim_wrong(&w->s, "%s waits in no queue", c->log.who);
+		sim_wrong(&w->s, "%s waits in no queue", WHO(&c->log));
 }
 
 /* Deadlines are kept to the turn; a busy worker has its turns later than they are due. */
 #define LATE_US 50000u
 
-static void check_deadline(struct world *w, const char *who, const struct deadline *d)
+static void check_deadline(struct world *w, const struct log_ctx *who, const struct deadline *d)
 {
 	if (deadline_is_set(d) && w->s.now_us > d->at_us + LATE_US)
-		sim_wrong(&w->s, "%s: a deadline was %llu us ago", who,
+		sim_wrong(&w->s, "%s: a deadline was %llu us ago", WHO(who),
 			  (unsigned long long)(w->s.now_us - d->at_us));
 }
 
@@ -181,29 +208,29 @@ static void check_time(struct world *w, const struct client *c)
 	const struct conf_global *g = &c->h->snap->conf->g;
 	uint64_t since = w->s.now_us - c->wait_since, fail = c->unit.first_fail_us;
 
-	check_deadline(w, c->log.who, &c->dl);
-	check_deadline(w, c->log.who, &c->idle_dl);
+	check_deadline(w, &c->log, &c->dl);
+	check_deadline(w, &c->log, &c->idle_dl);
 	if (c->state == CL_WAITING && c->wait_timeout_us > 0 &&
 	    since > (uint64_t)c->wait_timeout_us + LATE_US)
 		sim_wrong(&w->s, "%s has waited %llu us for a server, over query_wait_timeout",
-			  c->log.who, (unsigned long long)since);
+			  WHO(&c->log), (unsigned long long)since);
 	if (c->state == CL_WAITING && deadline_is_set(&c->idle_dl))
-		sim_wrong(&w->s, "%s waits for a server, and counts as idle", c->log.who);
+		sim_wrong(&w->s, "%s waits for a server, and counts as idle", WHO(&c->log));
 	if (c->state == CL_READY && c->idle_timeout_us > 0 && !c->begun && !c->limbo &&
 	    !deadline_is_set(&c->idle_dl) && c->s.wants && !stream_have(&c->s))
-		sim_wrong(&w->s, "%s is idle and client_idle_timeout does not run", c->log.who);
+		sim_wrong(&w->s, "%s is idle and client_idle_timeout does not run", WHO(&c->log));
 	if (c->unit.state != UNIT_NONE && c->unit.attempts > g->retry_max_attempts && !w->lowered)
 		sim_wrong(&w->s, "%s: a unit has been run %u times again, and may be %lld times",
-			  c->log.who, c->unit.attempts, (long long)g->retry_max_attempts);
+			  WHO(&c->log), c->unit.attempts, (long long)g->retry_max_attempts);
 	if (c->replay && (int64_t)c->replay->attempts > g->retry_max_attempts && !w->lowered)
 		sim_wrong(&w->s, "%s: a transaction has been replayed %u times, and may be %lld times",
-			  c->log.who, c->replay->attempts, (long long)g->retry_max_attempts);
+			  WHO(&c->log), c->replay->attempts, (long long)g->retry_max_attempts);
 	if (c->replay && replay_runs(c))
 		fail = c->replay->first_fail_us;
 	if (c->state == CL_BACKOFF && fail && !w->lowered &&
 	    w->s.now_us - fail >
 		    (uint64_t)g->retry_max_time + (uint64_t)g->retry_backoff_max + LATE_US)
-		sim_wrong(&w->s, "%s is to be run again, over retry_max_time", c->log.who);
+		sim_wrong(&w->s, "%s is to be run again, over retry_max_time", WHO(&c->log));
 }
 
 /* Units that had been answered well may be answered otherwise by other data, but not
@@ -229,7 +256,7 @@ void world_check_mismatch(struct world *w, const struct log_ctx *log)
 				continue;
 			for (k = 0; k < sizeof(own) / sizeof(*own); k++)
 				if (strcmp(engine_abort_code(e), own[k]) == 0)
-					sim_wrong(&w->s, "%s: its replay failed with %s", log->who, own[k]);
+					sim_wrong(&w->s, "%s: its replay failed with %s", WHO(log), own[k]);
 		}
 	}
 }
@@ -308,24 +335,50 @@ static void check_queue(struct world *w)
 
 /* ---- limits of memory ---- */
 
+/* Bytes of larger blocks; those of small ones go into *small. */
+static int64_t counted(const struct hold *h, int64_t *small)
+{
+	if (h->cap > HOLD_SMALL)
+		return (int64_t)h->cap;
+	*small += (int64_t)h->cap;
+	return 0;
+}
+
+static int64_t reserved(const struct world *w)
+{
+	int64_t n = 0;
+	unsigned i;
+
+	for (i = 0; i < w->workers; i++)
+		n += w->sh.halls[i].holds.reserved;
+	return n;
+}
+
 static void check_held(struct world *w)
 {
-	int64_t held = 0, total = atomic_load(&w->sh.held_bytes);
+	int64_t held = reserved(w), total = atomic_load(&w->sh.held_bytes);
 	const struct link *l;
 	unsigned i;
 
 	for (i = 0; i < w->workers; i++) {
 		const struct hall *h = &w->sh.halls[i];
+		int64_t small = 0;
 
 		for (l = h->clients.next; w->running[i] && l != &h->clients; l = l->next) {
 			const struct client *c = LIST_ITEM(l, struct client, all);
 
-			held += (int64_t)(c->unit.log.cap + c->unit.back.cap +
-					  c->unit.raw.cap);
+			held += counted(&c->unit.log, &small) + counted(&c->unit.back, &small) +
+				counted(&c->unit.raw, &small);
 			if (c->replay)
-				held += (int64_t)(c->replay->log.cap + c->replay->sums.cap +
-						  c->replay->first.cap + c->replay->done.cap);
+				held += counted(&c->replay->log, &small) +
+					counted(&c->replay->sums, &small) +
+					counted(&c->replay->first, &small) +
+					counted(&c->replay->done, &small);
 		}
+		if (w->running[i] && (small != h->holds.used || small > h->holds.reserved))
+			sim_wrong(&w->s, "%lld bytes are in small blocks, %lld are counted, and "
+					 "%lld reserved", (long long)small, (long long)h->holds.used,
+				  (long long)h->holds.reserved);
 	}
 	if (held != total)
 		sim_wrong(&w->s, "%lld bytes are held, and %lld are counted", (long long)held,
@@ -367,7 +420,7 @@ static void check_nodes(struct world *w)
 static void check_memory(struct world *w, const struct client *c)
 {
 	if (c->s.out_len > OUT_MAX)
-		sim_wrong(&w->s, "%s does not read, and %u bytes are kept for it", c->log.who,
+		sim_wrong(&w->s, "%s does not read, and %u bytes are kept for it", WHO(&c->log),
 			  c->s.out_len);
 }
 
@@ -432,12 +485,15 @@ void world_check_end(struct world *w)
 		if (atomic_load(&t->conns) || atomic_load(&t->dialling))
 			sim_wrong(&w->s, "node %s: %d connections and %d dials are counted at the end",
 				  t->addr.name, atomic_load(&t->conns), atomic_load(&t->dialling));
-	if (atomic_load(&w->sh.held_bytes))
+	if (atomic_load(&w->sh.held_bytes) != reserved(w))
 		sim_wrong(&w->s, "%lld bytes are held for nobody",
-			  (long long)atomic_load(&w->sh.held_bytes));
+			  (long long)(atomic_load(&w->sh.held_bytes) - reserved(w)));
 	if (atomic_load(&w->sh.clients.used))
 		sim_wrong(&w->s, "%d tokens of max_client_conn are taken by nobody",
 			  atomic_load(&w->sh.clients.used));
+	if (door_all(&w->sh.door) || w->sh.hubs.clients.n)
+		sim_wrong(&w->s, "%u knocks and %zu counts of clients are nobody's",
+			  door_all(&w->sh.door), w->sh.hubs.clients.n);
 	if (!history_check(w->history, KEYS, final, w, text, sizeof(text)))
 		sim_wrong(&w->s, "history: %s", text);
 }

@@ -20,6 +20,7 @@ struct armed {
 	struct watch *w;
 	int fd;
 	short what;
+	bool poked;
 };
 
 struct event_base {
@@ -118,6 +119,8 @@ void kernel_loop_once(struct event_base *base)
 
 static bool is_ready(const struct event_base *b, const struct armed *a)
 {
+	if (a->poked)
+		return true;
 	return a->what & EV_READ ? net_fd_readable(b->l->net, a->fd) :
 				   net_fd_writable(b->l->net, a->fd);
 }
@@ -154,7 +157,7 @@ unsigned loop_watches(const struct loops *l)
 	return n;
 }
 
-static const struct armed *find(const struct event_base *b, const struct watch *w)
+static struct armed *find(struct event_base *b, const struct watch *w)
 {
 	unsigned k;
 
@@ -187,10 +190,12 @@ void loop_turn(struct loops *l, unsigned i)
 		todo[j] = t;
 	}
 	for (k = 0; k < n; k++) {
-		const struct armed *a = find(b, todo[k].w);
+		struct armed *a = find(b, todo[k].w);
 
-		if (a && a->fd == todo[k].fd && a->what == todo[k].what && is_ready(b, a))
-			call(todo[k].w, todo[k].what);
+		if (!a || a->fd != todo[k].fd || a->what != todo[k].what || !is_ready(b, a))
+			continue;
+		a->poked = false;
+		call(todo[k].w, todo[k].what);
 	}
 	if (alarm_due(b)) {
 		struct watch *w = b->alarm;
@@ -215,7 +220,7 @@ void watch_on(struct watch *w)
 		sim_wrong(b->l->s, "descriptor %d is watched twice", event_get_fd(&w->ev));
 		return;
 	}
-	b->on[b->n++] = (struct armed){ w, event_get_fd(&w->ev), event_get_events(&w->ev) };
+	b->on[b->n++] = (struct armed){ w, event_get_fd(&w->ev), event_get_events(&w->ev), false };
 }
 
 static bool take_off(struct watch *w)
@@ -235,6 +240,16 @@ void watch_off(struct watch *w)
 	if (!take_off(w))
 		sim_wrong(w->ev.ev_base->l->s, "descriptor %d was not watched",
 			  event_get_fd(&w->ev));
+}
+
+void watch_poke(struct watch *w)
+{
+	struct armed *a = find(w->ev.ev_base, w);
+
+	if (a)
+		a->poked = true;
+	else
+		sim_wrong(w->ev.ev_base->l->s, "descriptor %d is not watched", event_get_fd(&w->ev));
 }
 
 void alarm_init(struct watch *w, struct event_base *base, event_callback_fn fn, void *arg)
@@ -282,12 +297,26 @@ int kernel_connect(const struct sockaddr *sa, socklen_t len, int *error)
 	return net_fd_connect(current->net, sa, len, error);
 }
 
+/* There is no auth_query in this world. */
+int kernel_pair(int fd[2])
+{
+	fd[0] = fd[1] = -1;
+	errno = ENOSYS;
+	return -1;
+}
+
 int kernel_error(int fd)
 {
 	return net_fd_error(current->net, fd);
 }
 
 void kernel_tcp(int fd, const struct kernel_tcp *t)
+{
+	(void)fd;
+	(void)t;
+}
+
+void kernel_tcp_accepted(int fd, const struct kernel_tcp *t)
 {
 	(void)fd;
 	(void)t;
@@ -324,14 +353,12 @@ ssize_t kernel_send(int fd, const struct iovec *iov, int n)
 	return gone;
 }
 
-int kernel_peer(int fd, struct sockaddr_storage *sa, socklen_t *len)
+int kernel_peer_uid(int fd, uint32_t *uid, uint32_t *pid)
 {
-	struct sockaddr_in in = { .sin_family = AF_INET, .sin_port = htons((uint16_t)fd) };
-
-	in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	memcpy(sa, &in, sizeof(in));
-	*len = sizeof(in);
-	return 0;
+	(void)fd; /* all connections are TCP here */
+	*uid = KERNEL_NO_UID;
+	*pid = 0;
+	return -1;
 }
 
 void kernel_shut(int fd)

@@ -97,6 +97,17 @@ static void put_retry(struct world *w, struct rng *r)
 		put(w, "retry_max_time = %s\n", ONE(r, "0.001", "0.05"));
 }
 
+/* By a chance of its own, so that seeds stay what they are. */
+static void put_own(struct world *w, bool again)
+{
+	struct rng own = rng_make(w->plan.seed, again ? 13 : 12);
+
+	if (rng_chance(&own, 20))
+		put(w, "max_user_connections = %u\n", rng_between(&own, 1, 4));
+	if (rng_chance(&own, 20))
+		put(w, "max_client_logins = %u\n", rng_between(&own, 40, 60));
+}
+
 static void write_ini(struct world *w, struct rng *r, bool again)
 {
 	unsigned i;
@@ -109,6 +120,7 @@ static void write_ini(struct world *w, struct rng *r, bool again)
 	put_hurry(w, r);
 	put_pool(w, r, again);
 	put_retry(w, r);
+	put_own(w, again);
 	if (w->dialect == DIALECT_PG && w->nodes > 1)
 		put(w, "target_session_attrs = read-write\n");
 	put(w, "health_check_rise = %u\nhealth_check_fall = %u\n", rng_between(r, 1, 2),

@@ -34,7 +34,7 @@ static struct world *here; /* these have no context */
 void __wrap_log_line(const struct log_ctx *ctx, enum log_level level, const char *event,
 		     const char *fmt, ...)
 {
-	char text[600] = "";
+	char text[600] = "", who[LOG_WHO_MAX];
 	va_list ap;
 
 	if (!here)
@@ -43,9 +43,9 @@ void __wrap_log_line(const struct log_ctx *ctx, enum log_level level, const char
 	if (fmt)
 		(void)vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	sim_trace(&here->s, "pgweir %s %s %s %s", log_level_name(level), event, ctx->who, text);
+	sim_trace(&here->s, "pgweir %s %s %s %s", log_level_name(level), event, log_who(ctx, who), text);
 	if (strcmp(event, "cannot_happen") == 0)
-		sim_wrong(&here->s, "cannot happen: %s %s", ctx->who, text);
+		sim_wrong(&here->s, "cannot happen: %s %s", who, text);
 	if (strcmp(event, "replay_gave_up") == 0 && strncmp(text, "reason=mismatch ", 16) == 0)
 		world_check_mismatch(here, ctx);
 }
@@ -184,7 +184,7 @@ static struct snapshot *load(struct world *w)
 		sim_wrong(&w->s, "the simulation's own settings: %s", e.text);
 		return NULL;
 	}
-	snap = snapshot_make(conf, &w->targets, NULL, NULL);
+	snap = snapshot_make(conf, NULL, &w->targets, NULL, NULL);
 	if (!snap)
 		abort();
 	return snap;
@@ -237,13 +237,17 @@ static unsigned may_now(void *arg)
 static struct end *dial(void *arg)
 {
 	struct world *w = arg;
+	const struct listen_from from = {
+		.a.in = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) },
+		.len = sizeof(struct sockaddr_in),
+	};
 	struct end *e;
 	int fd;
 
 	if (w->ending)
 		return NULL;
 	e = net_dial(w->net, &fd);
-	hall_tell_client(&w->sh.halls[rng_below(&w->rng, w->workers)], fd);
+	hall_tell_client(&w->sh.halls[rng_below(&w->rng, w->workers)], fd, &from, false);
 	return e;
 }
 
@@ -256,7 +260,7 @@ static void start_halls(struct world *w)
 	unsigned i;
 
 	w->sh.halls = calloc(w->workers, sizeof(*w->sh.halls));
-	if (!w->sh.halls || hubs_init(&w->sh.hubs, w->workers))
+	if (!w->sh.halls || door_init(&w->sh.door) || hubs_init(&w->sh.hubs, w->workers))
 		abort();
 	for (i = 0; i < w->workers; i++) {
 		if (hall_init(&w->sh.halls[i], i, &w->sh, &w->log, snapshot_hold(w->snap), &ops, &e))
@@ -457,8 +461,10 @@ static void death(struct world *w)
 	inspector_free(w->inspector);
 	for (i = 0; i < w->sh.hall_n; i++)
 		hall_free(&w->sh.halls[i]);
-	if (w->sh.halls)
+	if (w->sh.halls) {
 		hubs_free(&w->sh.hubs);
+		door_free(&w->sh.door);
+	}
 	free(w->sh.halls);
 	snapshot_drop(w->snap);
 	for (t = w->targets.head; t; t = t->next) {

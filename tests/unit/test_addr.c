@@ -199,6 +199,35 @@ static void test_loopback(void **state)
 	assert_false(loopback(AF_UNSPEC, ""));
 }
 
+static void test_unix(void **state)
+{
+	size_t head = offsetof(struct sockaddr_un, sun_path);
+	struct sockaddr_un un;
+	char text[200], dir[100];
+	socklen_t len;
+	struct err e;
+
+	(void)state;
+	assert_int_equal(addr_unix("/run", 5432, &un, &len, &e), 0);
+	assert_int_equal(un.sun_family, AF_UNIX);
+	assert_string_equal(un.sun_path, "/run/.s.PGSQL.5432");
+	assert_string_equal(addr_print((struct sockaddr *)&un, len, text, sizeof(text)),
+			    "unix:/run/.s.PGSQL.5432");
+	/* as libpq: a zero for the @, and not one byte behind the name */
+	assert_int_equal(addr_unix("@run", 1, &un, &len, &e), 0);
+	assert_int_equal(len, head + strlen("@run/.s.PGSQL.1"));
+	assert_memory_equal(un.sun_path, "\0run/.s.PGSQL.1", len - head);
+	assert_string_equal(addr_print((struct sockaddr *)&un, len, text, sizeof(text)),
+			    "unix:@run/.s.PGSQL.1");
+	memset(dir, '@', sizeof(dir));
+	dir[97] = '\0';
+	assert_int_equal(addr_unix(dir, 1, &un, &len, &e), -1);
+	assert_non_null(strstr(e.text, "too long"));
+	dir[96] = '\0';
+	assert_int_equal(addr_unix(dir, 1, &un, &len, &e), 0);
+	assert_int_equal(len, head + 107);
+}
+
 static void test_print(void **state)
 {
 	struct sockaddr_un un = {.sun_family = AF_UNIX};
@@ -226,7 +255,7 @@ int main(void)
 		cmocka_unit_test(test_lists),    cmocka_unit_test(test_names),
 		cmocka_unit_test(test_unresolved),
 		cmocka_unit_test(test_listen),   cmocka_unit_test(test_loopback),
-		cmocka_unit_test(test_print),
+		cmocka_unit_test(test_unix),     cmocka_unit_test(test_print),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -276,8 +276,8 @@ static void test_unknown(void **state)
 	       "unknown setting \"prot\" in [databases]; did you mean \"port\"?");
 	refuse(BASE "[users]\nu = pool_mod=session\n", "t.ini:6: user \"u\":",
 	       "did you mean \"pool_mode\"?");
-	refuse(BASE "[pgweir]\nserver_tls_sslmode = require\n",
-	       "t.ini:6: unknown setting \"server_tls_sslmode\" in [pgweir]", "PgBouncer has it");
+	refuse(BASE "[pgweir]\ntrack_extra_parameters = x\n",
+	       "t.ini:6: unknown setting \"track_extra_parameters\" in [pgweir]", "PgBouncer has it");
 	refuse(BASE "a = host=127.0.0.1 reserve_pool=1\n", "t.ini:5:", "PgBouncer has it");
 	refuse(BASE "[users]\nu = password=x\n", "t.ini:6:", "unknown setting \"password\"");
 	refuse(BASE "[pgweir]\npool_mode = sesion\n", "allowed: session, transaction",

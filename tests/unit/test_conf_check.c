@@ -15,6 +15,8 @@
 #include <cmocka.h>
 
 #include "conf/conf.h"
+#include "conf/hba.h"
+#include "conf/ident.h"
 #include "conf/key.h"
 
 static const struct conf_over over = {.listen_port = -1, .numeric_hosts = true};
@@ -87,6 +89,19 @@ static void test_databases(void **state)
 	conf_drop(load(BASE "a = host=/run/postgresql\n"));
 }
 
+static void test_remote_addr(void **state)
+{
+	(void)state;
+	refuse(BASE "a = host=127.0.0.1 crdb_remote_addr=1\n", "t.ini:5: database \"a\"",
+	       "crdb_remote_addr needs pool_mode = session");
+	refuse(BASE "a = host=127.0.0.1 crdb_remote_addr=1 pool_mode=transaction\n"
+		    "[pgweir]\npool_mode = session\n",
+	       "t.ini:5: database \"a\"", "crdb_remote_addr needs pool_mode = session");
+	conf_drop(load(BASE "a = host=127.0.0.1 crdb_remote_addr=1 pool_mode=session\n"));
+	conf_drop(load(BASE "a = host=127.0.0.1 crdb_remote_addr=1\n[pgweir]\npool_mode = session\n"));
+	conf_drop(load(BASE "a = host=127.0.0.1 crdb_remote_addr=0\n"));
+}
+
 static void test_listen(void **state)
 {
 	static const char *const beyond[] = {"*", "0.0.0.0", "::", "10.0.0.1", "127.0.0.1,10.0.0.1",
@@ -107,8 +122,50 @@ static void test_listen(void **state)
 	}
 	refuse(BASE "[pgweir]\nlisten_addr = no.such.name\n", "t.ini:6: listen_addr",
 	       "cannot resolve");
-	refuse(BASE "[pgweir]\nlisten_addr = /run\n", "t.ini:6: listen_addr", "unix");
+	refuse(BASE "[pgweir]\nlisten_addr = /run\n", "t.ini:6: listen_addr", "unix_socket_dir");
 	refuse(BASE "[pgweir]\nlisten_addr = 127.0.0.1,\n", "t.ini:6: listen_addr", "empty");
+}
+
+static void test_unix(void **state)
+{
+	static const char *const bad[] = {"run", "./run", "@", "~/x", "unix:/run"};
+	char text[300], dir[120];
+	struct conf *c;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		snprintf(text, sizeof(text), BASE "[pgweir]\nunix_socket_dir = %s\n", bad[i]);
+		refuse(text, "t.ini:6: unix_socket_dir", "absolute path");
+	}
+	memset(dir, 'd', sizeof(dir));
+	for (i = 0; i < 2; i++) {
+		dir[0] = "/@"[i];
+		dir[94] = '\0';        /* + "/.s.PGSQL.1" or 65535, and NUL = 106, 110 */
+		snprintf(text, sizeof(text), BASE "[pgweir]\nunix_socket_dir = %s\nlisten_port=1\n",
+			 dir);
+		c = load(text);
+		assert_string_equal(c->g.unix_socket_dir, dir);
+		assert_int_equal(c->g.unix_socket_mode, 0777);
+		assert_null(c->g.unix_socket_group);
+		conf_drop(c);
+		snprintf(text, sizeof(text), BASE "[pgweir]\nunix_socket_dir = %s\nlisten_port=0\n",
+			 dir);
+		refuse(text, "t.ini:6: unix_socket_dir", "too long");
+		dir[94] = 'd';
+	}
+	c = load(BASE);
+	assert_null(c->g.unix_socket_dir);
+	conf_drop(c);
+	c = load("[databases]\n*=host=::1\n[pgbouncer]\nauth_type=trust\nunix_socket_dir = /run\n");
+	assert_string_equal(c->g.unix_socket_dir, "/run");
+	conf_drop(c);
+	c = load("[databases]\n*=host=::1\n[pgbouncer]\nauth_type=trust\nunix_socket_dir =\n");
+	assert_null(c->g.unix_socket_dir);
+	conf_drop(c);
+	c = load("[databases]\n*=host=::1\n[pgbouncer]\nauth_type=trust\n");
+	assert_string_equal(c->g.unix_socket_dir, "/tmp");
+	conf_drop(c);
 }
 
 static void test_sizes(void **state)
@@ -186,12 +243,56 @@ static void test_retry(void **state)
 	conf_drop(load(BASE "[pgweir]\nretry_backoff_base = 0.25\n"));
 }
 
+static void test_throttle(void **state)
+{
+	(void)state;
+	refuse(BASE "[pgweir]\nlogin_throttle_base = 11\n",
+	       "t.ini:6: login_throttle_base = 11 is more than", "login_throttle_max = 10");
+	refuse(BASE "[pgweir]\nlogin_throttle_max = 40ms\n",
+	       "t.ini: login_throttle_base = 0.05 is more than", "login_throttle_max = 0.04");
+	conf_drop(load(BASE "[pgweir]\nlogin_throttle_base = 10\n"));
+	conf_drop(load(BASE "[pgweir]\nlogin_throttle_base = 0\n"));
+	conf_drop(load(BASE "[pgweir]\nlogin_throttle_max = 0\n"));
+}
+
 static void test_auth(void **state)
 {
 	(void)state;
 	refuse("[databases]\n* = host=127.0.0.1\n", "t.ini: auth_type", "(the default)");
 	refuse("[databases]\n* = host=127.0.0.1\n[pgweir]\nauth_type = scram-sha-256\n",
 	       "t.ini:4: auth_type = scram-sha-256 needs auth_file", "trust");
+	refuse(BASE "[pgweir]\nauth_type = md5\n", "t.ini:6: auth_type = md5 needs auth_file", "");
+	refuse(BASE "[pgweir]\nauth_type = plain\n", "t.ini:6: auth_type = plain needs", "auth_file");
+	refuse(BASE "[pgweir]\nauth_type = hba\n", "t.ini:6: auth_type = hba needs auth_hba_file",
+	       "pg_hba.conf");
+	refuse("[databases]\na = host=127.0.0.1 user=u\n[pgweir]\nauth_type = any\nlisten_addr = *\n", "t.ini:5: listen_addr = *",
+	       "auth_type = any lets everybody in");
+	conf_drop(load(BASE "[pgweir]\nauth_type = cert\nlisten_addr = *\nclient_tls_sslmode = verify-full\n"
+			    "client_tls_ca_file = /x\n"));
+	refuse(BASE "[pgweir]\nauth_type = cert\n", "t.ini:6: auth_type = cert asks",
+	       "client_tls_sslmode and its files");
+	refuse(BASE "[pgweir]\nauth_type = cert\nclient_tls_sslmode = require\n",
+	       "t.ini:6: auth_type = cert asks", "needs client_tls_ca_file");
+	conf_drop(load(BASE "[pgweir]\nauth_type = peer\n"));
+	refuse("[databases]\na = host=127.0.0.1 user=u\nb = host=127.0.0.1\n[pgweir]\nauth_type = any\n",
+	       "t.ini:3: database \"b\" has no user=", "t.ini:5");
+	conf_drop(load("[databases]\na = host=127.0.0.1 user=u\n[pgweir]\nauth_type = any\n"));
+	/* whom auth_file does not have, servers may have */
+	conf_drop(load(BASE "[pgweir]\nauth_type = md5\nauth_user = ann\n"));
+	conf_drop(load("[databases]\na = host=::1 auth_user=ann auth_query='SELECT ''x'', $1'\n"));
+	conf_drop(load(BASE "[pgweir]\nauth_user = ann\nauth_dbname = any\n"));
+	refuse(BASE "[pgweir]\nauth_user = ann\nauth_query =\n", "t.ini:7: auth_query is empty", "");
+	refuse(BASE "[pgweir]\nauth_dbname = pgbouncer\n", "t.ini:6: auth_dbname = pgbouncer", "console");
+	refuse("[databases]\na = host=::1\n[pgweir]\nauth_type = trust\nauth_dbname = b\n",
+	       "t.ini:5: auth_dbname = b is not in [databases]", "");
+	refuse("[databases]\na = host=::1 auth_dbname=b\n[pgweir]\nauth_type = trust\n",
+	       "t.ini:2: database \"a\": auth_dbname = b", "is not in [databases]");
+	conf_drop(load(BASE "[pgweir]\nauth_type = passthrough\nlisten_addr = *\nunix_socket_dir = /tmp\n"));
+	conf_drop(load(BASE "[pgweir]\nauth_type = passthrough\nclient_tls_sslmode = require\n"));
+	refuse(BASE "[pgweir]\nauth_type = passthrough\nlisten_addr = *\n",
+	       "t.ini:6: auth_type = passthrough asks", "client_tls_sslmode");
+	refuse(BASE "a = host=127.0.0.1 user=x\n[pgweir]\nauth_type = passthrough\n"
+	       "unix_socket_dir = /tmp\n", "t.ini:5: database \"a\": user=", "auth_type = hba");
 	refuse(BASE "[pgweir]\nauth_file = ./no/such/file\n", "t.ini:6: auth_file: cannot read",
 	       "No such file");
 	refuse(BASE "[pgweir]\nauth_file = .\n", "t.ini:6: auth_file", "not a regular file");
@@ -263,6 +364,12 @@ static void test_users(void **state)
 	/* The fourth user's line lacks its blank: "scram""""..." is one name. */
 	assert_int_equal(load_users(users, sizeof(users) - 1, "", &c, &e), -1);
 	assert_non_null(strstr(e.text, ":7: expected"));
+	/* as in PostgreSQL the digits of a hash are lower case */
+	assert_int_equal(load_users("\"a\" \"md500112233445566778899AABBCCDDEEFF\"", 41, "", &c, &e), 0);
+	u = conf_find_user(c, "a");
+	assert_non_null(u);
+	assert_int_equal(u->secret_kind, SECRET_PLAIN);
+	conf_drop(c);
 	refuse_users("\n\"a\" \"SECRET", 11, "not closed");
 	refuse_users("\n\"a\" SECRET", 10, "double quotes");
 	refuse_users("\na \"SECRET\"", 11, "double quotes");
@@ -306,6 +413,87 @@ static void test_users(void **state)
 }
 
 /* --- connection strings --------------------------------------------------------- */
+
+/* --- auth_hba_file, auth_ident_file ---------------------------------------------- */
+
+static void put_file(const char *path, const char *text)
+{
+	FILE *f = fopen(path, "w");
+
+	assert_non_null(f);
+	fputs(text, f);
+	fclose(f);
+}
+
+/* Both are written, and named when they are not NULL. */
+static int load_rules(const char *hba, const char *ident, const char *more, struct conf **c,
+		      struct err *e)
+{
+	char text[1000], second[300];
+	int n, ret;
+
+	snprintf(second, sizeof(second), "%s.ident", file);
+	put_file(file, hba);
+	n = snprintf(text, sizeof(text), "[databases]\n* = host=127.0.0.1\n[pgweir]\n"
+					 "auth_type = hba\nauth_hba_file = %s\n%s\n", file, more);
+	if (ident) {
+		put_file(second, ident);
+		snprintf(text + n, sizeof(text) - (size_t)n, "auth_ident_file = %s\n", second);
+	}
+	*c = NULL;
+	ret = conf_load_mem("t.ini", text, strlen(text), &over, c, e);
+	if (ident)
+		unlink(second);
+	return ret;
+}
+
+static void refuse_rules(const char *hba, const char *ident, const char *at, const char *what)
+{
+	char place[320];
+	struct conf *c;
+	struct err e = {.text = ""};
+	int ret = load_rules(hba, ident, "listen_addr = *", &c, &e);
+
+	snprintf(place, sizeof(place), "%s%s", file, at);
+	expect_error(ret, c, &e, place, what);
+	assert_int_equal(strncmp(e.text, place, strlen(place)), 0);
+}
+
+static void test_rules(void **state)
+{
+	static const char hba[] = "local all all peer map=m\nhostssl all all all cert\n";
+	struct conf *c;
+	struct err e = {.text = ""};
+
+	(void)state;
+	if (load_rules(hba, "m ann alice\n", "listen_addr = *", &c, &e) < 0)
+		fail_msg("refused: %s", e.text);
+	assert_int_equal(c->g.auth_type, AUTH_HBA);
+	assert_non_null(c->hba);
+	assert_int_equal(c->hba->n, 2);
+	assert_string_equal(c->hba->rules[1].file, file);
+	assert_true(ident_allows(c->ident, c->hba->rules[0].map, "ann", "alice"));
+	conf_drop(c);
+	refuse_rules(hba, NULL, ":1: ", "map=m needs auth_ident_file");
+	refuse_rules("# no\nlocal all all\n", "", ":2: ", "the line ends");
+	refuse_rules("", "", ": ", "no rule");
+	refuse_rules(hba, "m ann\n", ".ident:1: ", "the line ends");
+	refuse_rules("local all all peer\nhost all all all md5", "", ":2: ", "md5 needs auth_file");
+	refuse_rules("local all all scram-sha-256\n", "", ":1: ", "scram-sha-256 needs auth_file");
+	refuse_rules("local all all password\n", "", ":1: ", "password needs auth_file");
+	assert_int_equal(load_rules("host all all all trust\n", NULL, "", &c, &e), 0);
+	assert_null(c->ident);
+	conf_drop(c);
+	/* not read for another auth_type, as PgBouncer */
+	c = load(BASE "[pgweir]\nauth_hba_file = ./no/such/file\nauth_ident_file = ./no/such/file\n");
+	assert_null(c->hba);
+	assert_null(c->ident);
+	conf_drop(c);
+	refuse(BASE "[pgweir]\nauth_type = hba\nauth_hba_file = ./no/such/file\n",
+	       "t.ini:7: auth_hba_file: cannot read", "No such file");
+	assert_int_equal(load_rules("local all all peer\n", NULL, "auth_ident_file = .", &c, &e), -1);
+	assert_non_null(strstr(e.text, "t.ini:6: auth_ident_file: cannot read"));
+}
 
 static void test_uri(void **state)
 {
@@ -363,6 +551,17 @@ static void test_uri_forms(void **state)
 	conf_drop(c);
 	c = load_uri("user=bob host=127.0.0.1 password='' sslmode=''");
 	assert_null(c->fallback->k.password);
+	assert_true(c->fallback->k.sslmode == CONF_UNSET);
+	conf_drop(c);
+	c = load_uri("user=bob host=db.example,other.example hostaddr=127.0.0.1,::1 "
+		     "sslmode=verify-full sslrootcert=x sslcert=y sslkey=z sslcrl=c sslsni=0 "
+		     "ssl_min_protocol_version=TLSv1.3");
+	assert_true(c->fallback->k.sslmode == SSLMODE_VERIFY_FULL);
+	assert_true(c->fallback->k.sslsni == 0);
+	assert_string_equal(c->fallback->k.sslrootcert, "x");
+	assert_string_equal(c->fallback->k.sslcrl, "c");
+	assert_string_equal(c->fallback->host_conf[1].name, "other.example");
+	assert_string_equal(c->fallback->hosts[1].name, "[::1]:5432");
 	conf_drop(c);
 }
 
@@ -374,13 +573,12 @@ static void test_uri_refused(void **state)
 	refuse_uri("user=u host=127.0.0.1 foo=1", "invalid connection option \"foo\"");
 	refuse_uri("postgresql://u@127.0.0.1/a?foo=1", "invalid URI query parameter: \"foo\"");
 	refuse_uri("user", "missing \"=\"");
-	refuse_uri("user=u host=127.0.0.1 sslmode=require", "not built yet");
-	refuse_uri("user=u host=127.0.0.1 sslmode=verify-full", "not built yet");
-	refuse_uri("user=u host=127.0.0.1 sslmode=verify-ca", "not built yet");
-	refuse_uri("user=u host=127.0.0.1 gssencmode=require", "not built yet");
+	refuse_uri("user=u host=127.0.0.1 sslmode=often", "allowed: disable, allow, prefer");
+	refuse_uri("user=u host=127.0.0.1 sslrootcert=system sslmode=verify-ca",
+		   "needs sslmode = verify-full");
+	refuse_uri("user=u host=127.0.0.1 ssl_min_protocol_version=SSLv3", "TLSv1.2, TLSv1.3");
+	refuse_uri("user=u host=127.0.0.1 gssencmode=require", "GSSAPI encryption is not built");
 	refuse_uri("user=u host=127.0.0.1 client_encoding=latin1", "client_encoding");
-	refuse_uri("user=u host=127.0.0.1 passfile=x", "passfile is not read");
-	refuse_uri("user=u host=127.0.0.1 sslrootcert=x", "option sslrootcert is not supported");
 	refuse_uri("user=u host=127.0.0.1 keepalives=1", "option keepalives is not supported");
 	refuse_uri("user=u service=x", "option service is not supported");
 	refuse_uri("user=u host=127.0.0.1 port=1,2", "2 ports for 1 hosts");
@@ -489,11 +687,14 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_databases),
-		cmocka_unit_test(test_listen),
+		cmocka_unit_test(test_remote_addr),
+		cmocka_unit_test(test_listen), cmocka_unit_test(test_unix),
 		cmocka_unit_test(test_sizes), cmocka_unit_test(test_hosts),
 		cmocka_unit_test(test_retry),
+		cmocka_unit_test(test_throttle),
 		cmocka_unit_test(test_auth),
 		cmocka_unit_test_setup_teardown(test_users, make_file, drop_file),
+		cmocka_unit_test_setup_teardown(test_rules, make_file, drop_file),
 		cmocka_unit_test(test_uri),
 		cmocka_unit_test(test_uri_forms),
 		cmocka_unit_test(test_uri_refused),
@@ -503,5 +704,8 @@ int main(void)
 		cmocka_unit_test(test_listed),
 	};
 
+	/* not those of whoever runs this */
+	unsetenv("PGPASSWORD");
+	setenv("PGPASSFILE", "/dev/null", 1);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

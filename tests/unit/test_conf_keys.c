@@ -121,6 +121,8 @@ static void test_words(void **state)
 		{"tcp_keepalive", "1", 1},
 		{"workers", "auto", 0},
 		{"workers", "128", 128},
+		{"unix_socket_mode", "0700", 0700}, {"unix_socket_mode", "770", 0770},
+		{"unix_socket_mode", "0", 0}, {"unix_socket_mode", "00000777", 0777},
 		{"pool_mode", "Session", POOL_SESSION},
 		{"load_balance_hosts", "least-connections", BALANCE_LEASTCONN},
 		{"load_balance_hosts", "round-robin", BALANCE_ROUND_ROBIN},
@@ -141,6 +143,16 @@ static void test_words(void **state)
 		{"max_node_connections", "100000", 100000},
 		{"auth_type", "trust", AUTH_TRUST},
 		{"auth_type", "scram-sha-256", AUTH_SCRAM},
+		{"auth_type", "any", AUTH_ANY},
+		{"auth_type", "plain", AUTH_PLAIN},
+		{"auth_type", "md5", AUTH_MD5},
+		{"auth_type", "cert", AUTH_CERT},
+		{"auth_type", "Peer", AUTH_PEER},
+		{"auth_type", "hba", AUTH_HBA},
+		{"auth_type", "passthrough", AUTH_PASSTHROUGH},
+		{"server_cleartext", "never", CLEARTEXT_NEVER},
+		{"server_cleartext", "loopback", CLEARTEXT_LOOPBACK},
+		{"server_cleartext", "anywhere", CLEARTEXT_ANYWHERE},
 		{"retry", "off", RETRY_OFF},
 		{"retry", "observe", RETRY_OBSERVE},
 		{"retry", "implicit", RETRY_IMPLICIT}, {"retry", "replay", RETRY_REPLAY},
@@ -149,11 +161,14 @@ static void test_words(void **state)
 	};
 	static const char *const bad[][2] = {
 		{"tcp_keepalive", "2"}, {"tcp_keepalive", ""}, {"workers", "0"},
-		{"workers", "-1"}, {"retry", "on"}, {"auth_type", "md5"}, {"pool_mode", ""},
+		{"workers", "-1"}, {"retry", "on"}, {"auth_type", "ldap"}, {"auth_type", "reject"}, {"pool_mode", ""},
 		{"retry_hold_max", "1K"}, {"retry_hold_max", "1ms"}, {"server_lifetime", "1m"},
 		{"server_lifetime", "1sec"}, {"listen_port", "1k"},
 		{"on_marked_down", "off"}, {"on_marked_down", "shutdown"},
 		{"max_node_logins", "-1"}, {"slowstart", "1m"},
+		{"unix_socket_mode", ""}, {"unix_socket_mode", "0778"}, {"unix_socket_mode", "01777"},
+		{"unix_socket_mode", "0x1f"}, {"unix_socket_mode", "-1"}, {"unix_socket_mode", "700 "},
+		{"unix_socket_mode", "7777777777777777777777777"}, {"unix_socket_mode", "u=rw"},
 	};
 	const struct key *k;
 	struct err e;

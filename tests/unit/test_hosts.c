@@ -58,6 +58,18 @@ static void test_nothing_said(void **state)
 	hosts_free(NULL, 3);
 }
 
+static void test_names(void **state)
+{
+	struct host_lists l = {.names = "a,, c "};
+	struct conf_host *h = make(&l, 3);
+
+	(void)state;
+	assert_string_equal(h[0].name, "a");
+	assert_null(h[1].name);
+	assert_string_equal(h[2].name, "c");
+	hosts_free(h, 3);
+}
+
 static void test_weights(void **state)
 {
 	static const struct {
@@ -183,7 +195,7 @@ static void test_http(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_nothing_said), cmocka_unit_test(test_weights),
+		cmocka_unit_test(test_nothing_said), cmocka_unit_test(test_names), cmocka_unit_test(test_weights),
 		cmocka_unit_test(test_zones),	     cmocka_unit_test(test_http),
 	};
 

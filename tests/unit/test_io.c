@@ -19,6 +19,7 @@
 #include <pthread.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "proxy/io/mbox.h"
@@ -447,7 +448,7 @@ static void on_connected(struct stream *s, int error)
 		stream_close(s);
 }
 
-static const struct stream_ops ops = {on_readable, on_drained, on_connected};
+static const struct stream_ops ops = {on_readable, on_drained, on_connected, NULL};
 
 /* A stream and the fd of its peer. */
 static int open_pair(struct worker *w, struct end *e)
@@ -809,6 +810,39 @@ static void test_want(void **state)
 	close_worker(&w);
 }
 
+/* Who fills a buffer gets a larger one next time, as long as that pays; not before it has
+ * logged in. */
+static void test_bulk(void **state)
+{
+	static uint8_t b[60000];
+	struct worker w;
+	struct end e;
+	int secret;
+
+	(void)state;
+	open_worker(&w);
+	for (secret = 0; secret < 2; secret++) {
+		int peer = open_pair(&w, &e);
+
+		stream_secret(&e.s, secret);
+		assert_int_equal(write(peer, b, sizeof(b)), sizeof(b));
+		assert_int_equal(stream_fill(&e.s, 0), IO_OK);
+		assert_int_equal(stream_have(&e.s), BUF_CAP);
+		stream_consume(&e.s, BUF_CAP - 100); /* the rest goes along */
+		assert_int_equal(stream_fill(&e.s, 0), IO_OK);
+		assert_int_equal(stream_have(&e.s), secret ? BUF_CAP : sizeof(b) - BUF_CAP + 100);
+		stream_consume(&e.s, stream_have(&e.s));
+		while (stream_fill(&e.s, 0) == IO_OK)
+			stream_consume(&e.s, stream_have(&e.s));
+		assert_int_equal(write(peer, b, 10), 10);
+		assert_int_equal(stream_fill(&e.s, 0), IO_OK);
+		assert_false(e.s.bulk);
+		close_end(&e, peer);
+	}
+	assert_int_equal(w.buf_bytes, 0);
+	close_worker(&w);
+}
+
 /* Bytes stay when they are not consumed; `want` makes room for them. */
 static void test_growth(void **state)
 {
@@ -939,6 +973,60 @@ static void test_release(void **state)
 	close_worker(&w);
 }
 
+/* A child of this user connects: what is said of it; its pid is returned. */
+static pid_t peer_of(uint32_t user, uint32_t *uid, uint32_t *pid)
+{
+	struct sockaddr_un un = {.sun_family = AF_UNIX};
+	socklen_t len = sizeof(un);
+	int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), fd;
+	pid_t child;
+
+	assert_int_equal(bind(listener, (struct sockaddr *)&un, sizeof(sa_family_t)), 0);
+	assert_int_equal(listen(listener, 1), 0);
+	assert_int_equal(getsockname(listener, (struct sockaddr *)&un, &len), 0);
+	child = fork();
+	if (child == 0) {
+		fd = socket(AF_UNIX, SOCK_STREAM, 0);
+		if (setuid((uid_t)user) || connect(fd, (struct sockaddr *)&un, len))
+			_exit(1);
+		_exit(0);
+	}
+	fd = accept(listener, NULL, NULL);
+	assert_true(fd >= 0);
+	assert_int_equal(kernel_peer_uid(fd, uid, pid), 0); /* also of one that has ended */
+	close(fd);
+	close(listener);
+	assert_int_equal(waitpid(child, NULL, 0), child);
+	return child;
+}
+
+static void test_peer_uid(void **state)
+{
+	struct sockaddr_in a;
+	uint32_t uid = 1, pid = 1;
+	int listener = tcp_listener(&a), fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	pid_t child;
+
+	(void)state;
+	assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	assert_int_equal(kernel_peer_uid(fd, &uid, &pid), -1);
+	assert_int_equal(uid, 1);
+	close(fd);
+	close(listener);
+	assert_int_equal(kernel_peer_uid(-1, &uid, &pid), -1);
+	child = peer_of(geteuid(), &uid, &pid);
+	assert_int_equal(uid, geteuid());
+	assert_int_equal(pid, child);
+	if (geteuid() != 0)
+		return; /* may not become others */
+	child = peer_of(4321, &uid, &pid);
+	assert_int_equal(uid, 4321);
+	assert_int_equal(pid, child);
+	/* may be anybody, if this runs in a user namespace */
+	(void)peer_of(65534, &uid, &pid);
+	assert_int_equal(uid, KERNEL_NO_UID);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -951,8 +1039,10 @@ int main(void)
 		cmocka_unit_test(test_reset),		cmocka_unit_test(test_tcp),
 		cmocka_unit_test(test_connect_refused),
 		cmocka_unit_test(test_send_while_connecting),
-		cmocka_unit_test(test_want),		cmocka_unit_test(test_growth),
+		cmocka_unit_test(test_want),		cmocka_unit_test(test_bulk),
+		cmocka_unit_test(test_growth),
 		cmocka_unit_test(test_move),		cmocka_unit_test(test_release),
+		cmocka_unit_test(test_peer_uid),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

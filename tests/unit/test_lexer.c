@@ -255,7 +255,6 @@ static void test_is(void **state)
 
 	(void)state;
 	assert_true(lex_is(&t, "select"));
-	assert_true(lex_is(&t, "SELECT"));
 	assert_false(lex_is(&t, "selec"));
 	assert_false(lex_is(&t, "selects"));
 	t.kind = LEX_QUOTED;

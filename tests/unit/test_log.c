@@ -30,6 +30,12 @@ static int64_t world_now(void *arg)
 	return ((struct world *)arg)->now;
 }
 
+static void say_who(const struct log_ctx *ctx, char *out, size_t cap)
+{
+	(void)ctx;
+	(void)snprintf(out, cap, "who=c12@3 db=app");
+}
+
 static void open_world(struct world *w)
 {
 	int fd[2];
@@ -78,7 +84,7 @@ static void test_line(void **state)
 	LOG(&w.ctx, LOG_LEVEL_INFO, "started", "port=%d name=%s", 5, "x");
 	assert_string_equal(take(&w), "2025-11-22T12:00:00.123Z level=info event=started port=5 "
 				      "name=x\n");
-	snprintf(w.ctx.who, sizeof(w.ctx.who), "who=c12@3 db=app");
+	w.ctx.who = say_who;
 	LOG(&w.ctx, LOG_LEVEL_ERROR, "broken", NULL);
 	assert_string_equal(take(&w), "2025-11-22T12:00:00.123Z level=error who=c12@3 db=app "
 				      "event=broken\n");

@@ -62,17 +62,18 @@ static bool got_word(struct owed *o, const char *w)
 
 static bool word(struct owed *o, const char *w, uint64_t n)
 {
-	uint64_t ref;
-
 	switch (*w) {
 	case '>':
 		return send_word(o, w + 1, n);
 	case '<':
 		return got_word(o, w + 1);
 	case 'L':
-		return owed_local_due(o, &ref);
+		if (!owed_local_due(o))
+			return false;
+		(void)owed_local_take(o);
+		return true;
 	case 'l':
-		return !owed_local_due(o, &ref);
+		return !owed_local_due(o);
 	case '.':
 		return owed_nothing(o);
 	case ',':
@@ -725,9 +726,9 @@ static void trial_dropped(void *arg, const struct owed_entry *e, bool failed)
 
 static void take_locals(struct trial *t)
 {
-	uint64_t ref;
+	while (owed_local_due(&t->o)) {
+		uint64_t ref = owed_local_take(&t->o);
 
-	while (owed_local_due(&t->o, &ref)) {
 		if (t->o.unsure)
 			continue;
 		assert_true(t->b.out_at < t->b.out_n);

@@ -49,7 +49,8 @@ static void open_stage(struct stage *g, unsigned workers, int size, int db_max, 
 
 	memset(g, 0, sizeof(*g));
 	assert_int_equal(hubs_init(&g->hubs, workers), 0);
-	g->hub = hubs_get(&g->hubs, "db", "user", size, db_max);
+	g->hub = hubs_get(&g->hubs, "db", "user", false, "user",
+			  &(struct hub_max){ size, db_max, 0 });
 	assert_non_null(g->hub);
 	for (i = 0; i < workers; i++)
 		pool_init(&g->p[i], g->hub, i, rr);
@@ -67,11 +68,13 @@ static void close_stage(struct stage *g)
 			(void)pool_drop(&g->s[i]);
 	assert_int_equal(atomic_load(&g->hub->limit.used), 0);
 	assert_int_equal(atomic_load(&g->hub->in->limit.used), 0);
+	assert_int_equal(atomic_load(&g->hub->of->limit.used), 0);
 	assert_int_equal(atomic_load(&g->hub->hungry), 0);
 	assert_int_equal(atomic_load(&g->hub->moving), 0);
 	hubs_put(&g->hubs, g->hub);
 	assert_null(g->hubs.head);
 	assert_null(g->hubs.dbs);
+	assert_null(g->hubs.users);
 	hubs_free(&g->hubs);
 }
 
@@ -212,7 +215,7 @@ static void test_tokens(void **state)
 
 	(void)state;
 	open_stage(&g, 1, 2, 3, false);
-	other = hubs_get(&g.hubs, "db", "other", 2, 3);
+	other = hubs_get(&g.hubs, "db", "other", false, "other", &(struct hub_max){ 2, 3, 0 });
 	assert_non_null(other);
 	assert_ptr_equal(other->in, g.hub->in);
 	pool_init(&q, other, 0, false);
@@ -232,7 +235,24 @@ static void test_tokens(void **state)
 	pool_unwait(&g.c[0]);
 	(void)pool_drop(&g.s[2]);
 	hubs_put(&g.hubs, other);
+	/* the same user on the servers, in another database and by another name */
+	atomic_store(&g.hub->in->limit.max, 0);
+	other = hubs_get(&g.hubs, "db2", "other", false, "user", &(struct hub_max){ 2, 2, 1 });
+	assert_non_null(other);
+	assert_ptr_equal(other->of, g.hub->of);
+	assert_ptr_not_equal(other->in, g.hub->in);
+	pool_init(&q, other, 0, false);
+	assert_int_equal(pool_seat_new(&g.p[0], &g.s[0]), POOL_OK);
+	assert_int_equal(pool_seat_new(&q, &g.s[1]), POOL_USER_FULL);
+	assert_int_equal(atomic_load(&other->limit.used) + atomic_load(&other->in->limit.used), 0);
+	pool_wait(&q, &g.c[0], 5);
+	assert_true(pool_drop(&g.s[0]));
+	assert_int_equal(pool_seat_new(&q, &g.s[1]), POOL_OK);
+	pool_unwait(&g.c[0]);
+	(void)pool_drop(&g.s[1]);
+	hubs_put(&g.hubs, other);
 	/* no limit at all */
+	atomic_store(&g.hub->of->limit.max, 0);
 	atomic_store(&g.hub->limit.max, 0);
 	atomic_store(&g.hub->in->limit.max, 0);
 	for (unsigned i = 0; i < COUNT(g.s); i++)
@@ -491,10 +511,14 @@ static void test_welcome(void **state)
 
 /* ---- the walk ---- */
 
-#define WORKERS 3u
-#define HUBS 2u
-#define SERVERS 24u
-#define CLIENTS 40u
+#define WORKERS_MAX 64u
+#define HUBS_MAX 24u
+#define SERVERS_MAX 128u
+#define CLIENTS_MAX 200u
+#define WORKERS (w.size.workers)
+#define HUBS (w.size.hubs)
+#define SERVERS (w.size.servers)
+#define CLIENTS (w.size.clients)
 #define LETTERS 4096u
 
 enum what { SPARE, TOKENS, EVICT, SERVER };
@@ -517,15 +541,20 @@ struct wclient {
 	uint64_t came;         /* a count: who came first */
 };
 
+struct size {
+	unsigned workers, hubs, servers, clients;
+};
+
 struct world {
+	struct size size;
 	struct hubs hubs;
-	struct hub *hub[HUBS];
-	struct pool pool[WORKERS][HUBS];
-	bool asked[WORKERS][HUBS];
-	struct wserver s[SERVERS];
-	struct wclient c[CLIENTS];
-	struct note box[WORKERS][LETTERS];
-	unsigned box_n[WORKERS];
+	struct hub *hub[HUBS_MAX];
+	struct pool pool[WORKERS_MAX][HUBS_MAX];
+	bool asked[WORKERS_MAX][HUBS_MAX];
+	struct wserver s[SERVERS_MAX];
+	struct wclient c[CLIENTS_MAX];
+	struct note box[WORKERS_MAX][LETTERS];
+	unsigned box_n[WORKERS_MAX];
 	uint64_t now, count;
 	bool rr;
 	bool lowered;          /* a bound was lowered: more than it may be out */
@@ -597,7 +626,8 @@ static enum pool_next expected(const struct wserver *s, unsigned *to, struct wcl
 /* Also one that was handed over for somebody's ticket and is closed on arrival. */
 static bool outlived(const struct wserver *s)
 {
-	return s->bad || limit_over(&w.hub[s->hub]->limit) || limit_over(&w.hub[s->hub]->in->limit);
+	return s->bad || limit_over(&w.hub[s->hub]->limit) || limit_over(&w.hub[s->hub]->in->limit) ||
+	       limit_over(&w.hub[s->hub]->of->limit);
 }
 
 /* The server has come free: as session/ does it. */
@@ -635,22 +665,28 @@ static void free_server(struct wserver *s)
 	}
 }
 
+/* An idle one of another pool makes room for hub. */
 static bool evict_one(unsigned worker, unsigned hub)
 {
-	struct pool_server *ps = pool_oldest_idle(&w.pool[worker][hub]);
+	unsigned h;
 
-	if (!ps)
-		return false;
-	w.evicted++;
-	close_server(wserver_of(ps));
-	return true;
+	for (h = 0; h < HUBS; h++) {
+		struct pool_server *ps = h == hub ? NULL : pool_oldest_idle(&w.pool[worker][h]);
+
+		if (!ps)
+			continue;
+		w.evicted++;
+		close_server(wserver_of(ps));
+		return true;
+	}
+	return false;
 }
 
 static void ask_others(unsigned worker, unsigned hub, bool evict)
 {
 	unsigned i;
 
-	if (evict && evict_one(worker, !hub))
+	if (evict && evict_one(worker, hub))
 		return;
 	if (w.asked[worker][hub])
 		return;
@@ -659,7 +695,7 @@ static void ask_others(unsigned worker, unsigned hub, bool evict)
 		if (pool_asks(&w.pool[worker][hub], i))
 			post(i, SPARE, worker, hub, 0);
 		if (evict && i != worker)
-			post(i, EVICT, worker, !hub, 0);
+			post(i, EVICT, worker, hub, 0);
 	}
 }
 
@@ -680,7 +716,7 @@ static bool dial_one(unsigned worker, unsigned hub)
 	enum pool_grant g = pool_seat_new(&w.pool[worker][hub], &s->ps);
 
 	if (g != POOL_OK) {
-		ask_others(worker, hub, g == POOL_DB_FULL);
+		ask_others(worker, hub, g == POOL_DB_FULL || g == POOL_USER_FULL);
 		return false;
 	}
 	s->exists = true;
@@ -800,6 +836,8 @@ static void new_bounds(void)
 		atomic_store(&w.hub[i]->limit.max, (int)(1 + rnd(5)));
 	if (rnd(2))
 		atomic_store(&w.hub[0]->in->limit.max, (int)rnd(8));
+	if (rnd(2))
+		atomic_store(&w.hub[0]->of->limit.max, (int)rnd(8));
 	w.lowered = true;
 	for (i = 0; i < WORKERS; i++)
 		look(i);
@@ -858,7 +896,7 @@ static void check_shard(unsigned k, unsigned h)
 
 static void check_world(void)
 {
-	int used[HUBS] = {0}, hungry[HUBS] = {0}, moving[HUBS] = {0};
+	int used[HUBS_MAX] = {0}, hungry[HUBS_MAX] = {0}, moving[HUBS_MAX] = {0}, all = 0, want = 0;
 	unsigned i, k, h;
 
 	for (i = 0; i < SERVERS; i++) {
@@ -877,11 +915,17 @@ static void check_world(void)
 		assert_int_equal(moving[h], 0);
 		if (!w.lowered)
 			assert_true(used[h] <= atomic_load(&w.hub[h]->limit.max));
+		all += used[h];
+		want += hungry[h];
 	}
-	assert_int_equal(atomic_load(&w.hub[0]->in->limit.used), used[0] + used[1]);
-	assert_int_equal(atomic_load(&w.hub[0]->in->hungry), hungry[0] + hungry[1]);
+	assert_int_equal(atomic_load(&w.hub[0]->in->limit.used), all);
+	assert_int_equal(atomic_load(&w.hub[0]->in->hungry), want);
 	if (!w.lowered && atomic_load(&w.hub[0]->in->limit.max))
-		assert_true(used[0] + used[1] <= atomic_load(&w.hub[0]->in->limit.max));
+		assert_true(all <= atomic_load(&w.hub[0]->in->limit.max));
+	assert_int_equal(atomic_load(&w.hub[0]->of->limit.used), all);
+	assert_int_equal(atomic_load(&w.hub[0]->of->hungry), want);
+	if (!w.lowered && atomic_load(&w.hub[0]->of->limit.max))
+		assert_true(all <= atomic_load(&w.hub[0]->of->limit.max));
 }
 
 static void step(void)
@@ -968,18 +1012,28 @@ static void settle(bool tick)
 	fail_msg("no end");
 }
 
-static void walk(unsigned run, unsigned steps)
+/* What all walks of a test together must have met. */
+struct seen {
+	unsigned long spared, evicted;
+};
+
+static void walk(unsigned run, unsigned steps, struct size size, struct seen *seen)
 {
-	int db_max = run % 3 == 1 ? 4 : 0;
+	int db_max = run % 3 == 1 ? (int)size.hubs / 2 + 3 : 0;
+	int user_max = run % 5 == 2 ? (int)size.hubs / 2 + 2 : 0;
 	unsigned i, k, h;
 	bool reloads = run % 4 == 3;
 
 	memset(&w, 0, sizeof(w));
+	w.size = size;
 	w.rr = run & 1;
 	w.now = 1000000;
 	assert_int_equal(hubs_init(&w.hubs, WORKERS), 0);
 	for (h = 0; h < HUBS; h++) {
-		w.hub[h] = hubs_get(&w.hubs, "db", h ? "b" : "a", (int)(2 + run % 3), db_max);
+		char name[] = { (char)('a' + h), 0 };
+
+		w.hub[h] = hubs_get(&w.hubs, "db", name, false, "role",
+				    &(struct hub_max){ (int)(2 + run % 3), db_max, user_max });
 		assert_non_null(w.hub[h]);
 		for (k = 0; k < WORKERS; k++)
 			pool_init(&w.pool[k][h], w.hub[h], k, w.rr);
@@ -990,9 +1044,9 @@ static void walk(unsigned run, unsigned steps)
 		step();
 		check_world();
 		if (i % 1000 == 999)
-			settle(db_max || reloads);
+			settle(db_max || user_max || reloads);
 	}
-	settle(db_max || reloads);
+	settle(db_max || user_max || reloads);
 	for (i = 0; i < SERVERS; i++)
 		if (w.s[i].exists)
 			close_server(&w.s[i]);
@@ -1001,18 +1055,38 @@ static void walk(unsigned run, unsigned steps)
 		hubs_put(&w.hubs, w.hub[h]);
 	}
 	assert_null(w.hubs.dbs);
+	assert_null(w.hubs.users);
 	hubs_free(&w.hubs);
 	assert_true(w.married > steps / 100 && w.elsewhere > steps / 1000);
-	assert_true(w.spared > 0 && (w.evicted > 0 || !db_max));
+	seen->spared += w.spared;
+	seen->evicted += w.evicted;
 }
 
 static void test_walk(void **state)
 {
+	struct seen seen = {0};
 	unsigned run;
 
 	(void)state;
 	for (run = 0; run < 12; run++)
-		walk(run, 60000);
+		walk(run, 60000, (struct size){ 3, 2, 24, 40 }, &seen);
+	assert_true(seen.spared > 300 && seen.evicted > 300);
+}
+
+/* The same rules hold for as many workers as one machine has, and for many pools of one
+ * database and one user. */
+static void test_walk_wide(void **state)
+{
+	struct seen wide = {0}, many = {0};
+	unsigned run;
+
+	(void)state;
+	for (run = 0; run < 6; run++)
+		walk(run, 10000, (struct size){ 64, 2, 24, 200 }, &wide);
+	for (run = 0; run < 6; run++)
+		walk(run, 10000, (struct size){ 8, 24, 128, 200 }, &many);
+	assert_true(wide.spared > 10 && wide.evicted > 10);
+	assert_true(many.spared > 10 && many.evicted > 10);
 }
 
 /* ---- real threads ---- */
@@ -1120,6 +1194,7 @@ int main(void)
 		cmocka_unit_test(test_spare_once),  cmocka_unit_test(test_spare_too_late), cmocka_unit_test(test_slack),
 		cmocka_unit_test(test_oldest_first), cmocka_unit_test(test_passed_on),
 		cmocka_unit_test(test_welcome),	    cmocka_unit_test(test_walk),
+		cmocka_unit_test(test_walk_wide),
 		cmocka_unit_test(test_threads),
 	};
 

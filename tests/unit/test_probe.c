@@ -678,7 +678,7 @@ static void login_errors(void **unused)
 				else if (end == 1)
 					PUT_MSG(&w.answer, 'Z', "I");
 				else
-					w.pc.timeout_us = 200 * MS;
+					w.pc.timeout_us = 500 * MS;
 				one_probe(&w, rows[i].state, rows[i].why);
 			}
 		}
@@ -1191,6 +1191,7 @@ static void web_world(struct world *w, const char *answer)
 	w->pc.http_path = path;
 	start(w);
 	memset(path, 'x', sizeof(path) - 1); /* it must have its own copy */
+	w->pc.http_path = "/health?ready=1";
 }
 
 static void http_says_well(void **unused)
@@ -1423,7 +1424,7 @@ static void connection_strings(void **unused)
 	in6->sin6_port = htons(15432);
 	in6->sin6_addr = in6addr_loopback;
 	a.sock_len = sizeof(*in6);
-	s = login_info(&a, "a b", "o'ne\\two", "d=x", &cap);
+	s = login_info(&a, "a b", "o'ne\\two", "d=x", NULL, &cap);
 	assert_non_null(s);
 	assert_true(cap > strlen(s));
 	assert_non_null(strstr(s, "host='::1' hostaddr='::1' port='15432' "));
@@ -1436,21 +1437,21 @@ static void connection_strings(void **unused)
 	a.sock.un.sun_family = AF_UNIX;
 	a.sock_len = sizeof(a.sock.un);
 	memcpy(a.sock.un.sun_path, "\0dir/.s.PGSQL.5", 15);
-	s = login_info(&a, NULL, NULL, NULL, &cap);
+	s = login_info(&a, NULL, NULL, NULL, NULL, &cap);
 	assert_non_null(s);
 	assert_non_null(strstr(s, "host='@dir' hostaddr='' port='5' user='pgweir' password='' "));
 	free(s);
 	memset(&a.sock, 0, sizeof(a.sock));
 	a.sock.un.sun_family = AF_UNIX;
 	memcpy(a.sock.un.sun_path, "/.s.PGSQL.5", 12);
-	s = login_info(&a, "", "", "", &cap);
+	s = login_info(&a, "", "", "", NULL, &cap);
 	assert_non_null(s);
 	assert_non_null(strstr(s, "host='/' hostaddr='' port='5' user='pgweir' password='' "));
 	free(s);
 	/* no address at all */
 	memset(&a.sock, 0, sizeof(a.sock));
 	a.sock.sa.sa_family = AF_UNSPEC;
-	assert_null(login_info(&a, NULL, NULL, NULL, &cap));
+	assert_null(login_info(&a, NULL, NULL, NULL, NULL, &cap));
 }
 
 int main(void)

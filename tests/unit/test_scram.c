@@ -18,6 +18,8 @@
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
+/* A server without TLS offers this. */
+static const struct scram_channel clear = {.offered = true};
 static const uint8_t salt[] = "0123456789abcdef"; /* and a zero */
 
 /* Made by PostgreSQL 15 from "pencil" and from the word with quotes in it. */
@@ -150,16 +152,17 @@ static void test_mock(void **state)
 	struct scram_secret a, b;
 
 	(void)state;
-	scram_secret_mock("alice", key, &a);
-	scram_secret_mock("alice", key, &b);
+	scram_secret_mock("alice", key, 4096, &a);
+	scram_secret_mock("alice", key, 4096, &b);
 	assert_memory_equal(&a, &b, sizeof(a));
 	assert_int_equal(a.salt_len, 16);
-	assert_int_equal(a.iterations, SCRAM_ITERATIONS_DEFAULT);
+	assert_int_equal(a.iterations, 4096);
 	assert_memory_not_equal(a.stored_key, a.server_key, SCRAM_KEY_LEN);
-	scram_secret_mock("bob", key, &b);
+	scram_secret_mock("bob", key, 10000, &b);
+	assert_int_equal(b.iterations, 10000);
 	assert_memory_not_equal(a.salt, b.salt, 16);
 	assert_memory_not_equal(a.stored_key, b.stored_key, SCRAM_KEY_LEN);
-	scram_secret_mock("alice", other_key, &b);
+	scram_secret_mock("alice", other_key, 4096, &b);
 	assert_memory_not_equal(a.salt, b.salt, 16);
 	scram_secret_wipe(&a);
 	assert_int_equal(a.stored_key[0] | a.salt[0] | (int)a.iterations, 0);
@@ -186,7 +189,7 @@ static void test_rfc_server(void **state)
 
 	(void)state;
 	assert_int_equal(scram_secret_make("pencil", rfc_salt, 16, 4096, &s.secret), 0);
-	assert_int_equal(scram_server_first(&s, "n,," RFC_BARE, strlen("n,," RFC_BARE),
+	assert_int_equal(scram_server_first(&s, SCRAM_MECH, "n,," RFC_BARE, strlen("n,," RFC_BARE),
 					    RFC_SERVER_NONCE, out, sizeof(out), &why),
 			 strlen(RFC_SERVER_FIRST));
 	assert_string_equal(out, RFC_SERVER_FIRST);
@@ -203,7 +206,7 @@ static void test_rfc_client(void **state)
 	const char *why = NULL;
 
 	(void)state;
-	assert_true(scram_client_first(&c, RFC_CLIENT_NONCE, out, sizeof(out)) > 0);
+	assert_true(scram_client_first(&c, &clear, RFC_CLIENT_NONCE, out, sizeof(out), &why) > 0);
 	assert_string_equal(out, "n,,n=,r=" RFC_CLIENT_NONCE);
 	/* the RFC's client names its user, ours does not */
 	snprintf(c.client_first_bare, sizeof(c.client_first_bare), "%s", RFC_BARE);
@@ -239,8 +242,8 @@ static char *exact(const char *text, size_t len)
 static int server_first(struct talk *t, const char *msg, size_t len)
 {
 	char *m = exact(msg, len);
-	int n = scram_server_first(&t->s, m, len, "serverNONCE", t->challenge, sizeof(t->challenge),
-				   &t->why);
+	int n = scram_server_first(&t->s, SCRAM_MECH, m, len, "serverNONCE", t->challenge,
+				   sizeof(t->challenge), &t->why);
 
 	free(m);
 	return n;
@@ -280,7 +283,8 @@ static void talk_start(struct talk *t, const char *password, const char *tried)
 {
 	memset(t, 0, sizeof(*t));
 	assert_int_equal(scram_secret_make(password, salt, sizeof(salt), 2, &t->s.secret), 0);
-	assert_true(scram_client_first(&t->c, "clientNONCE", t->first, sizeof(t->first)) > 0);
+	assert_true(scram_client_first(&t->c, &clear, "clientNONCE", t->first, sizeof(t->first),
+				       &t->why) > 0);
 	assert_true(server_first(t, t->first, strlen(t->first)) > 0);
 	assert_true(client_final(t, t->challenge, strlen(t->challenge), tried) > 0);
 }
@@ -438,18 +442,19 @@ static void test_our_nonce(void **state)
 	talk_start(&t, "a", "a");
 	memset(nonce, 'a', sizeof(nonce));
 	nonce[SCRAM_NONCE_MAX] = 0;
-	assert_int_equal(scram_client_first(&c, nonce, out, sizeof(out)), -1);
-	assert_int_equal(scram_client_first(&c, "", out, sizeof(out)), -1);
-	assert_int_equal(scram_client_first(&c, "a,b", out, sizeof(out)), -1);
-	assert_int_equal(scram_client_first(&c, "abc", out, 11), -1);
-	assert_int_equal(scram_client_first(&c, "abc", out, 12), 11);
-	assert_int_equal(
-		scram_server_first(&t.s, t.first, strlen(t.first), nonce, out, sizeof(out), &t.why),
-		-1);
-	assert_int_equal(
-		scram_server_first(&t.s, t.first, strlen(t.first), "", out, sizeof(out), &t.why),
-		-1);
-	assert_int_equal(scram_server_first(&t.s, t.first, strlen(t.first), "abc", out, 20, &t.why),
+	assert_int_equal(scram_client_first(&c, &clear, nonce, out, sizeof(out), &t.why), -1);
+	assert_int_equal(scram_client_first(&c, &clear, "", out, sizeof(out), &t.why), -1);
+	assert_int_equal(scram_client_first(&c, &clear, "a,b", out, sizeof(out), &t.why), -1);
+	assert_int_equal(scram_client_first(&c, &clear, "abc", out, 11, &t.why), -1);
+	assert_int_equal(scram_client_first(&c, &clear, "abc", out, 12, &t.why), 11);
+	assert_int_equal(scram_server_first(&t.s, SCRAM_MECH, t.first, strlen(t.first), nonce, out,
+					    sizeof(out), &t.why),
+			 -1);
+	assert_int_equal(scram_server_first(&t.s, SCRAM_MECH, t.first, strlen(t.first), "", out,
+					    sizeof(out), &t.why),
+			 -1);
+	assert_int_equal(scram_server_first(&t.s, SCRAM_MECH, t.first, strlen(t.first), "abc", out,
+					    20, &t.why),
 			 -1);
 }
 
@@ -712,6 +717,11 @@ static void test_md5(void **state)
 	assert_int_equal(md5_response("a", "md5bb1dccc87adfd1e744f9ac0f7c2ffb7", md5_salt, other),
 			 0);
 	assert_string_not_equal(other, from_password);
+	/* of a password as it comes from a client nothing is a hash */
+	assert_int_equal(md5_stored("a", "pencil", other), 0);
+	assert_string_equal(other, stored);
+	assert_int_equal(md5_stored("a", stored, other), 0);
+	assert_string_not_equal(other, stored);
 }
 
 int main(void)

@@ -26,31 +26,32 @@ static void test_hold_bounds(void **state)
 {
 	struct hold h = {.p = NULL};
 	_Atomic int64_t total = 0;
+	struct holds all = {.total = &total};
 	uint8_t b[4000];
 	size_t i;
 
 	(void)state;
 	for (i = 0; i < sizeof(b); i++)
 		b[i] = (uint8_t)(i * 31);
-	assert_int_equal(hold_add(&h, b, 1001, 1000, &total, 1 << 20), -1);
+	assert_int_equal(hold_add(&h, b, 1001, 1000, &all, 1 << 20), -1);
 	assert_int_equal(h.len, 0);
 	assert_int_equal(atomic_load(&total), 0);
-	assert_int_equal(hold_add(&h, b, 999, 1000, &total, 1 << 20), 0);
-	assert_int_equal(hold_add(&h, b + 999, 2, 1000, &total, 1 << 20), -1);
-	assert_int_equal(hold_add(&h, b + 999, 1, 1000, &total, 1 << 20), 0);
-	assert_int_equal(hold_add(&h, b + 1000, 1, 1000, &total, 1 << 20), -1);
+	assert_int_equal(hold_add(&h, b, 999, 1000, &all, 1 << 20), 0);
+	assert_int_equal(hold_add(&h, b + 999, 2, 1000, &all, 1 << 20), -1);
+	assert_int_equal(hold_add(&h, b + 999, 1, 1000, &all, 1 << 20), 0);
+	assert_int_equal(hold_add(&h, b + 1000, 1, 1000, &all, 1 << 20), -1);
 	assert_int_equal(h.len, 1000);
 	assert_memory_equal(h.p, b, 1000);
 	assert_int_equal(atomic_load(&total), h.cap);
 	/* no length is too large to be refused */
-	assert_int_equal(hold_add(&h, b, SIZE_MAX, 1000, &total, 1 << 20), -1);
-	assert_int_equal(hold_add(&h, b, SIZE_MAX - 999, 1000, &total, 1 << 20), -1);
+	assert_int_equal(hold_add(&h, b, SIZE_MAX, 1000, &all, 1 << 20), -1);
+	assert_int_equal(hold_add(&h, b, SIZE_MAX - 999, 1000, &all, 1 << 20), -1);
 	/* a bound that shrank under what is held */
-	assert_int_equal(hold_add(&h, b, 1, 500, &total, 1 << 20), -1);
-	hold_free(&h, &total);
+	assert_int_equal(hold_add(&h, b, 1, 500, &all, 1 << 20), -1);
+	hold_free(&h, &all);
 	assert_int_equal(atomic_load(&total), 0);
 	assert_null(h.p);
-	hold_free(&h, &total);
+	hold_free(&h, &all);
 }
 
 /* In pieces of any size: the same bytes, and the budget is what is allocated. */
@@ -59,6 +60,7 @@ static void test_hold_pieces(void **state)
 	static const size_t piece[] = {1, 7, 255, 256, 257, 1000, 5000};
 	static uint8_t b[20000];
 	_Atomic int64_t total = 0;
+	struct holds all = {.total = &total};
 	size_t k, at, i;
 
 	(void)state;
@@ -69,14 +71,16 @@ static void test_hold_pieces(void **state)
 
 		for (at = 0; at < sizeof(b); at += i) {
 			i = sizeof(b) - at < piece[k] ? sizeof(b) - at : piece[k];
-			assert_int_equal(hold_add(&h, b + at, i, sizeof(b), &total, 1 << 20), 0);
+			assert_int_equal(hold_add(&h, b + at, i, sizeof(b), &all, 1 << 20), 0);
 			assert_true(h.len <= h.cap);
-			assert_int_equal(atomic_load(&total), h.cap);
+			assert_int_equal(atomic_load(&total),
+					 all.reserved + (h.cap > HOLD_SMALL ? (int64_t)h.cap : 0));
 		}
 		assert_int_equal(h.len, sizeof(b));
 		assert_memory_equal(h.p, b, sizeof(b));
-		hold_free(&h, &total);
+		hold_free(&h, &all);
 	}
+	holds_free(&all);
 	assert_int_equal(atomic_load(&total), 0);
 }
 
@@ -84,28 +88,29 @@ static void test_hold_budget(void **state)
 {
 	struct hold a = {.p = NULL}, b = {.p = NULL};
 	_Atomic int64_t total = 0;
+	struct holds all = {.total = &total};
 	uint8_t bytes[2048] = {1};
 	size_t cap;
 
 	(void)state;
-	assert_int_equal(hold_add(&a, bytes, 1000, 4096, &total, 1536), 0);
+	assert_int_equal(hold_add(&a, bytes, 1000, 4096, &all, 1536), 0);
 	cap = a.cap;
 	assert_true(cap <= 1536);
 	/* the other's bytes count; a refusal changes nothing */
-	assert_int_equal(hold_add(&b, bytes, 1000, 4096, &total, 1536), -1);
+	assert_int_equal(hold_add(&b, bytes, 1000, 4096, &all, 1536), -1);
 	assert_null(b.p);
 	assert_int_equal(atomic_load(&total), cap);
-	assert_int_equal(hold_add(&a, bytes, 1000, 4096, &total, 1536), -1);
+	assert_int_equal(hold_add(&a, bytes, 1000, 4096, &all, 1536), -1);
 	assert_int_equal(a.len, 1000);
 	assert_int_equal(a.cap, cap);
 	assert_int_equal(atomic_load(&total), cap);
 	/* what fits into the block needs no budget */
-	assert_int_equal(hold_add(&a, bytes, cap - 1000, 4096, &total, 0), 0);
-	hold_clear(&a, &total);
+	assert_int_equal(hold_add(&a, bytes, cap - 1000, 4096, &all, 0), 0);
+	hold_free(&a, &all);
 	assert_int_equal(a.len, 0);
-	assert_int_equal(hold_add(&b, bytes, 1000, 4096, &total, 1536), 0);
-	hold_free(&a, &total);
-	hold_free(&b, &total);
+	assert_int_equal(hold_add(&b, bytes, 1000, 4096, &all, 1536), 0);
+	hold_free(&a, &all);
+	hold_free(&b, &all);
 	assert_int_equal(atomic_load(&total), 0);
 }
 
@@ -113,25 +118,72 @@ static void test_hold_room(void **state)
 {
 	struct hold h = {.p = NULL};
 	_Atomic int64_t total = 0;
+	struct holds all = {.total = &total};
 	uint8_t bytes[600] = {1};
 	int i;
 
 	(void)state;
-	assert_int_equal(hold_room(&h, 601, 600, &total, 1 << 20), -1);
-	assert_int_equal(hold_room(&h, 600, 600, &total, 1 << 20), 0);
+	assert_int_equal(hold_room(&h, 601, 600, &all, 1 << 20), -1);
+	assert_int_equal(hold_room(&h, 600, 600, &all, 1 << 20), 0);
 	assert_int_equal(h.len, 0);
 	assert_true(h.cap >= 600);
 	for (i = 0; i < 6; i++) /* cannot fail now: no budget is needed */
-		assert_int_equal(hold_add(&h, bytes, 100, 600, &total, 0), 0);
-	hold_clear(&h, &total);
-	assert_null(h.p); /* a large block goes back */
+		assert_int_equal(hold_add(&h, bytes, 100, 600, &all, 0), 0);
+	hold_free(&h, &all);
+	assert_null(h.p);
+	assert_int_equal(all.spare_n, 0); /* a large block goes back */
 	assert_int_equal(atomic_load(&total), 0);
-	assert_int_equal(hold_add(&h, bytes, 100, 600, &total, 1 << 20), 0);
-	hold_clear(&h, &total);
-	assert_non_null(h.p); /* a small one is kept, and counted */
-	assert_int_equal(h.len, 0);
-	assert_int_equal(atomic_load(&total), h.cap);
-	hold_free(&h, &total);
+	holds_free(&all);
+	assert_int_equal(all.reserved, 0);
+}
+
+/* Small ones: kept for whoever is next, within the budget, of which a share is taken for
+ * many at a time. */
+static void test_hold_small(void **state)
+{
+	enum { MANY = 300 };
+	struct hold h[MANY] = {0}, other = {.p = NULL};
+	_Atomic int64_t total = 0;
+	struct holds all = {.total = &total}, second = {.total = &total};
+	uint8_t bytes[HOLD_SMALL + 1] = {1}, *small;
+	unsigned i;
+
+	(void)state;
+	assert_int_equal(hold_add(&other, bytes, 100, 600, &all, 0), -1);
+	assert_int_equal(hold_add(&other, bytes, 100, 600, &all, HOLD_SMALL - 1), -1);
+	assert_int_equal(atomic_load(&total), 0);
+	assert_int_equal(hold_add(&other, bytes, 100, 600, &all, HOLD_SMALL), 0);
+	assert_int_equal(atomic_load(&total), HOLD_SMALL);
+	small = other.p;
+	hold_free(&other, &all);
+	assert_null(other.p);
+	assert_int_equal(all.spare_n, 1);
+	assert_int_equal(hold_add(&other, bytes, HOLD_SMALL, 600, &all, 0), 0); /* reserved */
+	assert_ptr_equal(other.p, small);
+	assert_int_equal(all.spare_n, 0);
+	/* another worker's share is not for this one */
+	assert_int_equal(hold_add(&h[0], bytes, 1, 600, &second, HOLD_SMALL), -1);
+	/* it grows into one that is counted */
+	assert_int_equal(hold_add(&other, bytes, 1, 600, &all, 3 * HOLD_SMALL - 1), -1);
+	assert_int_equal(hold_add(&other, bytes, 1, 600, &all, 3 * HOLD_SMALL), 0);
+	assert_int_equal(other.len, HOLD_SMALL + 1);
+	assert_int_equal(other.p[0], 1);
+	assert_int_equal(all.used, 0);
+	assert_int_equal(atomic_load(&total), 3 * HOLD_SMALL);
+	hold_free(&other, &all);
+	for (i = 0; i < MANY; i++) {
+		assert_int_equal(hold_add(&h[i], bytes, 1, 600, &all, 1 << 20), 0);
+		assert_true(all.used <= all.reserved && atomic_load(&total) == all.reserved);
+	}
+	assert_int_equal(all.used, MANY * HOLD_SMALL);
+	for (i = 0; i < MANY; i++)
+		hold_free(&h[i], &all);
+	assert_int_equal(all.used, 0);
+	assert_true(all.reserved < 16 * 1024 && atomic_load(&total) == all.reserved);
+	assert_int_equal(all.spare_n, MANY);
+	holds_free(&all);
+	assert_null(all.spare);
+	assert_int_equal(atomic_load(&total), 0);
 }
 
 /* ---- retry ---- */
@@ -351,7 +403,15 @@ static void test_server_states(void **state)
 {
 	static const enum server_state want[SV_N][SE_N] = {
 		[SV_NONE][SE_DIAL] = SV_CONNECT,
-		[SV_CONNECT][SE_CONNECTED] = SV_LOGIN,
+		[SV_CONNECT][SE_CONNECTED] = SV_LOGIN,	/* in clear */
+		[SV_CONNECT][SE_TLS_ASK] = SV_TLS_ASK,
+		[SV_CONNECT][SE_TLS] = SV_TLS,		/* sslnegotiation = direct */
+		[SV_TLS_ASK][SE_TLS] = SV_TLS,
+		[SV_TLS_ASK][SE_CONNECTED] = SV_LOGIN,	/* it has none, and need not */
+		[SV_TLS][SE_CONNECTED] = SV_LOGIN,
+		[SV_TLS_ASK][SE_DIAL] = SV_CONNECT,	/* the other way */
+		[SV_TLS][SE_DIAL] = SV_CONNECT,
+		[SV_LOGIN][SE_DIAL] = SV_CONNECT,
 		[SV_LOGIN][SE_READY] = SV_LIVE,
 		[SV_LIVE][SE_READY] = SV_LIVE,
 		[SV_LIVE][SE_DIRTY] = SV_CLEAN,
@@ -399,9 +459,17 @@ static void test_server_ways(void **state)
 static void test_client_states(void **state)
 {
 	static const enum client_state want[CL_N][CE_N] = {
+		[CL_STARTUP][CE_TLS] = CL_TLS,
+		[CL_TLS][CE_SECURED] = CL_STARTUP,
 		[CL_STARTUP][CE_ASK] = CL_PASSWORD,
 		[CL_STARTUP][CE_LOGIN] = CL_WELCOME,	/* trust */
 		[CL_STARTUP][CE_CONSOLE] = CL_CONSOLE,
+		[CL_STARTUP][CE_LOOK] = CL_AUTH,	/* peer */
+		[CL_PASSWORD][CE_LOOK] = CL_AUTH,
+		[CL_AUTH][CE_ASK] = CL_PASSWORD,
+		[CL_AUTH][CE_LOOK] = CL_AUTH,
+		[CL_AUTH][CE_LOGIN] = CL_WELCOME,
+		[CL_AUTH][CE_CONSOLE] = CL_CONSOLE,
 		[CL_PASSWORD][CE_ASK] = CL_PASSWORD,
 		[CL_PASSWORD][CE_LOGIN] = CL_WELCOME,
 		[CL_PASSWORD][CE_CONSOLE] = CL_CONSOLE,
@@ -468,6 +536,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_hold_bounds),  cmocka_unit_test(test_hold_pieces),
 		cmocka_unit_test(test_hold_budget),  cmocka_unit_test(test_hold_room),
+		cmocka_unit_test(test_hold_small),
 		cmocka_unit_test(test_retry_rows),   cmocka_unit_test(test_retry_bounds),
 		cmocka_unit_test(test_block_rows),   cmocka_unit_test(test_tally),
 		cmocka_unit_test(test_retry_never_wrong), cmocka_unit_test(test_backoff),
