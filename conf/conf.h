@@ -165,6 +165,8 @@ struct conf {
 	char *path;                    /* NULL for a URI */
 	bool from_uri;
 	bool from_pgbouncer;           /* its section is named [pgbouncer] */
+	bool has_limits;               /* a database or user has a query_timeout or
+					* transaction_timeout of its own */
 	/* URI form only: loopback clients need no password, and every client is
 	 * the URI's user. */
 	bool loopback_trust;

@@ -22,8 +22,10 @@ static const struct foreign rows[] = {
 	{"job_name", WINDOWS},
 	{"log_pooler_errors", "the line of each client's end has the SQLSTATE that it was told: "
 			      "log_disconnections"},
+	{"log_stats", "the numbers are in SHOW STATS, and over HTTP with http_addr"},
 	{"max_packet_size", "messages of any size pass through in bounded memory"},
 	{"pkt_buf", BUFFERS},
+	{"pool_idle_timeout", "a pool without clients and servers is forgotten after ten seconds"},
 	{"sbuf_loopcnt", "each connection has a bounded share of each turn of the loop"},
 	{"server_check_delay", PEEKED},
 	{"server_check_query", PEEKED},
@@ -36,24 +38,6 @@ static const struct foreign rows[] = {
 	{"tcp_socket_buffer", "the kernel sizes the buffers of sockets: net.ipv4.tcp_rmem, tcp_wmem"},
 	{"track_extra_parameters", "every setting of a session goes with it from server to server"},
 };
-
-/* These would change what happens, and do not. */
-static const char *const refused[] = {
-	"autodb_idle_timeout", "client_encoding", "connect_query", "datestyle", "disable_pqexec",
-	"ignore_startup_parameters", "log_stats", "login_notify_message", "pool_idle_timeout",
-	"query_timeout", "query_wait_notify", "reserve_pool", "reserve_pool_size",
-	"reserve_pool_timeout", "scram_iterations", "timezone", "transaction_timeout",
-};
-
-bool foreign_is_refused(const char *name)
-{
-	size_t i;
-
-	for (i = 0; i < sizeof(refused) / sizeof(refused[0]); i++)
-		if (strcmp(refused[i], name) == 0)
-			return true;
-	return false;
-}
 
 #define ROW_N (sizeof(rows) / sizeof(rows[0]))
 _Static_assert(ROW_N <= FOREIGN_MAX, "a bit for each");

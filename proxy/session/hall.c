@@ -16,6 +16,7 @@
 #include "session/link.h"
 #include "session/shard.h"
 #include "session/login.h"
+#include "session/overdue.h"
 #include "session/quota.h"
 #include "session/server.h"
 
@@ -41,6 +42,7 @@ static void on_tick(struct deadline *d)
 {
 	struct hall *h = LIST_ITEM(d, struct hall, tick);
 
+	overdue_tick(h);
 	link_tick(h);
 	askers_tick(h);
 	deadline_set(&h->w, DL_TICK, d, h->w.now_us + TICK_US);

@@ -146,6 +146,9 @@ static void got_ready(struct down *d, bool mine, char status)
 	if (!c || !mine || replay_runs(c))
 		return;
 	c->queries++;
+	c->unit.query_us = c->h->w.now_us; /* of one that was sent behind it */
+	if (status == 'I')
+		c->xact_us = c->unit.query_us;
 	if (c->opens_behind)
 		c->opens_behind--;
 	else

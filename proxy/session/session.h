@@ -106,6 +106,7 @@ struct unit {
 	bool movable;            /* `raw` is all of it, and it can all be taken back (move.h) */
 	bool fresh;              /* nothing of it has been answered */
 	uint64_t begun_us;
+	uint64_t query_us;       /* when what is answered next was sent, wherever it began */
 	bool uncertain;          /* part of it may last although it was broken off */
 	bool opens, commits;     /* its first text begins a transaction, its last commits it */
 	bool commits_alone;      /* ... and does nothing else */
@@ -229,6 +230,7 @@ struct client {
 	bool barrier;            /* nothing more before what was sent is answered */
 	bool undressed;          /* the server has not been given its settings yet */
 	bool dressed_only;       /* ... it has, and nothing else since */
+	bool wait_told;          /* query_wait_notify: of this wait */
 	bool retry_off;          /* the lexer was wrong once: never again for this client */
 	bool console_admin;
 	bool inner;              /* is pgweir itself (session/asker.h) */
@@ -244,6 +246,7 @@ struct client {
 	uint64_t id;             /* never used again in this worker; the worker is in it */
 	int64_t wait_timeout_us, idle_timeout_us, idle_tx_timeout_us;
 	uint64_t wait_since;
+	uint64_t xact_us;        /* when its transaction began */
 	uint64_t born_us;
 	struct params params;    /* what the session has */
 	struct switches switches;
@@ -348,6 +351,7 @@ struct server {
 	char tx;                 /* status of the last ReadyForQuery */
 	bool block;              /* a transaction block is open by what was completed since */
 	bool close_needed;       /* not to be used again */
+	bool greeted;            /* connect_query is on its way */
 	bool odd_sql;            /* standard_conforming_strings off, or an encoding that hides quotes */
 	uint8_t stmt_trouble;    /* enum stmt_trouble: the error being handled */
 	bool once, used;         /* server_lifetime = 0: good for one use; has been used */
@@ -428,6 +432,7 @@ struct shard {
 	bool asked_spare;            /* the other workers have been asked for a spare server */
 	bool asked_evict;            /* ... to make room in the database */
 	bool asked_place;            /* ... in the pool, for a trial */
+	uint64_t unused_us;          /* since when it has had no clients, 0: has */
 	uint64_t idle_us;            /* since when it has had neither clients nor servers, 0: has */
 	char last_error[256];        /* of the last failed dial, for people */
 	char last_sqlstate[6];

@@ -83,7 +83,9 @@ void unit_begin(struct client *c, const struct server *s)
 	c->moving = false;
 	u->explicit_txn = s->tx != 'I';
 	u->noted_before = c->residue.leaves != 0;
-	u->begun_us = c->h->w.now_us;
+	u->begun_us = u->query_us = c->h->w.now_us;
+	if (!u->explicit_txn)
+		c->xact_us = u->begun_us;
 	u->movable = !u->explicit_txn && c->pool_mode == POOL_TRANSACTION;
 	c->dressed_only = false;
 	c->at_start = false;
