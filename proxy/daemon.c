@@ -23,6 +23,7 @@
 #include "console/admin.h"
 #include "doors.h"
 #include "health/probe.h"
+#include "http/web.h"
 #include "io/listen.h"
 #include "io/uids.h"
 #include "registry.h"
@@ -40,6 +41,7 @@ struct daemon {
 	struct letter doors;           /* to it, and back: no more clients */
 	struct notify notify;
 	struct uids *uids;
+	struct web *web;               /* NULL: no http_addr */
 	struct event signal_ev, watchdog_ev, drain_ev;
 	pthread_t *threads;
 	unsigned started, stopped;
@@ -163,6 +165,7 @@ static void use_snapshot(struct daemon *d, struct snapshot *snap)
 	checks_start(snap, &d->registry.targets, &d->w, on_changed, d);
 	for (i = 0; i < d->sh.hall_n; i++)
 		hall_tell_conf(&d->sh.halls[i], snapshot_hold(snap));
+	web_use(&d->web, &d->sh, snapshot_hold(snap), &d->w.log_ctx);
 	registry_sweep_soon(&d->registry);
 }
 
@@ -202,6 +205,7 @@ static void stop_now(struct daemon *d)
 {
 	unsigned i;
 
+	web_tell_running(d->web, RUNNING_STOPPING);
 	for (i = 0; i < d->sh.hall_n; i++)
 		hall_tell_stop(&d->sh.halls[i]);
 }
@@ -245,6 +249,7 @@ static void drain(struct daemon *d)
 	char text[120];
 
 	d->draining = true;
+	web_tell_running(d->web, RUNNING_DRAINING);
 	/* The manager is asked for the time the configuration allows, whatever
 	 * its unit says. */
 	(void)snprintf(text, sizeof(text),
@@ -420,7 +425,7 @@ static void raise_limits(struct daemon *d)
 	const struct conf_global *g = &d->snap->conf->g;
 	struct rlimit rl;
 	rlim_t need = (rlim_t)g->max_client_conn + quota_strangers_max(g) + ARRIVALS_MAX +
-		      CONSOLES_MAX + 64;
+		      CONSOLES_MAX + (g->http_addr ? WEB_FILES : 0) + 64;
 
 	if (getrlimit(RLIMIT_NOFILE, &rl))
 		return;
@@ -591,6 +596,7 @@ static int start(struct daemon *d, struct err *e)
 	set_tcp(d);
 	if (start_halls(d, e))
 		return -1;
+	web_use(&d->web, &d->sh, snapshot_hold(d->snap), &d->w.log_ctx);
 	checks_start(d->snap, &d->registry.targets, &d->w, on_changed, d);
 	event_assign(&d->watchdog_ev, d->w.base, -1, EV_PERSIST, on_watchdog, d);
 	if (wd)
@@ -618,6 +624,7 @@ static void clean_up(struct daemon *d)
 	struct letter *l, *after;
 	unsigned i;
 
+	web_stop(d->web);
 	stop_threads(d);
 	uids_free(d->uids);
 	listen_stop(&d->listener);
