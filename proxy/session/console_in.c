@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "session/count.h"
 #include "session/ending.h"
 #include "session/step.h"
 #include "wire/wire.h"
@@ -30,6 +31,8 @@ void console_messages(struct client *c)
 		}
 		if (type == 'Q' && len > WIRE_HEADER) {
 			c->queries++;
+			COUNT_INC(c, queries);
+			COUNT_INC(c, xacts);
 			c->h->ops->console(c, (const char *)msg + WIRE_HEADER,
 					   strnlen((const char *)msg + WIRE_HEADER,
 						   len - WIRE_HEADER));
@@ -42,7 +45,9 @@ void console_messages(struct client *c)
 				  "the console understands simple queries only", NULL,
 				  "Use psql, or your driver's simple query mode.");
 		}
-		if (c->state == CL_CONSOLE)
+		if (c->state == CL_CONSOLE) {
+			COUNT_ADD(c, received_bytes, len);
 			stream_consume(&c->s, len);
+		}
 	}
 }
