@@ -464,7 +464,6 @@ static void *thread_main(void *arg)
 
 static int start_halls(struct daemon *d, struct err *e)
 {
-	static const struct hall_ops ops = { .console = admin_query };
 	unsigned n = worker_count(&d->snap->conf->g), i;
 
 	d->threads = calloc(n, sizeof(*d->threads));
@@ -473,7 +472,7 @@ static int start_halls(struct daemon *d, struct err *e)
 	    hubs_init(&d->sh.hubs, n))
 		return err_set(e, "out of memory");
 	for (i = 0; i < n; i++) {
-		if (hall_init(&d->sh.halls[i], i, &d->sh, &d->w.log, snapshot_hold(d->snap), &ops, e))
+		if (hall_init(&d->sh.halls[i], i, &d->sh, &d->w.log, snapshot_hold(d->snap), &admin_ops, e))
 			return -1;
 		d->sh.hall_n++;
 	}
