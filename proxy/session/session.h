@@ -238,6 +238,7 @@ struct client {
 	uint8_t negotiations;    /* NEGOTIATED_*: each once */
 	uint8_t pool_mode, retry, pin, retry_unknown;
 	bool retry_terminated;
+	bool statement_only;     /* pool_mode = statement: no transaction blocks */
 	uint8_t replication;     /* enum replication (session/raw.h) */
 	bool crdb;               /* its servers are CockroachDB, by what it was told at its login */
 	uint64_t id;             /* never used again in this worker; the worker is in it */
