@@ -238,6 +238,7 @@ struct client {
 	uint8_t negotiations;    /* NEGOTIATED_*: each once */
 	uint8_t pool_mode, retry, pin, retry_unknown;
 	bool retry_terminated;
+	bool statement_only;     /* pool_mode = statement: no transaction blocks */
 	uint8_t replication;     /* enum replication (session/raw.h) */
 	uint8_t replay_why;      /* enum retry_verdict: why `replay` was disarmed */
 	bool crdb;               /* its servers are CockroachDB, by what it was told at its login */
