@@ -190,10 +190,10 @@ static void task_over(struct console *k)
 	if (k->portal) {
 		k->portal->over = true;
 		k->portal->task = NULL;
-		task_drop(t);
+		task_put(t);
 	}
 	k->portal = NULL;
-	task_drop(t);
+	task_put(t);
 }
 
 static void succeeded(struct console *k)
@@ -238,7 +238,7 @@ static bool advance(struct console *k)
 		say_msg(k->c, 's');
 		k->task = NULL;
 		k->portal = NULL;
-		task_drop(t);
+		task_put(t);
 		return true;
 	}
 	if (t->state == TASK_DONE) {
@@ -339,8 +339,8 @@ static void no_such(struct console *k, bool portal, const char *name)
 static bool take_name(struct console *k, bool portal, const char *name)
 {
 	struct prepared *p = &k->prepared;
-	struct statement *st = portal ? NULL : statement_find(p, name);
-	struct portal *o = portal ? portal_find(p, name) : NULL;
+	struct statement *st = portal ? NULL : prepared_statement(p, name);
+	struct portal *o = portal ? prepared_portal(p, name) : NULL;
 	char text[160];
 
 	if (*name && (st || o)) {
@@ -393,7 +393,7 @@ static void on_parse(struct console *k, struct wire_get *g)
 		return;
 	if (!take_name(k, false, name))
 		return;
-	if (statement_new(&k->prepared, name, cmd, &w, args_at))
+	if (prepared_add_statement(&k->prepared, name, cmd, &w, args_at))
 		say_msg(k->c, '1');
 	else
 		fail(k, "53200", "out of memory", NULL);
@@ -447,7 +447,7 @@ static void on_bind(struct console *k, struct wire_get *g)
 		violation(k, "invalid Bind message");
 		return;
 	}
-	st = statement_find(&k->prepared, of);
+	st = prepared_statement(&k->prepared, of);
 	if (!st) {
 		no_such(k, false, of);
 		return;
@@ -462,7 +462,7 @@ static void on_bind(struct console *k, struct wire_get *g)
 	if (!take_formats(k, g, st->cmd ? rows_count(st->cmd->columns) : 0, &binary) ||
 	    (k->tx == 'E' && !may(k, st->cmd)) || !take_name(k, true, name))
 		return;
-	if (portal_new(&k->prepared, name, st, binary))
+	if (prepared_add_portal(&k->prepared, name, st, binary))
 		say_msg(k->c, '2');
 	else
 		fail(k, "53200", "out of memory", NULL);
@@ -481,10 +481,10 @@ static void on_describe(struct console *k, struct wire_get *g)
 		return;
 	}
 	if (portal) {
-		o = portal_find(&k->prepared, name);
+		o = prepared_portal(&k->prepared, name);
 		st = o ? o->st : NULL;
 	} else {
-		st = statement_find(&k->prepared, name);
+		st = prepared_statement(&k->prepared, name);
 	}
 	if (!st) {
 		no_such(k, portal, name);
@@ -509,7 +509,7 @@ static void on_execute(struct console *k, struct wire_get *g)
 		violation(k, "invalid Execute message");
 		return;
 	}
-	o = portal_find(&k->prepared, name);
+	o = prepared_portal(&k->prepared, name);
 	if (!o) {
 		no_such(k, true, name);
 		return;
@@ -543,8 +543,8 @@ static void on_close(struct console *k, struct wire_get *g)
 		violation(k, "invalid Close message");
 		return;
 	}
-	st = portal ? NULL : statement_find(&k->prepared, name);
-	o = portal ? portal_find(&k->prepared, name) : NULL;
+	st = portal ? NULL : prepared_statement(&k->prepared, name);
+	o = portal ? prepared_portal(&k->prepared, name) : NULL;
 	if (st)
 		statement_close(&k->prepared, st);
 	if (o)
@@ -680,7 +680,7 @@ static void on_gone(struct client *c)
 	free(k->text);
 	k->text = NULL;
 	if (k->portal)
-		task_drop(k->task); /* the portal has another */
+		task_put(k->task); /* the portal has another */
 	else
 		task_leave(k->task);
 	k->task = NULL;

@@ -125,7 +125,8 @@ static void nothing(struct task *t)
 }
 
 static const struct column one_column[] = { { "?column?", ROWS_INT4 }, { NULL, 0 } };
-static const struct column unlock_column[] = { { "pg_advisory_unlock_all", ROWS_TEXT }, { NULL, 0 } };
+static const struct column unlock_column[] = { { "pg_advisory_unlock_all", ROWS_TEXT },
+					       { NULL, 0 } };
 static const struct column version_column[] = { { "version", ROWS_TEXT }, { NULL, 0 } };
 
 const struct command driver_commands[] = {

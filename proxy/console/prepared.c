@@ -19,7 +19,7 @@ void task_leave(struct task *t)
 	t->stop = NULL;
 	if (stop && t->state == TASK_RUNS)
 		stop(t);
-	task_drop(t);
+	task_put(t);
 }
 
 void prepared_init(struct prepared *p)
@@ -29,7 +29,7 @@ void prepared_init(struct prepared *p)
 	p->statement_n = p->portal_n = 0;
 }
 
-struct statement *statement_find(const struct prepared *p, const char *name)
+struct statement *prepared_statement(const struct prepared *p, const char *name)
 {
 	struct link *l;
 
@@ -39,7 +39,7 @@ struct statement *statement_find(const struct prepared *p, const char *name)
 	return NULL;
 }
 
-struct portal *portal_find(const struct prepared *p, const char *name)
+struct portal *prepared_portal(const struct prepared *p, const char *name)
 {
 	struct link *l;
 
@@ -49,8 +49,9 @@ struct portal *portal_find(const struct prepared *p, const char *name)
 	return NULL;
 }
 
-struct statement *statement_new(struct prepared *p, const char *name, const struct command *cmd,
-				const struct words *words, unsigned args_at)
+struct statement *prepared_add_statement(struct prepared *p, const char *name,
+					 const struct command *cmd, const struct words *words,
+					 unsigned args_at)
 {
 	size_t n = strlen(name) + 1;
 	struct statement *st = calloc(1, sizeof(*st) + n);
@@ -81,7 +82,7 @@ void statement_close(struct prepared *p, struct statement *st)
 	statement_put(st);
 }
 
-struct portal *portal_new(struct prepared *p, const char *name, struct statement *st,
+struct portal *prepared_add_portal(struct prepared *p, const char *name, struct statement *st,
 			  uint64_t binary)
 {
 	size_t n = strlen(name) + 1;

@@ -40,12 +40,13 @@ void prepared_init(struct prepared *p);
 void prepared_clear(struct prepared *p);
 
 /* NULL: there is no such one. */
-struct statement *statement_find(const struct prepared *p, const char *name);
-struct portal *portal_find(const struct prepared *p, const char *name);
+struct statement *prepared_statement(const struct prepared *p, const char *name);
+struct portal *prepared_portal(const struct prepared *p, const char *name);
 /* NULL: out of memory. The name must be free; words NULL: an empty query. */
-struct statement *statement_new(struct prepared *p, const char *name, const struct command *cmd,
-				const struct words *words, unsigned args_at);
-struct portal *portal_new(struct prepared *p, const char *name, struct statement *st,
+struct statement *prepared_add_statement(struct prepared *p, const char *name,
+					 const struct command *cmd, const struct words *words,
+					 unsigned args_at);
+struct portal *prepared_add_portal(struct prepared *p, const char *name, struct statement *st,
 			  uint64_t binary);
 void statement_close(struct prepared *p, struct statement *st);
 /* Its task, if it has not ended, is told that nobody waits for it any more. */

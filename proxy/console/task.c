@@ -32,7 +32,7 @@ void task_hold(struct task *t)
 	t->refs++;
 }
 
-void task_drop(struct task *t)
+void task_put(struct task *t)
 {
 	if (!t || --t->refs)
 		return;

@@ -65,7 +65,7 @@ struct task {
 struct task *task_new(struct client *c, const struct command *cmd, const struct words *w,
 		      unsigned args_at, uint64_t binary);
 void task_hold(struct task *t);
-void task_drop(struct task *t);
+void task_put(struct task *t);
 
 /* Arguments. NULL: there is no such one. */
 const char *task_arg(const struct task *t, unsigned i);
