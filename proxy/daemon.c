@@ -313,6 +313,16 @@ static void warn_start_only(void *arg, const char *key, const char *value, const
 	conf_each(w->old, compare_row, w);
 }
 
+static void tell_warnings(struct daemon *d, const struct conf *c)
+{
+	char q[1100];
+	size_t i;
+
+	for (i = 0; i < c->warning_n; i++)
+		LOG(&d->w.log_ctx, LOG_LEVEL_WARN, "configuration", "warning=%s",
+		    log_quote(q, sizeof(q), c->warnings[i]));
+}
+
 static void set_level(struct daemon *d, const struct conf *c)
 {
 	int level = LOG_LEVEL_INFO + (c->g.verbose > 1);
@@ -348,6 +358,7 @@ static void reload(struct daemon *d)
 	}
 	wish.d = d;
 	wish.old = d->snap->conf;
+	tell_warnings(d, conf);
 	conf_each(conf, warn_start_only, &wish);
 	snap = registry_first(&d->registry, conf, tls);
 	if (!snap) {
@@ -464,7 +475,6 @@ static void *thread_main(void *arg)
 
 static int start_halls(struct daemon *d, struct err *e)
 {
-	static const struct hall_ops ops = { .console = admin_query };
 	unsigned n = worker_count(&d->snap->conf->g), i;
 
 	d->threads = calloc(n, sizeof(*d->threads));
@@ -473,7 +483,7 @@ static int start_halls(struct daemon *d, struct err *e)
 	    hubs_init(&d->sh.hubs, n) || meters_init(&d->sh.meters, n, clock_mono_us()))
 		return err_set(e, "out of memory");
 	for (i = 0; i < n; i++) {
-		if (hall_init(&d->sh.halls[i], i, &d->sh, &d->w.log, snapshot_hold(d->snap), &ops, e))
+		if (hall_init(&d->sh.halls[i], i, &d->sh, &d->w.log, snapshot_hold(d->snap), &admin_ops, e))
 			return -1;
 		d->sh.hall_n++;
 	}
@@ -596,6 +606,7 @@ static int start(struct daemon *d, struct err *e)
 	if (wd)
 		event_add(&d->watchdog_ev, &tv);
 	evtimer_assign(&d->drain_ev, d->w.base, on_drain_over, d);
+	tell_warnings(d, d->snap->conf);
 	LOG(&d->w.log_ctx, LOG_LEVEL_INFO, "started", "version=%s workers=%u port=%d unix=%s",
 	    PGWEIR_VERSION, d->sh.hall_n, d->port,
 	    log_quote(dir, sizeof(dir), d->listener.dir[0] ? d->listener.dir : "-"));

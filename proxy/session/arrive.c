@@ -39,6 +39,10 @@ static void on_drained(struct stream *st)
 		stream_shut(st);
 		return;
 	}
+	if (c->state == CL_CONSOLE) {
+		c->h->ops->console(c);
+		return;
+	}
 	if (s && !s->s.wants) {
 		stream_want(&s->s, true);
 		c->h->up->readable(s);

@@ -9,7 +9,6 @@
 #include <string.h>
 
 #include "session/cancel.h"
-#include "session/console_in.h"
 #include "session/count.h"
 #include "session/ending.h"
 #include "session/link.h"
@@ -577,7 +576,7 @@ void client_run(struct client *c, bool readable)
 		break;
 	case CL_CONSOLE:
 		if (!readable || fill(c))
-			console_messages(c);
+			c->h->ops->console(c);
 		break;
 	case CL_READY:
 	case CL_LINKED:

@@ -54,6 +54,13 @@ void count_ready(struct client *c)
 	settle_error(c);
 }
 
+void count_console(struct client *c)
+{
+	c->queries++;
+	STAT_INC(&c->h->console->stats, queries);
+	STAT_INC(&c->h->console->stats, xacts);
+}
+
 void count_error(struct client *c, const char *sqlstate)
 {
 	meter_error(count_of(c), meter_class(sqlstate));

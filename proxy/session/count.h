@@ -55,6 +55,8 @@ void count_server_error(struct client *c, struct server *s, const char *sqlstate
 void count_answered(struct client *c, struct server *s, char status);
 /* A ReadyForQuery in place of a server's; with the error of the unit, if it has one. */
 void count_ready(struct client *c);
+/* A command of the console: of nobody's pool. */
+void count_console(struct client *c);
 /* An error of ours. */
 void count_error(struct client *c, const char *sqlstate);
 /* c has s after it waited, or is logged in, or s is. */

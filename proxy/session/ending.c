@@ -108,6 +108,8 @@ static void forget(struct client *c)
 	hold_free(&c->unit.back, &h->holds);
 	hold_free(&c->unit.raw, &h->holds);
 	auth_end(c);
+	if (c->console)
+		h->ops->console_gone(c);
 	if (c->shard) {
 		c->shard->clients--;
 		c->shard->gone |= c->shard->alone; /* nobody else will have its server */
@@ -170,6 +172,8 @@ void client_end(struct client *c, const char *sqlstate, const char *message, con
 	log_end(c, why, sqlstate);
 	link_unwait(c);
 	auth_end(c);
+	if (c->console)
+		c->h->ops->console_gone(c);
 	client_step(c, CE_LAST);
 	if (s)
 		leave_server(c, s);

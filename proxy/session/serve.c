@@ -224,6 +224,12 @@ static void server_readable(struct server *s)
 	default:
 		if (!c || c->state != CL_LINKED)
 			break;
+		if (c->at_start && s->tx != 'I' && c->statement_only) {
+			client_end(c, "0A000",
+				   "transaction blocks not allowed in statement pooling mode", NULL,
+				   "The mode is the setting pool_mode.", "transaction in statement mode");
+			break;
+		}
 		if (c->at_start && s->tx != 'I')
 			client_set_idle(c, s->tx);
 		/* it may have stopped because too much was owed */

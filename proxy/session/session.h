@@ -241,7 +241,9 @@ struct client {
 	uint8_t negotiations;    /* NEGOTIATED_*: each once */
 	uint8_t pool_mode, retry, pin, retry_unknown;
 	bool retry_terminated;
+	bool statement_only;     /* pool_mode = statement: no transaction blocks */
 	uint8_t replication;     /* enum replication (session/raw.h) */
+	uint8_t replay_why;      /* enum retry_verdict: why `replay` was disarmed */
 	bool crdb;               /* its servers are CockroachDB, by what it was told at its login */
 	uint64_t id;             /* never used again in this worker; the worker is in it */
 	int64_t wait_timeout_us, idle_timeout_us, idle_tx_timeout_us;
@@ -261,9 +263,9 @@ struct client {
 	struct undo *undo;       /* NULL until the first */
 	struct unit unit;
 	struct replay *replay;   /* of its transaction (session/replay.h), or NULL */
-	uint8_t replay_why;      /* enum retry_verdict: why that was disarmed */
 	struct login *login;     /* until logged in */
 	struct trial *trial;     /* its password is tried (session/pass.h) */
+	struct console *console; /* of the console, once it has asked (console/admin.c) */
 	char *user, *db;
 	char *begun;             /* a BEGIN that was answered and not sent */
 	uint64_t queries, in_bytes, out_bytes;
@@ -466,9 +468,13 @@ struct server_up {
 
 /* What session/ does not know: handed over at birth by who stands above. */
 struct hall_ops {
-	/* One simple query on the console; answers with rows and
-	 * ReadyForQuery. May close c. */
-	void (*console)(struct client *c, const char *sql, size_t len);
+	/* A client of the console: bytes have come, or all it was sent has gone. May
+	 * close c. */
+	void (*console)(struct client *c);
+	/* It is over: frees c->console. */
+	void (*console_gone)(struct client *c);
+	/* It has asked for an end of what is under way. */
+	void (*console_cancel)(struct client *c);
 };
 
 #define KEY_BUCKETS 1024u

@@ -277,7 +277,7 @@ bool up_lazily(struct client *c, const char *sql, size_t n)
 	enum session_attrs attrs;
 	const char *tag;
 
-	if (n > BEGIN_MAX || c->limbo || c->pool_mode != POOL_TRANSACTION)
+	if (n > BEGIN_MAX || c->limbo || c->statement_only || c->pool_mode != POOL_TRANSACTION)
 		return false;
 	if (c->begun) {
 		tag = is_over(sql, n);

@@ -255,7 +255,6 @@ static struct end *dial(void *arg)
 
 static void start_halls(struct world *w)
 {
-	static const struct hall_ops ops = { .console = admin_query };
 	struct err e;
 	unsigned i;
 
@@ -264,7 +263,7 @@ static void start_halls(struct world *w)
 	    meters_init(&w->sh.meters, w->workers, w->s.now_us))
 		abort();
 	for (i = 0; i < w->workers; i++) {
-		if (hall_init(&w->sh.halls[i], i, &w->sh, &w->log, snapshot_hold(w->snap), &ops, &e))
+		if (hall_init(&w->sh.halls[i], i, &w->sh, &w->log, snapshot_hold(w->snap), &admin_ops, &e))
 			abort();
 		w->sh.hall_n++;
 		w->running[i] = true;
