@@ -93,17 +93,16 @@ static void *thread_main(void *arg)
 
 static int start_halls(struct daemon *d, struct err *e)
 {
-	static const struct hall_ops ops = { .console = admin_query };
 	unsigned n = birth_workers(&d->snap->conf->g), i;
 
 	d->threads = calloc(n, sizeof(*d->threads));
 	d->ended = calloc(n, sizeof(*d->ended));
 	d->sh.halls = calloc(n, sizeof(*d->sh.halls));
 	if (!d->threads || !d->ended || !d->sh.halls || door_init(&d->sh.door) ||
-	    hubs_init(&d->sh.hubs, n))
+	    hubs_init(&d->sh.hubs, n) || meters_init(&d->sh.meters, n, clock_mono_us()))
 		return err_set(e, "out of memory");
 	for (i = 0; i < n; i++) {
-		if (hall_init(&d->sh.halls[i], i, &d->sh, &d->w.log, snapshot_hold(d->snap), &ops, e))
+		if (hall_init(&d->sh.halls[i], i, &d->sh, &d->w.log, snapshot_hold(d->snap), &admin_ops, e))
 			return -1;
 		d->sh.hall_n++;
 	}
@@ -208,6 +207,7 @@ static int start(struct daemon *d, struct err *e)
 	event_assign(&d->watchdog_ev, d->w.base, -1, EV_PERSIST, on_watchdog, d);
 	if (wd)
 		event_add(&d->watchdog_ev, &tv);
+	reload_warnings(d, d->snap->conf);
 	LOG(&d->w.log_ctx, LOG_LEVEL_INFO, "started", "version=%s workers=%u port=%d unix=%s",
 	    PGWEIR_VERSION, d->sh.hall_n, d->port,
 	    log_quote(dir, sizeof(dir), d->listener.dir[0] ? d->listener.dir : "-"));
@@ -245,6 +245,7 @@ static void clean_up(struct daemon *d)
 	}
 	if (d->sh.halls) {
 		hubs_free(&d->sh.hubs);
+		meters_free(&d->sh.meters);
 		door_free(&d->sh.door);
 	}
 	logins_free(&d->sh.logins);

@@ -125,6 +125,7 @@ static int run(struct choice *c)
 	struct conf *conf = NULL;
 	struct tls_set *tls = NULL;
 	struct err e = { "" };
+	size_t i;
 	int rc;
 
 	if (reload_load(&c->args, &conf, &tls, &e)) {
@@ -134,6 +135,8 @@ static int run(struct choice *c)
 	if (conf->from_uri && conf->dbs[0].secret.password)
 		hush_argument(c->shown);
 	if (c->check) {
+		for (i = 0; i < conf->warning_n; i++)
+			fprintf(stderr, "pgweir: warning: %s\n", conf->warnings[i]);
 		tls_set_drop(tls);
 		conf_drop(conf);
 		puts("pgweir: the configuration is fine");

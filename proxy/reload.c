@@ -157,6 +157,16 @@ static void warn_start_only(void *arg, const char *key, const char *value, const
 	conf_each(w->old, compare_row, w);
 }
 
+void reload_warnings(struct daemon *d, const struct conf *c)
+{
+	char q[1100];
+	size_t i;
+
+	for (i = 0; i < c->warning_n; i++)
+		LOG(&d->w.log_ctx, LOG_LEVEL_WARN, "configuration", "warning=%s",
+		    log_quote(q, sizeof(q), c->warnings[i]));
+}
+
 void reload_log_level(struct daemon *d, const struct conf *c)
 {
 	int level = LOG_LEVEL_INFO + (c->g.verbose > 1);
@@ -199,6 +209,7 @@ static bool take(struct daemon *d, struct conf *conf, struct tls_set *tls, struc
 		conf_drop(conf);
 		return false;
 	}
+	reload_warnings(d, conf);
 	conf_each(conf, warn_start_only, &wish);
 	snap = registry_first(&d->registry, conf, tls);
 	if (!snap) {

@@ -30,6 +30,8 @@ void reload_use(struct daemon *d, struct conf *conf, reload_done_fn *done, void 
  * configuration is handed out once more. arg: the struct daemon. */
 int reload_names(void *arg);
 
+/* Logs the configuration's warnings. */
+void reload_warnings(struct daemon *d, const struct conf *c);
 /* The log's level by the configuration and the command line. */
 void reload_log_level(struct daemon *d, const struct conf *c);
 /* The listeners' part of it. */

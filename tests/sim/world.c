@@ -267,15 +267,15 @@ static struct end *dial(void *arg)
 
 static void start_halls(struct world *w)
 {
-	static const struct hall_ops ops = { .console = admin_query };
 	struct err e;
 	unsigned i;
 
 	w->sh.halls = calloc(w->workers, sizeof(*w->sh.halls));
-	if (!w->sh.halls || door_init(&w->sh.door) || hubs_init(&w->sh.hubs, w->workers))
+	if (!w->sh.halls || door_init(&w->sh.door) || hubs_init(&w->sh.hubs, w->workers) ||
+	    meters_init(&w->sh.meters, w->workers, w->s.now_us))
 		abort();
 	for (i = 0; i < w->workers; i++) {
-		if (hall_init(&w->sh.halls[i], i, &w->sh, &w->log, snapshot_hold(w->snap), &ops, &e))
+		if (hall_init(&w->sh.halls[i], i, &w->sh, &w->log, snapshot_hold(w->snap), &admin_ops, &e))
 			abort();
 		w->sh.hall_n++;
 		w->running[i] = true;
@@ -475,6 +475,7 @@ static void death(struct world *w)
 		hall_free(&w->sh.halls[i]);
 	if (w->sh.halls) {
 		hubs_free(&w->sh.hubs);
+		meters_free(&w->sh.meters);
 		door_free(&w->sh.door);
 	}
 	free(w->sh.halls);
