@@ -18,7 +18,7 @@ static int check_databases(const struct draft *d, struct err *e)
 	char where[WHERE_MAX];
 	size_t i;
 
-	if (d->db_n == 0)
+	if (d->db_n == 0 && !d->conf->from_pgbouncer)
 		return err_set(e, "%s: no database: add a line like app = host=10.0.0.1 to "
 			       "[databases] (* = ... stands for every other name)", d->path);
 	for (i = 0; i < d->db_n; i++) {
@@ -35,6 +35,18 @@ static int check_databases(const struct draft *d, struct err *e)
 				       "names, or the absolute path of a socket directory",
 				       draft_db_where(&d->dbs[i], where, sizeof(where)), db->name);
 	}
+	return 0;
+}
+
+static int check_peers(const struct draft *d, struct err *e)
+{
+	char where[WHERE_MAX];
+	size_t i;
+
+	for (i = 0; i < d->peer_n; i++)
+		if (!d->peers[i].p.k.host)
+			return err_set(e, "%s: peer %d has no host=", draft_peer_where(&d->peers[i],
+				       where, sizeof(where)), d->peers[i].p.id);
 	return 0;
 }
 
@@ -437,7 +449,7 @@ static int check_unix(const struct draft *d, struct err *e)
 
 int check_all(const struct draft *d, struct err *e)
 {
-	if (check_databases(d, e) < 0 || check_pool_sizes(d, e) < 0 || check_retry(d, e) < 0 ||
+	if (check_databases(d, e) < 0 || check_peers(d, e) < 0 || check_pool_sizes(d, e) < 0 || check_retry(d, e) < 0 ||
 	    check_tls(d, e) < 0 || check_throttle(d, e) < 0 || check_remote_addr(d, e) < 0 ||
 	    check_auth(d, e) < 0 || check_auth_query(d, e) < 0 ||
 	    check_unix(d, e) < 0 || check_http(d, e) < 0)

@@ -39,6 +39,7 @@
 #define WIPE_IN_GLOBAL(type, name) WIPE_##type(k->name)
 #define WIPE_IN_DB(type, name)
 #define WIPE_IN_USER(type, name)
+#define WIPE_IN_PEER(type, name)
 static void wipe_global(struct conf_global *k)
 {
 #include "conf/keys.def"
@@ -73,11 +74,36 @@ void conf_user_clear(struct conf_user *u)
 	text_wipe(&u->name);
 	text_wipe(&u->secret);
 }
+#undef WIPE_IN_USER
+#undef WIPE_IN_PEER
+
+#define KEY(scope, type, name, def, min, max, when, help) WIPE_IN_##scope(type, name)
+#define WIPE_IN_USER(type, name)
+#define WIPE_IN_PEER(type, name) WIPE_##type(p->k.name)
+void conf_peer_clear(struct conf_peer *p)
+{
+#include "conf/keys.def"
+}
 
 struct conf *conf_hold(struct conf *c)
 {
 	atomic_fetch_add_explicit(&c->refs, 1, memory_order_relaxed);
 	return c;
+}
+
+/* One of conf_set's: what it has of its own. */
+static void drop_set(struct conf *c)
+{
+	size_t i;
+
+	for (i = 0; c->dbs && i < c->db_n; i++)
+		hosts_free(c->dbs[i].host_conf, c->dbs[i].host_n);
+	free(c->dbs);
+	if (c->fallback)
+		hosts_free(c->fallback->host_conf, c->fallback->host_n);
+	free(c->fallback);
+	conf_drop(c->base);
+	free(c);
 }
 
 void conf_drop(struct conf *c)
@@ -88,6 +114,10 @@ void conf_drop(struct conf *c)
 	if (!c || atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) != 1)
 		return;
 	wipe_global(&c->g);
+	if (c->base) {
+		drop_set(c);
+		return;
+	}
 	secret_clear(&c->health_secret);
 	for (i = 0; i < c->db_n; i++)
 		conf_db_clear(&c->dbs[i]);
@@ -98,6 +128,12 @@ void conf_drop(struct conf *c)
 	for (i = 0; i < c->user_n; i++)
 		conf_user_clear(&c->users[i]);
 	free(c->users);
+	for (i = 0; i < c->peer_n; i++)
+		conf_peer_clear(&c->peers[i]);
+	free(c->peers);
+	for (i = 0; i < c->warning_n; i++)
+		free(c->warnings[i]);
+	free(c->warnings);
 	hba_free(c->hba);
 	ident_free(c->ident);
 	free(c->path);
@@ -128,6 +164,16 @@ const struct conf_user *conf_find_user(const struct conf *c, const char *name)
 	if (c->user_n == 0)
 		return NULL;
 	return bsearch(name, c->users, c->user_n, sizeof(*c->users), user_cmp);
+}
+
+const struct conf_peer *conf_find_peer(const struct conf *c, int id)
+{
+	size_t i;
+
+	for (i = 0; i < c->peer_n; i++)
+		if (c->peers[i].id == id)
+			return &c->peers[i];
+	return NULL;
 }
 
 const char *conf_secret_for(const struct conf_db *d, const char *host, int port,

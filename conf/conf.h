@@ -31,7 +31,8 @@
 struct hba;
 struct ident;
 
-enum pool_mode { POOL_SESSION = 0, POOL_TRANSACTION };
+/* Statement is transaction pooling that ends who begins a transaction. */
+enum pool_mode { POOL_SESSION = 0, POOL_TRANSACTION, POOL_STATEMENT };
 enum balance { BALANCE_LEASTCONN = 0, BALANCE_ROUND_ROBIN, BALANCE_RANDOM, BALANCE_DISABLE };
 enum session_attrs {
 	ATTRS_ANY = 0,
@@ -86,6 +87,7 @@ enum retry_mode { RETRY_OFF = 0, RETRY_OBSERVE, RETRY_IMPLICIT, RETRY_REPLAY };
 #define CONF_ROW_GLOBAL(type, name) CONF_FIELD_##type name;
 #define CONF_ROW_DB(type, name)
 #define CONF_ROW_USER(type, name)
+#define CONF_ROW_PEER(type, name)
 struct conf_global {
 #define KEY(scope, type, name, def, min, max, when, help) CONF_ROW_##scope(type, name)
 #include "conf/keys.def"
@@ -110,9 +112,19 @@ struct conf_user_keys {
 #define KEY(scope, type, name, def, min, max, when, help) CONF_ROW_##scope(type, name)
 #include "conf/keys.def"
 };
+#undef CONF_ROW_USER
+#undef CONF_ROW_PEER
+
+#define CONF_ROW_USER(type, name)
+#define CONF_ROW_PEER(type, name) CONF_FIELD_##type name;
+struct conf_peer_keys {
+#define KEY(scope, type, name, def, min, max, when, help) CONF_ROW_##scope(type, name)
+#include "conf/keys.def"
+};
 #undef CONF_ROW_GLOBAL
 #undef CONF_ROW_DB
 #undef CONF_ROW_USER
+#undef CONF_ROW_PEER
 
 /* One [databases] entry. name "*" is the fallback for every other name. */
 struct conf_db {
@@ -137,8 +149,19 @@ struct conf_user {
 	char *secret;                  /* as written in auth_file; wiped on free */
 };
 
+/* One [peers] entry: another process whose clients' cancels may come here. */
+struct conf_peer {
+	int id;                        /* 1 .. CONF_PEER_ID_MAX */
+	int line;                      /* where it was defined */
+	struct conf_peer_keys k;
+};
+#define CONF_PEER_ID_MAX 16383
+
 struct conf {
 	_Atomic unsigned refs;
+	/* Made by conf_set: all but g, dbs and host_conf in them is this one's, to
+	 * which it holds a reference. NULL: all is its own. */
+	struct conf *base;
 	char *path;                    /* NULL for a URI */
 	bool from_uri;
 	bool from_pgbouncer;           /* its section is named [pgbouncer] */
@@ -152,6 +175,11 @@ struct conf {
 	struct conf_db *fallback;      /* "*" or NULL */
 	struct conf_user *users;       /* sorted by name */
 	size_t user_n;
+	struct conf_peer *peers;       /* sorted by id */
+	size_t peer_n;
+	/* What is accepted and probably not what was meant, "file:line: sentence" each. */
+	char **warnings;
+	size_t warning_n;
 	/* auth_type = hba, else NULL (conf/hba.h, conf/ident.h) */
 	struct hba *hba;
 	struct ident *ident;           /* NULL too without auth_ident_file */
@@ -189,6 +217,17 @@ bool conf_is_uri(const char *arg);
 MUST_CHECK int conf_load_mem(const char *path, const char *text, size_t len,
 			     const struct conf_over *over, struct conf **out, struct err *e);
 
+/* A new configuration that is `old` with one setting of [pgweir] changed (SET on the
+ * console): *out with one reference, or -1 and *e says what is wrong, in the words of the
+ * loaders. The same names, types, limits and checks between settings; no file is read
+ * and none written, so the next reload brings back what the file says. Refused are
+ * settings that only a restart applies, and those that name files with users, rules or
+ * passwords: they take effect by RELOAD. Of client_tls_* and server_tls_* the caller
+ * makes the contexts anew (session/tls_set.h). Looks up names in listen_addr, as the
+ * loaders do: control thread. */
+MUST_CHECK int conf_set(struct conf *old, const char *name, const char *value, struct conf **out,
+			struct err *e);
+
 struct conf *conf_hold(struct conf *c);
 void conf_drop(struct conf *c);        /* NULL is fine */
 
@@ -196,11 +235,14 @@ void conf_drop(struct conf *c);        /* NULL is fine */
  * whole conf to drop). */
 void conf_db_clear(struct conf_db *d);
 void conf_user_clear(struct conf_user *u);
+void conf_peer_clear(struct conf_peer *p);
 
 /* The entry for a name the client asked for: its own, else the fallback, else
  * NULL. Borrowed from c. */
 const struct conf_db *conf_find_db(const struct conf *c, const char *name);
 const struct conf_user *conf_find_user(const struct conf *c, const char *name);
+/* NULL: no such peer. */
+const struct conf_peer *conf_find_peer(const struct conf *c, int id);
 
 /* What the entry says is the password for a login, borrowed from it; NULL: nothing. That
  * of password, password_env or password_file is for the user of user= and for nobody

@@ -4,10 +4,12 @@
  */
 #include "conf/draft.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "conf/bouncer.h"
 #include "conf/foreign.h"
 #include "conf/key.h"
 #include "conf/pairs.h"
@@ -44,6 +46,9 @@ void draft_free(struct draft *d)
 	for (i = 0; i < d->user_n; i++)
 		conf_user_clear(&d->users[i].u);
 	free(d->users);
+	for (i = 0; i < d->peer_n; i++)
+		conf_peer_clear(&d->peers[i].p);
+	free(d->peers);
 	for (i = 0; i < d->file_n; i++)
 		free(d->files[i]);
 	free(d->files);
@@ -99,15 +104,53 @@ const char *draft_db_where(const struct draft_db *db, char *out, size_t cap)
 	return print_pos(db->file, db->d.line, out, cap);
 }
 
+const char *draft_peer_where(const struct draft_peer *p, char *out, size_t cap)
+{
+	return print_pos(p->file, p->p.line, out, cap);
+}
+
+/* --- warnings ---------------------------------------------------------------- */
+
+void draft_warn(struct draft *d, const char *fmt, ...)
+{
+	struct conf *c = d->conf;
+	char **list, text[1024];
+	va_list args;
+
+	va_start(args, fmt);
+	(void)vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	list = text_grow(c->warnings, &d->warning_cap, c->warning_n, sizeof(*list));
+	if (!list)
+		return;
+	c->warnings = list;
+	list[c->warning_n] = strdup(text);
+	c->warning_n += list[c->warning_n] != NULL;
+}
+
 /* What to add to "unknown setting". Returns out. */
 static const char *hint_for(enum key_scope scope, const char *name, char *out, size_t cap)
 {
-	if (foreign_is_pgbouncer(name))
+	if (foreign_is_refused(name))
 		snprintf(out, cap, "%s", "; PgBouncer has it, pgweir does not: remove the setting "
 			 "if you can do without");
 	else
 		key_hint(scope, name, out, cap);
 	return out;
+}
+
+/* Is it one of PgBouncer's that means nothing here? The first of each is told of. */
+static bool is_foreign(struct draft *d, const struct dialect_pos *pos, const char *name)
+{
+	int i = foreign_find(name);
+
+	if (i < 0)
+		return false;
+	if (!(d->foreign_told >> i & 1))
+		draft_warn(d, "%s:%d: %s has no effect: %s", pos->file, pos->line, name,
+			   foreign_row((size_t)i)->why);
+	d->foreign_told |= UINT64_C(1) << i;
+	return true;
 }
 
 /* --- from a file ----------------------------------------------------------- */
@@ -142,10 +185,11 @@ static int on_section(void *arg, const struct dialect_pos *pos, const char *name
 	else if (strcmp(name, "users") == 0)
 		d->section = DRAFT_USERS;
 	else if (strcmp(name, "peers") == 0)
-		return err_set(e, "%s:%d: [peers] is not supported yet", pos->file, pos->line);
+		d->section = DRAFT_PEERS;
 	else
 		return err_set(e, "%s:%d: unknown section [%s]; allowed: [pgweir] (or "
-			       "[pgbouncer]), [databases], [users]", pos->file, pos->line, name);
+			       "[pgbouncer]), [databases], [users], [peers]", pos->file, pos->line,
+			       name);
 	return 0;
 }
 
@@ -157,6 +201,8 @@ static int on_global(struct draft *d, const struct dialect_pos *pos, const char 
 	struct err why;
 	char hint[128];
 
+	if (!k && is_foreign(d, pos, name))
+		return 0;
 	if (!k)
 		return err_set(e, "%s:%d: unknown setting \"%.64s\" in [%s]%s", pos->file,
 			       pos->line, name, d->conf->from_pgbouncer ? "pgbouncer" : "pgweir",
@@ -172,6 +218,8 @@ static int on_global(struct draft *d, const struct dialect_pos *pos, const char 
 
 /* What the pairs of one line are set on. */
 struct entry {
+	struct draft *d;
+	const struct dialect_pos *pos;
 	enum key_scope scope;
 	const char *section;
 	void *base;
@@ -183,6 +231,8 @@ static int on_pair(void *arg, const char *name, const char *value, struct err *e
 	const struct key *k = key_find(en->scope, name);
 	char hint[128];
 
+	if (!k && is_foreign(en->d, en->pos, name))
+		return 0;
 	if (!k)
 		return err_set(e, "unknown setting \"%.64s\" in [%s]%s", name, en->section,
 			       hint_for(en->scope, name, hint, sizeof(hint)));
@@ -213,7 +263,7 @@ static int on_database(struct draft *d, const struct dialect_pos *pos, const cha
 		       const char *value, struct err *e)
 {
 	struct draft_db *db = draft_db(d, name, pos);
-	struct entry en = {.scope = KEY_DB, .section = "databases"};
+	struct entry en = {.d = d, .pos = pos, .scope = KEY_DB, .section = "databases"};
 	struct err why;
 
 	if (!db)
@@ -245,7 +295,7 @@ static int on_user(struct draft *d, const struct dialect_pos *pos, const char *n
 		   const char *value, struct err *e)
 {
 	struct draft_user *u = add_user(d, name);
-	struct entry en = {.scope = KEY_USER, .section = "users"};
+	struct entry en = {.d = d, .pos = pos, .scope = KEY_USER, .section = "users"};
 	struct err why;
 
 	if (!u)
@@ -254,6 +304,44 @@ static int on_user(struct draft *d, const struct dialect_pos *pos, const char *n
 	if (pairs_each(value, on_pair, &en, &why) < 0)
 		return err_set(e, "%s:%d: user \"%.64s\": %s", pos->file, pos->line, name,
 			       why.text);
+	return 0;
+}
+
+/* 0: no number of a peer. */
+static int peer_id(const char *name)
+{
+	char *end;
+	long id = strtol(name, &end, 10);
+
+	return *name >= '1' && *name <= '9' && !*end && id <= CONF_PEER_ID_MAX ? (int)id : 0;
+}
+
+static int on_peer(struct draft *d, const struct dialect_pos *pos, const char *name,
+		   const char *value, struct err *e)
+{
+	struct dialect_pos kept = keep_pos(d, pos);
+	struct draft_peer *p = text_grow(d->peers, &d->peer_cap, d->peer_n, sizeof(*p));
+	struct entry en = {.d = d, .pos = pos, .scope = KEY_PEER, .section = "peers"};
+	struct err why;
+
+	if (!p || !kept.file)
+		return err_set(e, "out of memory");
+	d->peers = p;
+	if (!peer_id(name))
+		return err_set(e, "%s:%d: \"%.64s\" is not the peer_id of a process; allowed: 1 to "
+			       "%d", pos->file, pos->line, name, CONF_PEER_ID_MAX);
+	p += d->peer_n;
+	*p = (struct draft_peer){.file = kept.file, .seq = d->peer_n};
+	p->p.id = peer_id(name);
+	p->p.line = pos->line;
+	d->peer_n++;
+	if (key_defaults(KEY_PEER, &p->p.k, e) < 0)
+		return -1;
+	en.base = &p->p.k;
+	if (pairs_each(value, on_pair, &en, &why) < 0)
+		return err_set(e, "%s:%d: peer %d: %s", pos->file, pos->line, p->p.id, why.text);
+	if (p->p.k.port == CONF_UNSET)
+		p->p.k.port = 6432;
 	return 0;
 }
 
@@ -269,11 +357,13 @@ static int on_setting(void *arg, const struct dialect_pos *pos, const char *name
 		return on_database(d, pos, name, value, e);
 	case DRAFT_USERS:
 		return on_user(d, pos, name, value, e);
+	case DRAFT_PEERS:
+		return on_peer(d, pos, name, value, e);
 	case DRAFT_NONE:
 		break;
 	}
 	return err_set(e, "%s:%d: \"%.64s\" stands before any section; begin with [pgweir], "
-		       "[databases] or [users]", pos->file, pos->line, name);
+		       "[databases], [users] or [peers]", pos->file, pos->line, name);
 }
 
 struct dialect_sink draft_sink(struct draft *d)
@@ -399,17 +489,49 @@ static void settle_users(struct draft *d)
 	d->user_n = n + 1;
 }
 
-/* Who kept the name [pgbouncer] gets PgBouncer's defaults: transaction pooling breaks
- * sessions that were written for the other mode, and clients look for the unix socket. */
+static int peer_order(const void *a, const void *b)
+{
+	const struct draft_peer *x = a, *y = b;
+
+	return x->p.id != y->p.id ? (x->p.id > y->p.id) - (x->p.id < y->p.id) :
+				    (x->seq > y->seq) - (x->seq < y->seq);
+}
+
+static void settle_peers(struct draft *d)
+{
+	size_t i, n = 0;
+
+	if (d->peer_n == 0)
+		return;
+	qsort(d->peers, d->peer_n, sizeof(*d->peers), peer_order);
+	for (i = 0; i < d->peer_n; i++) {
+		if (i + 1 < d->peer_n && d->peers[i].p.id == d->peers[i + 1].p.id)
+			conf_peer_clear(&d->peers[i].p);
+		else
+			d->peers[n++] = d->peers[i];
+	}
+	d->peer_n = n;
+}
+
+/* Who kept the name [pgbouncer] gets PgBouncer's defaults, and a database without a host
+ * is on the socket in the directory where pgweir's own is. */
 static int settle_pgbouncer(struct draft *d, struct err *e)
 {
-	static const char *const def[][2] = {{"pool_mode", "session"}, {"unix_socket_dir", "/tmp"}};
+	const struct key *host = key_find(KEY_DB, "host");
+	const struct bouncer *b;
 	size_t i;
 
-	for (i = 0; i < sizeof(def) / sizeof(def[0]); i++) {
-		const struct key *k = key_find(KEY_GLOBAL, def[i][0]);
+	for (i = 0; (b = bouncer_row(i)); i++) {
+		const struct key *k = key_find(KEY_GLOBAL, b->name);
 
-		if (k && !d->set[key_index(k)].file && key_set(k, &d->conf->g, def[i][1], e) < 0)
+		if (k && !d->set[key_index(k)].file && key_set(k, &d->conf->g, b->def, e) < 0)
+			return -1;
+	}
+	for (i = 0; host && d->conf->g.unix_socket_dir && i < d->db_n; i++) {
+		struct conf_db_keys *k = &d->dbs[i].d.k;
+
+		if (!k->host && !k->hostaddr && *d->conf->g.unix_socket_dir == '/' &&
+		    key_set(host, k, d->conf->g.unix_socket_dir, e) < 0)
 			return -1;
 	}
 	return 0;
@@ -419,7 +541,22 @@ int draft_settle(struct draft *d, struct err *e)
 {
 	settle_dbs(d);
 	settle_users(d);
+	settle_peers(d);
 	return d->conf->from_pgbouncer ? settle_pgbouncer(d, e) : 0;
+}
+
+int draft_host_conf(const struct conf_db *db, const struct conf_global *g, struct conf_host **out,
+		    struct err *e)
+{
+	const struct host_lists lists = {
+		.names = db->k.hostaddr ? db->k.host : NULL,
+		.weight = db->k.weight,
+		.zones = db->k.zones,
+		.http = db->k.health_check_http ? db->k.health_check_http : g->health_check_http,
+		.zone = g->zone,
+	};
+
+	return hosts_make(&lists, db->host_n, out, e);
 }
 
 int draft_hosts(struct draft *d, struct err *e)
@@ -430,19 +567,10 @@ int draft_hosts(struct draft *d, struct err *e)
 
 	for (i = 0; i < d->db_n; i++) {
 		struct conf_db *db = &d->dbs[i].d;
-		const struct conf_global *g = &d->conf->g;
-		const struct host_lists lists = {
-			.names = db->k.hostaddr ? db->k.host : NULL,
-			.weight = db->k.weight,
-			.zones = db->k.zones,
-			.http = db->k.health_check_http ? db->k.health_check_http :
-							  g->health_check_http,
-			.zone = g->zone,
-		};
 
 		if (addr_list(db->k.hostaddr ? db->k.hostaddr : db->k.host, db->k.port, 5432,
 			      &db->hosts, &db->host_n, &why) < 0 ||
-		    hosts_make(&lists, db->host_n, &db->host_conf, &why) < 0)
+		    draft_host_conf(db, &d->conf->g, &db->host_conf, &why) < 0)
 			return err_set(e, "%s: database \"%.64s\": %s",
 				       draft_db_where(&d->dbs[i], where, sizeof(where)), db->name,
 				       why.text);
@@ -460,8 +588,9 @@ struct conf *draft_take(struct draft *d)
 	/* One more than may be needed, so that empty lists are no special case. */
 	c->dbs = calloc(d->db_n + 1, sizeof(*c->dbs));
 	c->users = calloc(d->user_n + 1, sizeof(*c->users));
+	c->peers = calloc(d->peer_n + 1, sizeof(*c->peers));
 	c->fallback = calloc(1, sizeof(*c->fallback));
-	if ((!c->from_uri && !c->path) || !c->dbs || !c->users || !c->fallback)
+	if ((!c->from_uri && !c->path) || !c->dbs || !c->users || !c->peers || !c->fallback)
 		return NULL;
 	for (i = 0; i < d->db_n; i++) {
 		if (strcmp(d->dbs[i].d.name, "*") == 0)
@@ -473,6 +602,9 @@ struct conf *draft_take(struct draft *d)
 	for (i = 0; i < d->user_n; i++)
 		c->users[c->user_n++] = d->users[i].u;
 	d->user_n = 0;
+	for (i = 0; i < d->peer_n; i++)
+		c->peers[c->peer_n++] = d->peers[i].p;
+	d->peer_n = 0;
 	if (!c->fallback->name) {
 		free(c->fallback);
 		c->fallback = NULL;

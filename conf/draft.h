@@ -15,12 +15,13 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "conf/conf.h"
 #include "conf/dialect.h"
 #include "conf/err.h"
 
-enum draft_section { DRAFT_NONE = 0, DRAFT_GLOBAL, DRAFT_DATABASES, DRAFT_USERS };
+enum draft_section { DRAFT_NONE = 0, DRAFT_GLOBAL, DRAFT_DATABASES, DRAFT_USERS, DRAFT_PEERS };
 
 struct draft_db {
 	struct conf_db d;
@@ -35,6 +36,12 @@ struct draft_user {
 	size_t seq;
 };
 
+struct draft_peer {
+	struct conf_peer p;
+	const char *file;              /* borrowed from the draft */
+	size_t seq;
+};
+
 struct draft {
 	const char *path;              /* borrowed; a word for what has no file */
 	enum addr_names names;
@@ -46,6 +53,10 @@ struct draft {
 	size_t db_n, db_cap;
 	struct draft_user *users;
 	size_t user_n, user_cap;
+	struct draft_peer *peers;
+	size_t peer_n, peer_cap;
+	size_t warning_cap;            /* of conf->warnings */
+	uint64_t foreign_told;         /* settings of foreign.h that were told of, a bit each */
 	char **files;                  /* names of files, for the places above */
 	size_t file_n, file_cap;
 };
@@ -54,6 +65,10 @@ struct draft {
 MUST_CHECK int draft_init(struct draft *d, const char *path, enum addr_names names,
 			  struct err *e);
 void draft_free(struct draft *d);
+
+/* Adds a warning, as conf.h has them; the text begins with its place. Out of memory: the
+ * warning is lost. */
+void draft_warn(struct draft *d, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 /* What a file is read into. */
 struct dialect_sink draft_sink(struct draft *d);
@@ -76,6 +91,10 @@ MUST_CHECK int draft_settle(struct draft *d, struct err *e);
 /* The lists of hosts, all databases. Names stay names. */
 MUST_CHECK int draft_hosts(struct draft *d, struct err *e);
 
+/* host_conf of one of these, from its settings and the global ones. */
+MUST_CHECK int draft_host_conf(const struct conf_db *db, const struct conf_global *g,
+			       struct conf_host **out, struct err *e);
+
 /* The finished configuration, one reference, taken out of the draft. NULL: out
  * of memory. */
 struct conf *draft_take(struct draft *d);
@@ -84,5 +103,6 @@ struct conf *draft_take(struct draft *d);
  * Both return out. */
 const char *draft_where(const struct draft *d, const char *key, char *out, size_t cap);
 const char *draft_db_where(const struct draft_db *db, char *out, size_t cap);
+const char *draft_peer_where(const struct draft_peer *p, char *out, size_t cap);
 
 #endif

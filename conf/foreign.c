@@ -4,31 +4,71 @@
  */
 #include "conf/foreign.h"
 
-#include <stddef.h>
 #include <string.h>
+
+#define SYSLOG "the log goes to standard error, which systemd hands to the journal, or to logfile"
+#define PEEKED "a server is looked at before it is used, and nodes are checked all the time: " \
+	       "health_check_interval"
+#define WINDOWS "it names a service of Windows"
+#define BUFFERS "buffers are of 16 kB, and there only while they hold bytes"
 
 /* PgBouncer 1.25 without what keys.def has. A name that keys.def gains is found
  * there first, so a forgotten one in here does no harm. */
-static const char *const names[] = {
-	"auth_ldap_options", "autodb_idle_timeout",
-	"client_encoding", "conffile", "connect_query", "datestyle", "disable_pqexec",
-	"dns_zone_check_period",
-	"ignore_startup_parameters", "job_name", "log_pooler_errors", "log_stats",
-	"login_notify_message", "max_packet_size", "peer_id", "pkt_buf",
-	"pool_idle_timeout", "query_timeout", "query_wait_notify", "reserve_pool",
-	"reserve_pool_size", "reserve_pool_timeout", "sbuf_loopcnt",
-	"scram_iterations", "server_check_delay", "server_check_query",
-	"server_fast_close", "service_name", "so_reuseport", "stats_period", "suspend_timeout", "syslog",
-	"syslog_facility", "syslog_ident", "tcp_socket_buffer",
-	"timezone", "track_extra_parameters", "transaction_timeout",
+static const struct foreign rows[] = {
+	{"auth_ldap_options", "pgweir does not speak LDAP; auth_type = passthrough lets servers "
+			      "decide that do"},
+	{"conffile", "the file is the one of the command line"},
+	{"dns_zone_check_period", "names are looked up again after dns_max_ttl"},
+	{"job_name", WINDOWS},
+	{"log_pooler_errors", "the line of each client's end has the SQLSTATE that it was told: "
+			      "log_disconnections"},
+	{"max_packet_size", "messages of any size pass through in bounded memory"},
+	{"pkt_buf", BUFFERS},
+	{"sbuf_loopcnt", "each connection has a bounded share of each turn of the loop"},
+	{"server_check_delay", PEEKED},
+	{"server_check_query", PEEKED},
+	{"server_fast_close", "a server of a session is closed when the session ends, however "
+			      "long that takes"},
+	{"service_name", WINDOWS},
+	{"syslog", SYSLOG},
+	{"syslog_facility", SYSLOG},
+	{"syslog_ident", SYSLOG},
+	{"tcp_socket_buffer", "the kernel sizes the buffers of sockets: net.ipv4.tcp_rmem, tcp_wmem"},
+	{"track_extra_parameters", "every setting of a session goes with it from server to server"},
 };
 
-bool foreign_is_pgbouncer(const char *name)
+/* These would change what happens, and do not. */
+static const char *const refused[] = {
+	"autodb_idle_timeout", "client_encoding", "connect_query", "datestyle", "disable_pqexec",
+	"ignore_startup_parameters", "log_stats", "login_notify_message", "pool_idle_timeout",
+	"query_timeout", "query_wait_notify", "reserve_pool", "reserve_pool_size",
+	"reserve_pool_timeout", "scram_iterations", "timezone", "transaction_timeout",
+};
+
+bool foreign_is_refused(const char *name)
 {
 	size_t i;
 
-	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		if (strcmp(names[i], name) == 0)
+	for (i = 0; i < sizeof(refused) / sizeof(refused[0]); i++)
+		if (strcmp(refused[i], name) == 0)
 			return true;
 	return false;
+}
+
+#define ROW_N (sizeof(rows) / sizeof(rows[0]))
+_Static_assert(ROW_N <= FOREIGN_MAX, "a bit for each");
+
+const struct foreign *foreign_row(size_t i)
+{
+	return i < ROW_N ? &rows[i] : NULL;
+}
+
+int foreign_find(const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < ROW_N; i++)
+		if (strcmp(rows[i].name, name) == 0)
+			return (int)i;
+	return -1;
 }

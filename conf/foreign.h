@@ -1,9 +1,9 @@
-/* conf/foreign.h - settings of PgBouncer that pgweir does not have.
+/* conf/foreign.h - settings of PgBouncer that pgweir accepts and does nothing with.
  *
  * Owner:   nobody; const table.
  * Threads: any.
  *
- * Whoever brings a file along deserves a better answer than "unknown".
+ * Whoever brings a file along is told of each, once, and what to do instead.
  *
  * SPDX-License-Identifier: ISC
  */
@@ -11,8 +11,21 @@
 #define PGWEIR_CONF_FOREIGN_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
-/* In any section. */
-bool foreign_is_pgbouncer(const char *name);
+struct foreign {
+	const char *name;
+	const char *why;               /* ends "name has no effect: " */
+};
+
+/* The i-th, NULL behind the last; there are at most FOREIGN_MAX. */
+#define FOREIGN_MAX 64u
+const struct foreign *foreign_row(size_t i);
+
+/* In any section. The row's number, or -1: it is none of these. */
+int foreign_find(const char *name);
+
+/* One of PgBouncer's that pgweir refuses. */
+bool foreign_is_refused(const char *name);
 
 #endif

@@ -16,6 +16,7 @@
 #define STRUCT_GLOBAL struct conf_global
 #define STRUCT_DB struct conf_db_keys
 #define STRUCT_USER struct conf_user_keys
+#define STRUCT_PEER struct conf_peer_keys
 #define IS_RELOAD true
 #define IS_START false
 

@@ -5,7 +5,7 @@
  * Threads: any.
  *
  * A setting lives at key->offset in the struct of its scope: conf_global,
- * conf_db_keys or conf_user_keys. Base is a pointer to that struct.
+ * conf_db_keys, conf_user_keys or conf_peer_keys. Base is a pointer to that struct.
  *
  * SPDX-License-Identifier: ISC
  */
@@ -19,7 +19,7 @@
 #include "conf/conf.h"
 #include "conf/err.h"
 
-enum key_scope { KEY_GLOBAL = 0, KEY_DB, KEY_USER, KEY_SCOPE_N };
+enum key_scope { KEY_GLOBAL = 0, KEY_DB, KEY_USER, KEY_PEER, KEY_SCOPE_N };
 
 enum key_type {
 	KEY_STR = 0,
@@ -69,7 +69,7 @@ const struct key *key_find(enum key_scope scope, const char *name);
 size_t key_index(const struct key *k);
 size_t key_count(void);
 
-/* Sets every setting of the scope to its default; for DB and USER: to unset.
+/* Sets every setting of the scope to its default; for the others: to unset.
  * base must be zeroed or hold values set by this module. -1: out of memory. */
 MUST_CHECK int key_defaults(enum key_scope scope, void *base, struct err *e);
 

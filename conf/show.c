@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "conf/bouncer.h"
 #include "conf/key.h"
 
 static int by_name(const void *a, const void *b)
@@ -19,9 +20,9 @@ static int by_name(const void *a, const void *b)
 /* The default that held while this configuration was read. */
 static const char *default_of(const struct conf *c, const struct key *k)
 {
-	if (c->from_pgbouncer && k->type == KEY_POOL_MODE)
-		return "session";
-	return k->def;
+	const char *def = c->from_pgbouncer ? bouncer_default(k->name) : NULL;
+
+	return def ? def : k->def;
 }
 
 void conf_each(const struct conf *c, conf_row_fn *fn, void *arg)

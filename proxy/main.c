@@ -11,6 +11,7 @@
 #include "conf/version.h"
 #include "daemon.h"
 #include "hush.h"
+#include "reload.h"
 
 static const char usage[] =
 	"pgweir: a pooling, failing-over, retrying PostgreSQL endpoint\n"
@@ -124,15 +125,18 @@ static int run(struct choice *c)
 	struct conf *conf = NULL;
 	struct tls_set *tls = NULL;
 	struct err e = { "" };
+	size_t i;
 	int rc;
 
-	if (daemon_load(&c->args, &conf, &tls, &e)) {
+	if (reload_load(&c->args, &conf, &tls, &e)) {
 		fprintf(stderr, "pgweir: %s\n", e.text);
 		return 1;
 	}
 	if (conf->from_uri && conf->dbs[0].secret.password)
 		hush_argument(c->shown);
 	if (c->check) {
+		for (i = 0; i < conf->warning_n; i++)
+			fprintf(stderr, "pgweir: warning: %s\n", conf->warnings[i]);
 		tls_set_drop(tls);
 		conf_drop(conf);
 		puts("pgweir: the configuration is fine");

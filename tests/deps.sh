@@ -15,7 +15,8 @@ python3 python3-pytest python3-pytest-timeout python3-cryptography python3-psyco
 python3-sqlalchemy python3-aiohttp python3-flask
 python3-psycopg-pool python3-pg8000 python3-greenlet python3-django python3-pglast
 chromium chromium-driver python3-selenium prometheus prometheus-pgbouncer-exporter python3-prometheus-client
-fonts-dejavu-core util-linux procps spin nftables iproute2 openssl"
+fonts-dejavu-core util-linux procps spin nftables iproute2 openssl dpkg-dev debhelper
+lintian systemd"
 [ $# = 0 ] || want="$*"
 
 missing=""

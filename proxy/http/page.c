@@ -5,6 +5,7 @@
 #include "http/page.h"
 
 #include <openssl/evp.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -14,13 +15,16 @@ __asm__(".pushsection .rodata\n"
 	".incbin \"proxy/http/page.html\"\n"
 	"page_end:\n"
 	".byte 0\n"
+	".balign 8\n"
+	"page_len:\n"
+	".quad page_end - page_begin\n"
 	".popsection\n");
 extern const char page_begin[] __attribute__((visibility("hidden")));
-extern const char page_end[] __attribute__((visibility("hidden")));
+extern const uint64_t page_len __attribute__((visibility("hidden")));
 
 const char *page_html(size_t *len)
 {
-	*len = (size_t)(page_end - page_begin);
+	*len = (size_t)page_len;
 	return page_begin;
 }
 

@@ -88,6 +88,9 @@ enum startup admit(struct client *c, struct startup_no *no)
 					  g->pool_mode);
 	if (alone)
 		c->pool_mode = POOL_SESSION;
+	c->statement_only = c->pool_mode == POOL_STATEMENT;
+	if (c->statement_only)
+		c->pool_mode = POOL_TRANSACTION;
 	c->pin = (uint8_t)CONF_PICK(u ? u->k.pin : CONF_UNSET, db->conf->k.pin, g->pin);
 	c->retry = (uint8_t)CONF_PICK(u ? u->k.retry : CONF_UNSET, db->conf->k.retry, g->retry);
 	c->retry_terminated = CONF_PICK(CONF_UNSET, db->conf->k.retry_terminated,

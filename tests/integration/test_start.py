@@ -123,7 +123,7 @@ def test_ini(weir, pg):
 
 def test_ini_section_pgbouncer_defaults_to_session(weir, pg):
     """In [pgbouncer] pool_mode defaults to session, as there."""
-    w = weir(ini({'app': db(pg)}, section='pgbouncer'))
+    w = weir(ini({'app': db(pg)}, section='pgbouncer', listen_addr='127.0.0.1'))
     with w.connect() as c:
         c.sql("SET work_mem = '123kB'")
         with w.connect() as d:
@@ -226,7 +226,7 @@ GLOBAL_LINE = 7     # [databases], app, [pgweir] and four settings stand above
     ('default_pool_size = 100001', '100000'),
     ('default_pool_size = 5 apples', 'default_pool_size'),
     ('listen_port = 65536', '65535'),
-    ('pool_mode = statement', 'transaction'),
+    ('pool_mode = packet', 'transaction'),
     ('target_session_attrs = primary-ish', 'prefer-standby'),
     ('load_balance_hosts = fair', 'round-robin'),
     ('auth_type = ldap', 'scram-sha-256'),
