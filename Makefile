@@ -3,6 +3,7 @@ CC ?= cc
 BUILD ?= build
 MAKEFLAGS += --no-print-directory
 PREFIX ?= /usr
+UNITDIR ?= $(PREFIX)/lib/systemd/system
 DESTDIR ?=
 FUZZ_TIME ?= 60
 PKGS = libevent_openssl libevent libssl libcrypto libidn libpq inih
@@ -16,7 +17,7 @@ CFLAGS = -std=c11 $(OPT) $(HARDEN) $(SAN) $(WARN) -pthread $(EXTRA_CFLAGS)
 LDFLAGS += -pie -Wl,-z,relro,-z,now $(SAN) -pthread
 LDLIBS = $(shell pkg-config --libs $(PKGS) 2>/dev/null)
 
-ROOMS = conf health pool proxy/wire proxy/io proxy/session proxy/console proxy
+ROOMS = conf health pool proxy/wire proxy/io proxy/session proxy/console proxy/http proxy
 SRC = $(foreach d,$(ROOMS),$(sort $(wildcard $(d)/*.c)))
 OBJ = $(SRC:%.c=$(BUILD)/%.o)
 LIBOBJ = $(filter-out $(BUILD)/proxy/main.o,$(OBJ))
@@ -46,6 +47,9 @@ $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
 	$(call say,CC,$@)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+# in the binary (page.c)
+$(BUILD)/proxy/http/page.o: proxy/http/page.html
 
 objects: $(OBJ)
 
@@ -80,8 +84,9 @@ SIM_SRC = $(filter-out tests/sim/test_% tests/sim/engine_main.c tests/sim/main.c
 SIM_OBJ = $(SIM_SRC:%.c=$(BUILD)/%.o)
 SIM_PARTS = $(filter-out $(addprefix $(BUILD)/tests/sim/,world.o checks.o faults.o settings.o memory.o inspector.o \
 	visitor.o node.o net.o kernel.o sim.o),$(SIM_OBJ))
-SIM_HOUSE = $(filter-out $(addprefix $(BUILD)/proxy/,main.o daemon.o checks.o doors.o registry.o notify.o io/kernel.o io/listen.o io/uids.o), \
-	$(filter-out $(addprefix $(BUILD)/health/,probe.o http.o resolve.o),$(OBJ)))
+SIM_HOUSE = $(filter-out $(patsubst %.c,$(BUILD)/%.o,$(wildcard proxy/*.c)) \
+	$(addprefix $(BUILD)/proxy/io/,kernel.o listen.o uids.o), \
+	$(filter-out $(addprefix $(BUILD)/health/,probe.o http.o resolve.o) $(BUILD)/proxy/http/%,$(OBJ)))
 SIM_WRAP = $(patsubst %,-Wl$(,)--wrap=%,log_line client_next server_next malloc calloc realloc strdup strndup)
 , := ,
 
@@ -331,12 +336,19 @@ retry-lab:
 install: all
 	install -D -m 755 $(BUILD)/pgweir $(DESTDIR)$(PREFIX)/bin/pgweir
 	for u in $(wildcard systemd/*.service systemd/*.socket); do \
-		install -d $(DESTDIR)$(PREFIX)/lib/systemd/system && \
+		install -d $(DESTDIR)$(UNITDIR) && \
 		sed 's|/usr/bin/pgweir|$(PREFIX)/bin/pgweir|g' $$u \
-			> $(DESTDIR)$(PREFIX)/lib/systemd/system/$${u##*/} && \
-		chmod 644 $(DESTDIR)$(PREFIX)/lib/systemd/system/$${u##*/} || exit 1; done
+			> $(DESTDIR)$(UNITDIR)/$${u##*/} && \
+		chmod 644 $(DESTDIR)$(UNITDIR)/$${u##*/} || exit 1; done
+	install -D -m 644 systemd/pgweir.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/pgweir.conf
 	$(BUILD)/pgweir --manual > $(BUILD)/pgweir.ini.5
 	install -D -m 644 $(BUILD)/pgweir.ini.5 $(DESTDIR)$(PREFIX)/share/man/man5/pgweir.ini.5
+
+# build/deb/pgweir_VERSION_ARCH.deb, and lintian must find nothing.
+deb:
+	@tests/deps.sh dpkg-dev debhelper lintian
+	@systemd/debian/build.sh . $(BUILD)/deb
+	@lintian --allow-root --fail-on=error,warning,info --suppress-tags=no-manual-page $(BUILD)/deb/*.changes
 
 clean:
 	rm -rf build build-*
@@ -365,9 +377,10 @@ help:
 	@echo 'make faults       nodes die, hang, restart, lose their network; the table of docs/failover.md; FAULTS="kill"'
 	@echo 'make retry-lab    transactions that conflict, with each retry; the table of docs/retry.md; RETRYLAB="bank"'
 	@echo 'make install      DESTDIR= PREFIX=/usr'
+	@echo 'make deb          a Debian package in build/deb, checked with lintian'
 	@echo 'make clean'
 
 .PHONY: all objects deps unit unit-build sim sim-build sim-check mutants history history-mutants \
 	model fuzz fuzz-build fuzz-replay replay-build lexer-build lexer-check lexer-oracle lint \
 	lint-scripts lint-gcc lint-clang lint-cppcheck integration \
-	integration-workers check asan tsan demo bench instructions drivers faults retry-lab install clean help
+	integration-workers check asan tsan demo bench instructions drivers faults retry-lab install deb clean help
