@@ -235,6 +235,7 @@ void server_close(struct server *s, const char *why, bool polite)
 	server_login_end(s);
 	server_dialled(s, DIAL_DROPPED);
 	hungry = dials_gone(s->target);
+	server_park(s, false);
 	s->shard->servers--;
 	hungry |= pool_drop(&s->ps);
 	STAT_INC(&h->stats, server_closed);
@@ -404,6 +405,13 @@ void server_param(struct server *s, struct client *c, const char *name, const ch
 		params_unset(&c->params, name);
 	else if (unknown || params_set(&c->params, name, value))
 		c->residue.evict = true; /* what it believes to have set would be gone */
+}
+
+void server_park(struct server *s, bool on)
+{
+	if (s->parked != on)
+		atomic_fetch_add(&s->shard->pool.side->parked, on ? 1 : -1);
+	s->parked = on;
 }
 
 void server_leave(struct server *s)

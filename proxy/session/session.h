@@ -416,6 +416,7 @@ struct shard {
 	uint64_t place_until;        /* ... until then */
 	unsigned clients;            /* clients that use it */
 	unsigned servers;
+	unsigned cancels;            /* on their way to servers of it */
 	unsigned fails;              /* dials failed in a row */
 	uint64_t tried;              /* nodes that failed since the last success, a bit each */
 	uint64_t avoid;              /* ... that are dialled only if no other will do */
