@@ -480,7 +480,7 @@ static int start_halls(struct daemon *d, struct err *e)
 	d->threads = calloc(n, sizeof(*d->threads));
 	d->sh.halls = calloc(n, sizeof(*d->sh.halls));
 	if (!d->threads || !d->sh.halls || door_init(&d->sh.door) ||
-	    hubs_init(&d->sh.hubs, n))
+	    hubs_init(&d->sh.hubs, n) || meters_init(&d->sh.meters, n, clock_mono_us()))
 		return err_set(e, "out of memory");
 	for (i = 0; i < n; i++) {
 		if (hall_init(&d->sh.halls[i], i, &d->sh, &d->w.log, snapshot_hold(d->snap), &admin_ops, e))
@@ -645,6 +645,7 @@ static void clean_up(struct daemon *d)
 	}
 	if (d->sh.halls) {
 		hubs_free(&d->sh.hubs);
+		meters_free(&d->sh.meters);
 		door_free(&d->sh.door);
 	}
 	logins_free(&d->sh.logins);

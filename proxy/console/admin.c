@@ -11,6 +11,7 @@
 #include "console/driver.h"
 #include "console/prepared.h"
 #include "console/table.h"
+#include "session/count.h"
 #include "session/ending.h"
 #include "session/step.h"
 #include "wire/wire.h"
@@ -308,7 +309,7 @@ static void on_query(struct console *k, struct wire_get *g)
 {
 	const char *text;
 
-	k->c->queries++;
+	count_console(k->c);
 	text = wire_get_str(g, &k->text_len);
 	if (g->bad || wire_left(g)) {
 		violation(k, "invalid Query message");
@@ -376,7 +377,7 @@ static void on_parse(struct console *k, struct wire_get *g)
 		violation(k, "invalid Parse message");
 		return;
 	}
-	k->c->queries++;
+	count_console(k->c);
 	if (!words_read(&w, text, len, &at, &why)) {
 		fail(k, "42601", why, "SHOW HELP lists the commands.");
 		return;
@@ -632,8 +633,10 @@ static bool next_message(struct console *k)
 	}
 	g = wire_body(msg, len);
 	on_message(k, type, &g);
-	if (k->c)
+	if (k->c) {
+		STAT_ADD(&c->h->console->stats, received_bytes, len);
 		stream_consume(&c->s, len);
+	}
 	return true;
 }
 

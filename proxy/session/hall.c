@@ -88,6 +88,9 @@ int hall_init(struct hall *h, unsigned id, struct shared *sh, const struct log *
 	h->serial = (uint64_t)(id + 1) << 48;
 	if (worker_init(&h->w, id, log, h, turn_end, e))
 		return -1;
+	h->lobby = meters_lobby(&sh->meters, id);
+	h->console_meter = meters_get(&sh->meters, METER_DB, "pgbouncer");
+	h->console = meter_side(h->console_meter, id);
 	deadline_init(&h->tick, on_tick);
 	deadline_set(&h->w, DL_TICK, &h->tick, h->w.now_us + TICK_US);
 	return 0;
@@ -115,6 +118,7 @@ void hall_free(struct hall *h)
 	}
 	shards_sweep(h, true);
 	worker_free(&h->w);
+	meters_put(&h->sh->meters, h->console_meter);
 	stmts_free(&h->stmts);
 	holds_free(&h->holds);
 	proofs_free(&h->proofs);

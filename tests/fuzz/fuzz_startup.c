@@ -124,6 +124,7 @@ static struct house *build(const char *auth)
 	b->log_fd = memfd_create("log", MFD_CLOEXEC);
 	b->log = (struct log){.fd = b->log_fd, .level = &b->level, .wall_us = clock_wall_us};
 	MUST(hubs_init(&b->sh.hubs, 1) == 0);
+	MUST(meters_init(&b->sh.meters, 1, 1) == 0);
 	MUST(door_init(&b->sh.door) == 0);
 	limit_init(&b->sh.clients, (int)conf->g.max_client_conn);
 	b->sh.halls = &b->hall;

@@ -259,7 +259,8 @@ static void start_halls(struct world *w)
 	unsigned i;
 
 	w->sh.halls = calloc(w->workers, sizeof(*w->sh.halls));
-	if (!w->sh.halls || door_init(&w->sh.door) || hubs_init(&w->sh.hubs, w->workers))
+	if (!w->sh.halls || door_init(&w->sh.door) || hubs_init(&w->sh.hubs, w->workers) ||
+	    meters_init(&w->sh.meters, w->workers, w->s.now_us))
 		abort();
 	for (i = 0; i < w->workers; i++) {
 		if (hall_init(&w->sh.halls[i], i, &w->sh, &w->log, snapshot_hold(w->snap), &admin_ops, &e))
@@ -462,6 +463,7 @@ static void death(struct world *w)
 		hall_free(&w->sh.halls[i]);
 	if (w->sh.halls) {
 		hubs_free(&w->sh.hubs);
+		meters_free(&w->sh.meters);
 		door_free(&w->sh.door);
 	}
 	free(w->sh.halls);
