@@ -187,6 +187,96 @@ static void show_lists(struct task *t)
 	task_done(t);
 }
 
+/* ---- STATE, DNS, PEER_POOLS ---- */
+
+static void state_row(struct rows *r, const char *key, bool yes)
+{
+	rows_row(r);
+	rows_text(r, key);
+	rows_text(r, yes ? "yes" : "no");
+	rows_end_row(r);
+}
+
+static void show_state(struct task *t)
+{
+	state_row(&t->rows, "active", true);
+	state_row(&t->rows, "paused", false);
+	state_row(&t->rows, "suspended", false);
+	task_done(t);
+}
+
+/* Has a host before this one of db d the same name? */
+static bool named_before(const struct snapshot *s, size_t d, size_t i, const char *host)
+{
+	size_t k, j;
+
+	for (k = 0; k <= d; k++) {
+		const struct conf_db *c = k < s->conf->db_n ? &s->conf->dbs[k] : s->conf->fallback;
+
+		for (j = 0; c && j < c->host_n && (k < d || j < i); j++)
+			if (!c->hosts[j].sock_len && strcmp(c->hosts[j].host, host) == 0)
+				return true;
+	}
+	return false;
+}
+
+/* What the i-th host, a name, stands for in this database. */
+static void name_row(struct rows *r, const struct snapshot_db *db, size_t i)
+{
+	char addrs[1024] = "", one[128], *end;
+	size_t k, n = 0;
+
+	for (k = 0; k < db->node_n; k++) {
+		const struct addr *a = &db->nodes[k].t->addr;
+
+		if (db->nodes[k].host != i || !a->sock_len)
+			continue;
+		(void)addr_print(&a->sock.sa, a->sock_len, one, sizeof(one));
+		end = strrchr(one, ':');
+		if (end)
+			*end = 0;
+		if (n + strlen(one) + 2 < sizeof(addrs))
+			n += (size_t)snprintf(addrs + n, sizeof(addrs) - n, "%s%s", n ? "," : "", one);
+	}
+	rows_row(r);
+	rows_text(r, db->conf->hosts[i].host);
+	rows_null(r);
+	rows_text(r, addrs);
+	rows_end_row(r);
+}
+
+static void show_dns_hosts(struct task *t)
+{
+	const struct snapshot *s = t->h->snap;
+	size_t d, i;
+
+	for (d = 0; d <= s->conf->db_n; d++) {
+		const struct snapshot_db *db = d < s->conf->db_n ? &s->dbs[d] : &s->fallback;
+
+		for (i = 0; db->conf && i < db->conf->host_n; i++)
+			if (!db->conf->hosts[i].sock_len &&
+			    !named_before(s, d, i, db->conf->hosts[i].host))
+				name_row(&t->rows, db, i);
+	}
+	task_done(t);
+}
+
+/* There are no zones: names are looked up one by one, whatever their zone's serial says. */
+static void no_rows(struct task *t)
+{
+	task_done(t);
+}
+
+static const struct column state_columns[] = { { "key", ROWS_TEXT }, { "value", ROWS_TEXT },
+					       { NULL, 0 } };
+static const struct column dns_host_columns[] = { { "hostname", ROWS_TEXT },
+						  { "ttl", ROWS_INT8 },
+						  { "addrs", ROWS_TEXT },
+						  { NULL, 0 } };
+static const struct column dns_zone_columns[] = { { "zonename", ROWS_TEXT },
+						  { "serial", ROWS_INT8 },
+						  { "count", ROWS_INT4 },
+						  { NULL, 0 } };
 static const struct column config_columns[] = { { "key", ROWS_TEXT },
 						{ "value", ROWS_TEXT },
 						{ "default", ROWS_TEXT },
@@ -211,6 +301,12 @@ const struct command show_commands[] = {
 	  show_version },
 	{ "SHOW LISTS", "", "SHOW LISTS", "how many there are of what", false, list_columns, "SHOW",
 	  show_lists },
+	{ "SHOW STATE", "", "SHOW STATE", "active, paused or suspended", false, state_columns, "SHOW",
+	  show_state },
+	{ "SHOW DNS_HOSTS", "", "SHOW DNS_HOSTS", "host names and the addresses they stand for", false,
+	  dns_host_columns, "SHOW", show_dns_hosts },
+	{ "SHOW DNS_ZONES", "", "SHOW DNS_ZONES", "nothing: names are not looked up by zones", false,
+	  dns_zone_columns, "SHOW", no_rows },
 	{ "SHOW STATS", "", "SHOW STATS", "counters", false, counter_columns, "SHOW",
 	  show_counters },
 	{ "SHOW COUNTERS", "", "SHOW COUNTERS", "counters of what happened, since the start", false,

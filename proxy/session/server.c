@@ -185,7 +185,9 @@ enum pool_grant server_dial(struct shard *sh, struct target *t, const struct dia
 		free(s);
 		return POOL_FULL;
 	}
+	s->id = (uint64_t)h->w.id << 48 | ++h->server_ids;
 	target_hold(t); /* the node's name may stand for others before we are done */
+	s->place = ++h->server_places;
 	list_push_back(&h->servers, &s->all);
 	sh->servers++;
 	server_step(s, SE_DIAL);
@@ -435,6 +437,7 @@ void server_join(struct server *s, struct hall *h, struct shard *sh)
 	s->shard = sh;
 	s->meter = meter_side(s->node, h->w.id);
 	sh->servers++;
+	s->place = ++h->server_places;
 	list_push_back(&h->servers, &s->all);
 	name_server(s);
 	stream_attach(&s->s, &h->w);
