@@ -6,11 +6,14 @@ SPDX-License-Identifier: ISC
 import os
 import re
 import resource
+import ssl
 import struct
 import subprocess
+import tempfile
 
 import pytest
 
+import certs
 import wire
 from conftest import db, free_port, ini, until
 from wire import bind, describe, execute, parse, query, sync
@@ -204,6 +207,35 @@ def test_clients_and_servers(w, pg):
     until(lambda: not rows(w, 'CLIENTS', database='app'))
 
 
+def test_how_clients_came(weir, pg, base, tmp_path):
+    """TLS, the method of the login, unix sockets and who is behind them."""
+    os.chmod(tmp_path, 0o755)
+    cert = certs.Authority(str(tmp_path), 'ca').server()
+    users = tmp_path / 'users'
+    users.write_text('"app" "app!"\n"admin" "admin!"\n')
+    os.chmod(users, 0o644)
+    here = tempfile.mkdtemp(prefix='u', dir=base)
+    os.chmod(here, 0o777)
+    w = weir(ini({'app': db(pg, dbname='app', user='app')}, auth_type='scram-sha-256', auth_file=users,
+                 unix_socket_dir=here, client_tls_sslmode='allow', client_tls_key_file=cert.key,
+                 client_tls_cert_file=cert.cert))
+    trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    trusting.check_hostname = False
+    trusting.verify_mode = ssl.CERT_NONE
+    with wire.Conn(w.port, user='app', secret='app!', tls=trusting), \
+            wire.Conn(w.port, here, user='app', secret='app!'), \
+            wire.Conn(w.port, user='admin', database='pgweir', secret='admin!') as c:
+        names = [n for n, _ in described(c, 'SHOW CLIENTS')]
+        got = [dict(zip(names, r)) for r in c.sql('SHOW CLIENTS')]
+        assert [r['auth_method'] for r in got] == ['scram-sha-256'] * 3
+        by_tls = [r for r in got if r['tls']]
+        assert len(by_tls) == 1 and by_tls[0]['tls'].startswith('TLSv1.3/TLS_')
+        local = [r for r in got if r['addr'] == 'unix']
+        assert [(r['user'], r['remote_pid'], r['local_addr']) for r in local] == [('app', str(os.getpid()), 'unix')]
+        assert local[0]['port'] == local[0]['local_port'] == [r for r in c.sql('SHOW CONFIG')
+                                                              if r[0] == 'listen_port'][0][1]
+
+
 def test_admins_are_clients(w):
     cl = w.console('SHOW CLIENTS')
     assert [(r['user'], r['database'], r['state']) for r in cl] == [('admin', 'pgweir', 'idle')]
@@ -289,6 +321,23 @@ def test_mem_and_state(w):
         assert int(r['memtotal']) == int(r['size']) * (int(r['used']) + int(r['free']))
     assert w.console('SHOW STATE') == [{'key': 'active', 'value': 'yes'}, {'key': 'paused', 'value': 'no'},
                                        {'key': 'suspended', 'value': 'no'}]
+
+
+def test_nodes(weir, pg):
+    """What was wrong with a node last, and when; zones and weights."""
+    port = free_port()
+    w = weir(ini({'app': 'host=127.0.0.1,127.0.0.1 port=%d,%d dbname=app zones=here,there weight=3,1' %
+                  (pg.port, port)}, zone='here', health_check_interval='0.2'))
+    until(lambda: [r['state'] for r in w.console('SHOW NODES')] == ['up', 'down'])
+    good, bad = w.console('SHOW NODES')
+    assert (good['zone'], good['near'], good['weight']) == ('here', 'yes', '3')
+    assert (bad['zone'], bad['near'], bad['weight']) == ('there', 'no', '1')
+    assert good['last_error'] is good['last_error_time'] is None
+    assert 'port %d failed: Connection refused' % port in bad['last_error']
+    assert re.match(r'\d{4}-\d\d-\d\d ', bad['last_error_time'])
+    with w.connect('app', 'app') as c:
+        c.sql('SELECT 1')
+        assert int(w.console('SHOW NODES')[0]['login_us']) > 0
 
 
 # ---- many ----------------------------------------------------------------------------------
