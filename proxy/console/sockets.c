@@ -93,9 +93,10 @@ static void wall(struct rows *r, uint64_t us)
 
 static void number(struct rows *r, uint64_t id)
 {
-	char text[24];
+	char text[24] = "";
 
-	(void)snprintf(text, sizeof(text), id ? "0x%llx" : "", (unsigned long long)id);
+	if (id)
+		(void)snprintf(text, sizeof(text), "0x%llx", (unsigned long long)id);
 	rows_text(r, text);
 }
 
