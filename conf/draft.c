@@ -432,14 +432,20 @@ static int user_order(const void *a, const void *b)
 
 static void settle_dbs(struct draft *d)
 {
+	char where[WHERE_MAX];
 	size_t i, n = 0;
 
 	if (d->db_n == 0)
 		return;
 	qsort(d->dbs, d->db_n, sizeof(*d->dbs), db_order);
 	for (i = 0; i < d->db_n; i++) {
-		if (i + 1 < d->db_n && strcmp(d->dbs[i].d.name, d->dbs[i + 1].d.name) == 0)
+		if (i + 1 < d->db_n && strcmp(d->dbs[i].d.name, d->dbs[i + 1].d.name) == 0) {
+			draft_warn(d, "%s: database \"%.64s\" stands here and in line %d again, "
+				   "which is the one that counts",
+				   draft_db_where(&d->dbs[i], where, sizeof(where)),
+				   d->dbs[i].d.name, d->dbs[i + 1].d.line);
 			conf_db_clear(&d->dbs[i].d);
+		}
 		else
 			d->dbs[n++] = d->dbs[i];
 	}
@@ -471,6 +477,9 @@ static void settle_users(struct draft *d)
 		if (strcmp(d->users[n].u.name, d->users[i].u.name) == 0) {
 			struct draft_user older = d->users[n];
 
+			if (older.u.in_file && d->users[i].u.in_file)
+				draft_warn(d, "%s: user \"%.64s\" stands there more than once; the "
+					   "last counts", d->conf->g.auth_file, older.u.name);
 			d->users[n] = d->users[i];
 			join_users(&d->users[n], &older);
 		} else {

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 import wire
-from conftest import PGWEIR, db, ini
+from conftest import PGWEIR, db, ini, until
 
 
 def check(path):
@@ -142,3 +142,33 @@ def test_scram_iterations(weir, pg, tmp_path):
             c.send(wire.msg('p', wire.cstr('SCRAM-SHA-256') + len(first).to_bytes(4, 'big') + first))
             assert b',i=10000' in c.read_raw()[1]
     assert w.one('SELECT 1', secret='app-password') == '1'
+
+
+# ---- the log's file ------------------------------------------------------------------
+
+def test_logfile_is_opened_again(weir, pg, tmp_path):
+    """By SIGHUP: renamed, another one, none, and one that cannot be."""
+    one, two = tmp_path / 'one', tmp_path / 'two'
+
+    def says(path, what, n=1):
+        until(lambda: path.exists() and path.read_text().count(what) == n, why='%s in %s' % (what, path))
+
+    w = weir(ini({'app': db(pg)}, logfile=one))
+    says(one, 'event=started')
+    one.rename(tmp_path / 'old')
+    w.hup()
+    says(one, 'event=reloaded')
+    assert 'event=reloaded' not in (tmp_path / 'old').read_text()
+    w.rewrite(ini({'app': db(pg)}, logfile=tmp_path / 'nosuch' / 'file', default_pool_size=7))
+    w.hup()
+    says(one, 'event=reload_failed')
+    assert 'No such file' in one.read_text()
+    w.rewrite(ini({'app': db(pg)}, logfile=two))
+    w.hup()
+    says(two, 'event=reloaded')
+    w.rewrite(ini({'app': db(pg)}))
+    w.hup()
+    w.wait_log('event=reloaded')
+    assert w.one('SELECT 1') == '1'
+    w.wait_log('event=client_login')
+    assert 'client_login' not in two.read_text()
