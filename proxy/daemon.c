@@ -20,6 +20,7 @@
 #include "health/probe.h"
 #include "leave.h"
 #include "nodes_seen.h"
+#include "orders.h"
 #include "reload.h"
 #include "session/hall.h"
 #include "session/quota.h"
@@ -57,7 +58,14 @@ static void on_signal(evutil_socket_t fd, short what, void *arg)
 			if (d->leaving)
 				leave_now(d);
 			else
-				leave_begin(d);
+				leave_begin(d, si.ssi_signo == SIGTERM ? LEAVE_CLIENTS :
+									 LEAVE_SERVERS);
+			break;
+		case SIGUSR1:
+			orders_pause(d);
+			break;
+		case SIGUSR2:
+			orders_resume(d);
 			break;
 		case SIGQUIT:
 			leave_now(d);
@@ -125,6 +133,8 @@ static int catch_signals(struct daemon *d, struct err *e)
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGQUIT);
+	sigaddset(&set, SIGUSR1);
+	sigaddset(&set, SIGUSR2);
 	if (pthread_sigmask(SIG_BLOCK, &set, NULL))
 		return err_set(e, "cannot block signals");
 	signal(SIGPIPE, SIG_IGN);
@@ -199,6 +209,8 @@ static int start(struct daemon *d, struct err *e)
 	d->sh.target_seen = nodes_tell_seen;
 	d->sh.uid_name = ask_uid;
 	d->sh.node_order = nodes_order;
+	d->sh.order = orders_take;
+	d->reloaded = orders_reloaded;
 	d->sh.hall_stopped = leave_hall_stopped;
 	reload_tcp(d);
 	if (start_halls(d, e))
@@ -232,6 +244,7 @@ static void clean_up(struct daemon *d)
 
 	stop_threads(d);
 	uids_free(d->uids);
+	orders_close(d);
 	listen_stop(&d->listener);
 	if (d->listener.log)
 		listen_close(&d->listener);
@@ -282,6 +295,7 @@ int daemon_run(const struct daemon_args *args, struct conf *conf, struct tls_set
 	d.notify.fd = -1;
 	d.listener.reserve = -1;
 	leave_init(&d);
+	orders_init(&d);
 	reload_log_level(&d, conf);
 	if (birth_open_log(conf->g.logfile, &d.log_fd, e) || (args->background && birth_background(&conf->g, &started_fd, e)))
 		return give_up(conf, tls);

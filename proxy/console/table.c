@@ -10,6 +10,7 @@
 
 #include "console/driver.h"
 #include "console/nodes.h"
+#include "console/orders.h"
 #include "console/show.h"
 
 static void show_help(struct task *t);
@@ -23,7 +24,7 @@ static const struct command help_commands[] = {
 };
 
 static const struct command *const tables[] = {
-	show_commands, node_commands, help_commands, driver_commands,
+	show_commands, node_commands, order_commands, help_commands, driver_commands,
 };
 #define TABLES (sizeof(tables) / sizeof(*tables))
 

@@ -16,6 +16,7 @@
 #include "session/link.h"
 #include "session/shard.h"
 #include "session/login.h"
+#include "session/obey.h"
 #include "session/quota.h"
 #include "session/server.h"
 
@@ -124,6 +125,8 @@ void hall_free(struct hall *h)
 	proofs_free(&h->proofs);
 	snapshot_drop(h->snap);
 	h->snap = NULL;
+	gates_drop(h->gates);
+	h->gates = NULL;
 }
 
 void hall_run(struct hall *h)
@@ -270,6 +273,17 @@ static void on_drain(struct worker *w, struct letter *l)
 void hall_tell_drain(struct hall *h)
 {
 	post(h, on_drain);
+}
+
+static void on_end(struct worker *w, struct letter *l)
+{
+	obey_end(hall_of(w));
+	free(l);
+}
+
+void hall_tell_end(struct hall *h)
+{
+	post(h, on_end);
 }
 
 static void on_stop(struct worker *w, struct letter *l)

@@ -38,6 +38,8 @@ void halls_make_room(struct shared *sh, unsigned max);
 void hall_tell_targets(struct hall *h);
 /* No more work: clients go when their transaction ends, idle ones at once. */
 void hall_tell_drain(struct hall *h);
+/* ... they go now, and are told so. */
+void hall_tell_end(struct hall *h);
 /* Everything ends now. */
 void hall_tell_stop(struct hall *h);
 
