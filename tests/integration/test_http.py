@@ -61,6 +61,7 @@ def test_unhealthy(weir, new_cluster):
     w = weir(ini({'app': db(a, dbname='app'), 'rw': db(b, target_session_attrs='primary')},
                  **{**WEB, 'health_slow': 0}))
     port = web_port(w)
+    until(lambda: get(port, '/health').json['live_nodes'] == 2)
     h = wait_health(port, 'degraded')
     assert h['reasons'] == ['database rw has no live node of the role that it asks for']
     assert (h['live_databases'], h['total_databases']) == (1, 2)
