@@ -15,12 +15,15 @@
 
 #include "accepting.h"
 #include "conf/conf.h"
+#include "http/web.h"
 #include "io/listen.h"
 #include "io/uids.h"
 #include "notify.h"
+#include "predecessor.h"
 #include "registry.h"
 #include "session/gates.h"
 #include "session/session.h"
+#include "successor.h"
 
 /* Kinds of deadlines of this loop. */
 enum {
@@ -36,6 +39,7 @@ struct daemon_args {
 	struct conf_over over;
 	bool quiet;                    /* no line on stdout */
 	bool background;               /* -d */
+	bool reboot;                   /* -R */
 };
 
 /* How pgweir ends, the gentlest first; it goes on to a later one, never back. */
@@ -57,6 +61,7 @@ struct daemon {
 	struct accepting accepting;
 	struct notify notify;
 	struct uids *uids;
+	struct web *web;               /* NULL: no http_addr */
 	struct event signal_ev, watchdog_ev;
 	struct deadline leave_dl, left_dl;
 	uint64_t leave_at_us;          /* the end, whoever is there */
@@ -72,6 +77,13 @@ struct daemon {
 	int signal_fd, port, log_fd;
 	_Atomic int log_level;
 	void (*reloaded)(struct daemon *d);  /* orders_reloaded */
+	struct predecessor before;     /* proxy/takeover.h */
+	struct successor after;
+	int pidfile_fd;                /* to be written, -1: none */
+	bool given;                    /* another process has taken over */
+	bool quiet;                    /* ... and there has been no signal since */
+	bool settled;                  /* the pidfile is ours */
+	int status;                    /* of the exit */
 	bool leaving;                  /* no more clients, no more reloads */
 	bool over;                     /* all threads have ended: letters are only thrown away */
 };

@@ -24,6 +24,10 @@ void leave_now(struct daemon *d)
 
 	d->leaving = true;
 	d->leave = LEAVE_NOW;
+	if (d->started && d->stopped == d->started)
+		d->w.done = true; /* it waited for the process before */
+	successor_shut(&d->after);
+	web_tell_running(d->web, RUNNING_STOPPING);
 	for (i = 0; i < d->sh.hall_n; i++)
 		hall_tell_stop(&d->sh.halls[i]);
 }
@@ -112,6 +116,10 @@ void leave_init(struct daemon *d)
 
 void leave_closed(struct daemon *d)
 {
+	unsigned i;
+
+	for (i = 0; d->given && i < d->sh.hall_n; i++)
+		hall_tell_finish(&d->sh.halls[i]);
 	if (d->leave == LEAVE_CLIENTS)
 		on_look(&d->left_dl);
 	else if (d->leave == LEAVE_SERVERS)
@@ -131,6 +139,8 @@ void leave_begin(struct daemon *d, enum leave_how how)
 		d->leave_at_us = d->w.now_us + (uint64_t)us;
 	}
 	d->leaving = true;
+	successor_shut(&d->after);
+	web_tell_running(d->web, RUNNING_DRAINING);
 	/* The manager is asked for the time the configuration allows, whatever
 	 * its unit says. */
 	(void)snprintf(text, sizeof(text), "STOPPING=1\nEXTEND_TIMEOUT_USEC=%lld\nSTATUS=waiting for %s",
@@ -155,7 +165,8 @@ static void on_stopped(struct worker *w, struct letter *l)
 	struct daemon *d = w->owner;
 
 	(void)l;
-	if (++d->stopped == d->started)
+	/* who was there before still has clients, whose cancels come here */
+	if (++d->stopped == d->started && !predecessor_is_there(&d->before))
 		w->done = true;
 }
 

@@ -17,6 +17,7 @@
 #include "session/shard.h"
 #include "session/login.h"
 #include "session/obey.h"
+#include "session/peers.h"
 #include "session/quota.h"
 #include "session/server.h"
 
@@ -44,6 +45,7 @@ static void on_tick(struct deadline *d)
 
 	link_tick(h);
 	askers_tick(h);
+	peers_tick(h);
 	deadline_set(&h->w, DL_TICK, d, h->w.now_us + TICK_US);
 }
 
@@ -132,6 +134,7 @@ void hall_free(struct hall *h)
 void hall_run(struct hall *h)
 {
 	worker_run(&h->w);
+	atomic_store(&h->ended, true);
 	h->sh->hall_stopped(h->sh, h);
 }
 
@@ -284,6 +287,17 @@ static void on_end(struct worker *w, struct letter *l)
 void hall_tell_end(struct hall *h)
 {
 	post(h, on_end);
+}
+
+static void on_finish(struct worker *w, struct letter *l)
+{
+	hall_of(w)->closing = true;
+	free(l);
+}
+
+void hall_tell_finish(struct hall *h)
+{
+	post(h, on_finish);
 }
 
 static void on_stop(struct worker *w, struct letter *l)

@@ -40,6 +40,8 @@ void hall_tell_targets(struct hall *h);
 void hall_tell_drain(struct hall *h);
 /* ... they go now, and are told so. */
 void hall_tell_end(struct hall *h);
+/* Nobody new comes. Clients are served as ever, and servers that nobody uses go. */
+void hall_tell_finish(struct hall *h);
 /* Everything ends now. */
 void hall_tell_stop(struct hall *h);
 
