@@ -17,6 +17,7 @@
 #include "session/shard.h"
 #include "session/login.h"
 #include "session/overdue.h"
+#include "session/obey.h"
 #include "session/peers.h"
 #include "session/quota.h"
 #include "session/server.h"
@@ -39,16 +40,6 @@ static const struct server_up server_up = {
 	.cancelled = serve_cancelled,
 };
 
-static bool only_inner(struct hall *h)
-{
-	struct link *l, *tmp;
-
-	LIST_EACH(l, tmp, &h->clients)
-		if (!LIST_ITEM(l, struct client, all)->inner)
-			return false;
-	return true;
-}
-
 static void on_tick(struct deadline *d)
 {
 	struct hall *h = LIST_ITEM(d, struct hall, tick);
@@ -57,8 +48,6 @@ static void on_tick(struct deadline *d)
 	link_tick(h);
 	askers_tick(h);
 	peers_tick(h);
-	if (h->closing && only_inner(h))
-		askers_drop(h);
 	deadline_set(&h->w, DL_TICK, d, h->w.now_us + TICK_US);
 }
 
@@ -75,7 +64,7 @@ static void turn_end(struct worker *w)
 	struct hall *h = hall_of(w);
 
 	clients_run_ready(h);
-	if ((!h->draining && !h->stopping && !h->closing) || !list_empty(&h->clients))
+	if ((!h->draining && !h->stopping) || !list_empty(&h->clients))
 		return;
 	cancels_drop(h);
 	close_servers(h);
@@ -140,6 +129,8 @@ void hall_free(struct hall *h)
 	proofs_free(&h->proofs);
 	snapshot_drop(h->snap);
 	h->snap = NULL;
+	gates_drop(h->gates);
+	h->gates = NULL;
 }
 
 void hall_run(struct hall *h)
@@ -287,6 +278,17 @@ static void on_drain(struct worker *w, struct letter *l)
 void hall_tell_drain(struct hall *h)
 {
 	post(h, on_drain);
+}
+
+static void on_end(struct worker *w, struct letter *l)
+{
+	obey_end(hall_of(w));
+	free(l);
+}
+
+void hall_tell_end(struct hall *h)
+{
+	post(h, on_end);
 }
 
 static void on_finish(struct worker *w, struct letter *l)
