@@ -246,3 +246,24 @@ def test_what_does_nothing_is_as_written(tmp_path):
     page = subprocess.run([PGWEIR, '--manual'], capture_output=True, text=True, check=True).stdout
     assert [r[0] for r in rows] == re.findall(r'^\.B (\w+)$', page.split('.SH SETTINGS WITHOUT EFFECT')[1]
                                               .split('\n.SH')[0], re.M)
+
+
+# ---- docs/tuning.md --------------------------------------------------------------------
+
+def test_the_time_limits_are_as_written(weir, pg):
+    w = weir(ini({'app': db(pg)}))
+    default = {r['key']: float(r['default'] or 0) for r in w.console('SHOW CONFIG') if r['key'].count('_')
+               and re.fullmatch(r'\d*\.?\d*', r['default'] or '')}
+    with open(os.path.join(ROOT, 'docs', 'tuning.md')) as f:
+        text = f.read()
+    rows = re.findall(r'^\| ([a-z_, ]+) \| [^|]* \| ([^|]+) \|$', text, re.M)
+    unit = {'s': 1, 'min': 60, 'h': 3600}
+    seen = 0
+    for names, values in rows:
+        for name, value in zip(names.split(', '), values.split(', ')):
+            if name == 'limit':
+                continue
+            want = 0 if value == 'off' else int(value.split()[0]) * unit[value.split()[1]]
+            assert default[name] == want, name
+            seen += 1
+    assert seen == 10
