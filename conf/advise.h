@@ -1,4 +1,4 @@
-/* conf/advise.h - what is allowed and probably wrong: warnings.
+/* conf/advise.h - what is allowed and probably wrong: warnings for --check.
  *
  * Owner:   nobody; reads a checked draft and adds to its warnings.
  * Threads: the loader's. Blocks on the disk (modes of files).

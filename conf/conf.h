@@ -182,6 +182,8 @@ struct conf {
 	/* What is accepted and probably not what was meant, "file:line: sentence" each. */
 	char **warnings;
 	size_t warning_n;
+	size_t told_n;                 /* the first of them, for the log; the others are
+					* advice, for --check */
 	/* auth_type = hba, else NULL (conf/hba.h, conf/ident.h) */
 	struct hba *hba;
 	struct ident *ident;           /* NULL too without auth_ident_file */

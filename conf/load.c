@@ -142,6 +142,7 @@ static int finish(struct draft *d, int read, const struct conf_over *over, struc
 	if (ret == 0)
 		ret = load_secrets(d, e);
 	if (ret == 0) {
+		d->conf->told_n = d->conf->warning_n;
 		advise(d);
 		*out = draft_take(d);
 		if (!*out)

@@ -164,7 +164,7 @@ void reload_warnings(struct daemon *d, const struct conf *c)
 	char q[1100];
 	size_t i;
 
-	for (i = 0; i < c->warning_n; i++)
+	for (i = 0; i < c->told_n; i++)
 		LOG(&d->w.log_ctx, LOG_LEVEL_WARN, "configuration", "warning=%s",
 		    log_quote(q, sizeof(q), c->warnings[i]));
 }

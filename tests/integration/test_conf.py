@@ -172,3 +172,16 @@ def test_logfile_is_opened_again(weir, pg, tmp_path):
     assert w.one('SELECT 1') == '1'
     w.wait_log('event=client_login')
     assert 'client_login' not in two.read_text()
+
+
+def test_advice_is_for_check(weir, pg, tmp_path):
+    """What is allowed and probably wrong is said by --check, and not in the log."""
+    users = tmp_path / 'users'
+    users.write_text('"app" "x"\n')
+    users.chmod(0o644)
+    w = weir(ini({'app': db(pg)}, auth_file=users))
+    assert not w.log_lines('event=configuration')
+    r = check(w.path)
+    assert r.returncode == 0 and 'everybody on this machine may read %s' % users in r.stderr
+    users.chmod(0o600)
+    assert not check(w.path).stderr
