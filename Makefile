@@ -17,7 +17,7 @@ CFLAGS = -std=c11 $(OPT) $(HARDEN) $(SAN) $(WARN) -pthread $(EXTRA_CFLAGS)
 LDFLAGS += -pie -Wl,-z,relro,-z,now $(SAN) -pthread
 LDLIBS = $(shell pkg-config --libs $(PKGS) 2>/dev/null)
 
-ROOMS = conf health pool proxy/wire proxy/io proxy/session proxy/console proxy
+ROOMS = conf health pool proxy/wire proxy/io proxy/session proxy/console proxy/top proxy
 SRC = $(foreach d,$(ROOMS),$(sort $(wildcard $(d)/*.c)))
 OBJ = $(SRC:%.c=$(BUILD)/%.o)
 LIBOBJ = $(filter-out $(BUILD)/proxy/main.o,$(OBJ))
@@ -81,7 +81,7 @@ SIM_SRC = $(filter-out tests/sim/test_% tests/sim/engine_main.c tests/sim/main.c
 SIM_OBJ = $(SIM_SRC:%.c=$(BUILD)/%.o)
 SIM_PARTS = $(filter-out $(addprefix $(BUILD)/tests/sim/,world.o checks.o faults.o settings.o memory.o inspector.o \
 	visitor.o node.o net.o kernel.o sim.o),$(SIM_OBJ))
-SIM_HOUSE = $(filter-out $(addprefix $(BUILD)/proxy/,main.o daemon.o checks.o doors.o registry.o notify.o io/kernel.o io/listen.o io/uids.o), \
+SIM_HOUSE = $(filter-out $(BUILD)/proxy/top/% $(addprefix $(BUILD)/proxy/,main.o daemon.o checks.o doors.o registry.o notify.o io/kernel.o io/listen.o io/uids.o), \
 	$(filter-out $(addprefix $(BUILD)/health/,probe.o http.o resolve.o),$(OBJ)))
 SIM_WRAP = $(patsubst %,-Wl$(,)--wrap=%,log_line client_next server_next malloc calloc realloc strdup strndup)
 , := ,

@@ -15,7 +15,7 @@ python3 python3-pytest python3-pytest-timeout python3-cryptography python3-psyco
 python3-sqlalchemy python3-aiohttp python3-flask
 python3-psycopg-pool python3-pg8000 python3-greenlet python3-django python3-pglast
 util-linux procps spin nftables iproute2 openssl dpkg-dev debhelper
-lintian systemd"
+lintian systemd python3-pyte"
 [ $# = 0 ] || want="$*"
 
 missing=""
