@@ -81,7 +81,8 @@ SIM_SRC = $(filter-out tests/sim/test_% tests/sim/engine_main.c tests/sim/main.c
 SIM_OBJ = $(SIM_SRC:%.c=$(BUILD)/%.o)
 SIM_PARTS = $(filter-out $(addprefix $(BUILD)/tests/sim/,world.o checks.o faults.o settings.o memory.o inspector.o \
 	visitor.o node.o net.o kernel.o sim.o),$(SIM_OBJ))
-SIM_HOUSE = $(filter-out $(BUILD)/proxy/top/% $(addprefix $(BUILD)/proxy/,main.o daemon.o checks.o doors.o registry.o notify.o io/kernel.o io/listen.o io/uids.o), \
+SIM_HOUSE = $(filter-out $(BUILD)/proxy/top/% $(patsubst %.c,$(BUILD)/%.o,$(wildcard proxy/*.c)) \
+	$(addprefix $(BUILD)/proxy/io/,kernel.o listen.o uids.o), \
 	$(filter-out $(addprefix $(BUILD)/health/,probe.o http.o resolve.o),$(OBJ)))
 SIM_WRAP = $(patsubst %,-Wl$(,)--wrap=%,log_line client_next server_next malloc calloc realloc strdup strndup)
 , := ,

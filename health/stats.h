@@ -81,6 +81,13 @@ struct stats {
 #undef X
 };
 
+/* Of several, added up (health/meter.h). */
+struct stats_sum {
+#define X(name, help) uint64_t name;
+	STATS_LIST(X)
+#undef X
+};
+
 /* Only the owner adds, so no locked instruction is needed. */
 #define STAT_ADD(st, name, n)                                                  \
 	atomic_store_explicit(&(st)->name,                                     \

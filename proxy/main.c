@@ -11,6 +11,7 @@
 #include "conf/version.h"
 #include "daemon.h"
 #include "hush.h"
+#include "reload.h"
 #include "top/top.h"
 
 static const char usage[] =
@@ -129,7 +130,7 @@ static int run(struct choice *c)
 	size_t i;
 	int rc;
 
-	if (daemon_load(&c->args, &conf, &tls, &e)) {
+	if (reload_load(&c->args, &conf, &tls, &e)) {
 		fprintf(stderr, "pgweir: %s\n", e.text);
 		return 1;
 	}

@@ -5,530 +5,703 @@
 #include "console/admin.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
-#include "conf/version.h"
-#include "console/rows.h"
+#include "console/driver.h"
+#include "console/prepared.h"
+#include "console/table.h"
+#include "session/count.h"
+#include "session/ending.h"
 #include "session/step.h"
+#include "wire/wire.h"
 
-typedef void show_fn(struct client *c, struct rows *r);
+/* Sent in one go, before it is looked whether the client reads. */
+#define CHUNK 65536u
 
-static uint64_t sum(const struct shared *sh, size_t offset)
-{
-	uint64_t n = 0;
-	unsigned i;
-
-	for (i = 0; i < sh->hall_n; i++)
-		n += atomic_load_explicit((const _Atomic uint64_t *)(const void *)((const char *)&sh->halls[i].stats +
-									     offset),
-					  memory_order_relaxed);
-	return n;
-}
-
-static void config_row(void *arg, const char *key, const char *value, const char *def,
-		       bool reloadable)
-{
-	struct rows *r = arg;
-
-	rows_row(r);
-	rows_text(r, key);
-	rows_text(r, value);
-	rows_text(r, def);
-	rows_text(r, reloadable ? "yes" : "no");
-	rows_end_row(r);
-}
-
-static void show_config(struct client *c, struct rows *r)
-{
-	static const char *const col[] = { "key", "value", "default", "changeable", NULL };
-
-	rows_begin(r, col, NULL);
-	conf_each(c->h->snap->conf, config_row, r);
-}
-
-static void show_version(struct client *c, struct rows *r)
-{
-	static const char *const col[] = { "version", NULL };
-
-	(void)c;
-	rows_begin(r, col, NULL);
-	rows_row(r);
-	rows_text(r, "pgweir " PGWEIR_VERSION);
-	rows_end_row(r);
-}
-
-struct pool_sum {
-	int cl, waiting, busy, idle, dialling, cleaning;
-	uint64_t oldest;
+struct console {
+	struct client *c;            /* NULL: gone */
+	struct task *task;           /* under way; one reference */
+	struct portal *portal;       /* ... of this one, NULL: of the Query */
+	uint32_t limit, sent;        /* rows of this Execute, 0: all */
+	bool described;              /* the Query's client has been told the columns */
+	bool pumping;
+	char tx;                     /* as ReadyForQuery says it */
+	char *text;                  /* what is left of a Query begins at text_at */
+	size_t text_len, text_at;
+	struct prepared prepared;
 };
 
-static void pool_row(void *arg, struct hub *hub)
+static void pump(struct console *k);
+
+static struct console *console_of(struct client *c)
 {
-	struct rows *r = arg;
-	struct pool_sum s = { 0 };
-	uint64_t now = clock_mono_us(), wait;
-	unsigned i;
+	struct console *k = c->console;
 
-	for (i = 0; i < hub->worker_n; i++) {
-		struct hub_side *d = &hub->side[i];
-		uint64_t t = atomic_load(&d->oldest);
-
-		s.cl += atomic_load(&d->clients);
-		s.waiting += atomic_load(&d->waiting);
-		s.busy += atomic_load(&d->busy);
-		s.idle += atomic_load(&d->idle);
-		s.dialling += atomic_load(&d->dialling);
-		s.cleaning += atomic_load(&d->cleaning);
-		if (t && (!s.oldest || t < s.oldest))
-			s.oldest = t;
-	}
-	wait = s.oldest && now > s.oldest ? now - s.oldest : 0;
-	rows_row(r);
-	rows_text(r, hub->db);
-	rows_text(r, hub->user);
-	rows_uint(r, (uint64_t)(s.cl - s.waiting));
-	rows_uint(r, (uint64_t)s.waiting);
-	rows_uint(r, (uint64_t)s.busy);
-	rows_uint(r, (uint64_t)s.idle);
-	rows_uint(r, (uint64_t)s.dialling);
-	rows_uint(r, (uint64_t)s.cleaning);
-	rows_uint(r, wait / 1000000);
-	rows_uint(r, wait % 1000000);
-	rows_uint(r, (uint64_t)atomic_load(&hub->limit.used));
-	rows_uint(r, (uint64_t)atomic_load(&hub->limit.max));
-	rows_uint(r, (uint64_t)atomic_load(&hub->pins.used));
-	rows_uint(r, (uint64_t)atomic_load(&hub->pins.max));
-	rows_end_row(r);
+	if (k)
+		return k;
+	k = calloc(1, sizeof(*k));
+	if (!k)
+		return NULL;
+	k->c = c;
+	k->tx = 'I';
+	prepared_init(&k->prepared);
+	c->console = k;
+	return k;
 }
 
-static void show_pools(struct client *c, struct rows *r)
+static void say_msg(struct client *c, char type)
 {
-	static const char *const col[] = { "database", "user",	   "cl_active", "cl_waiting",
-					   "sv_active", "sv_idle", "sv_login",	"sv_cleaning",
-					   "maxwait",	"maxwait_us", "sv_total", "pool_size",
-					   "sv_pinned", "max_pinned", NULL };
-	static const int type[] = { ROWS_TEXT, ROWS_TEXT, ROWS_INT8, ROWS_INT8,
-				    ROWS_INT8, ROWS_INT8, ROWS_INT8, ROWS_INT8,
-				    ROWS_INT8, ROWS_INT8, ROWS_INT8, ROWS_INT8,
-				    ROWS_INT8, ROWS_INT8 };
+	uint8_t b[8];
+	struct wire_put w = wire_put_to(b, sizeof(b));
 
-	rows_begin(r, col, type);
-	hubs_each(&c->h->sh->hubs, pool_row, r);
+	wire_put_msg(&w, type);
+	say(c, b, w.len);
 }
 
-/* Has this target been shown in an entry before (d, i)? */
-static bool seen_before(const struct snapshot *s, size_t d, size_t i, const struct target *t)
+/* SELECT says how many rows it was. */
+static void say_tag(struct console *k, const char *tag)
 {
-	size_t k, j;
+	uint8_t b[96];
+	struct wire_put w = wire_put_to(b, sizeof(b));
+	char select[32];
 
-	for (k = 0; k <= d; k++) {
-		const struct snapshot_db *db = k < s->conf->db_n ? &s->dbs[k] : &s->fallback;
-
-		for (j = 0; j < db->node_n && (k < d || j < i); j++)
-			if (db->nodes[j].t == t)
-				return true;
-	}
-	return false;
+	(void)snprintf(select, sizeof(select), "SELECT %u", (unsigned)k->sent);
+	wire_put_msg_str(&w, 'C', strcmp(tag, "SELECT") == 0 ? select : tag);
+	say(k->c, b, w.len);
 }
 
-static void one_node_row(void *arg, struct target *t)
-{
-	struct rows *r = arg;
+/* ---- errors ---- */
 
-	rows_row(r);
-	rows_text(r, t->addr.name);
-	rows_text(r, target_shown(t));
-	rows_text(r, target_role_name((enum target_role)atomic_load(&t->role)));
-	rows_text(r, atomic_load(&t->read_only) ? "yes" : "no");
-	rows_uint(r, (uint64_t)atomic_load(&t->conns));
-	rows_uint(r, atomic_load(&t->probe_us));
-	rows_uint(r, atomic_load(&t->fails_total));
-	rows_uint(r, atomic_load(&t->lag_us));
-	rows_uint(r, (uint64_t)atomic_load(&t->dialling));
-	rows_end_row(r);
+static void query_over(struct console *k)
+{
+	free(k->text);
+	k->text = NULL;
+	say_ready(k->c, k->tx);
 }
 
-/* A name that has no address. */
-static void missing_row(struct rows *r, const char *name)
+/* An error has been said: what follows of the Query, or up to the Sync, is not done. */
+static void failed(struct console *k)
 {
-	int i;
-
-	rows_row(r);
-	rows_text(r, name);
-	rows_text(r, "unresolved");
-	rows_text(r, target_role_name(ROLE_UNKNOWN));
-	rows_text(r, "no");
-	for (i = 0; i < 5; i++)
-		rows_uint(r, 0);
-	rows_end_row(r);
+	if (k->tx == 'T')
+		k->tx = 'E';
+	if (k->text)
+		query_over(k);
+	else
+		k->c->skip_to_sync = true;
 }
 
-static bool missing_before(const struct snapshot *s, size_t d, size_t i, const char *name)
+static void fail(struct console *k, const char *sqlstate, const char *message, const char *hint)
 {
-	size_t k, j;
-
-	for (k = 0; k <= d; k++) {
-		const struct snapshot_db *db = k < s->conf->db_n ? &s->dbs[k] : &s->fallback;
-
-		for (j = 0; j < db->missing_n && (k < d || j < i); j++)
-			if (strcmp(db->missing[j].host->name, name) == 0)
-				return true;
-	}
-	return false;
+	say_error(k->c, "ERROR", sqlstate, message, NULL, hint);
+	failed(k);
 }
 
-static void missing_rows(const struct snapshot *s, struct rows *r)
+static void violation(struct console *k, const char *message)
 {
-	size_t d, i;
-
-	for (d = 0; d <= s->conf->db_n; d++) {
-		const struct snapshot_db *db = d < s->conf->db_n ? &s->dbs[d] : &s->fallback;
-
-		for (i = 0; i < db->missing_n; i++)
-			if (!missing_before(s, d, i, db->missing[i].host->name))
-				missing_row(r, db->missing[i].host->name);
-	}
+	client_end(k->c, "08P01", message, NULL, NULL, "protocol violation");
 }
 
-/* Each target of the snapshot once. */
-static void each_node(const struct snapshot *s, void (*fn)(void *arg, struct target *t), void *arg)
+/* ---- a command under way ---- */
+
+static void woken(struct task *t)
 {
-	size_t d, i;
-
-	for (d = 0; d <= s->conf->db_n; d++) {
-		const struct snapshot_db *db = d < s->conf->db_n ? &s->dbs[d] : &s->fallback;
-
-		for (i = 0; i < db->node_n; i++)
-			if (!seen_before(s, d, i, db->nodes[i].t))
-				fn(arg, db->nodes[i].t);
-	}
+	if (t->c && t->c->console)
+		pump(t->c->console);
 }
 
-static void show_nodes(struct client *c, struct rows *r)
+/* May it run now? */
+static bool may(struct console *k, const struct command *cmd)
 {
-	static const char *const col[] = { "node",  "state",	"role",	 "read_only", "conns",
-					   "probe_us", "fails", "lag_us", "dialling",  NULL };
-	static const int type[] = { ROWS_TEXT, ROWS_TEXT, ROWS_TEXT, ROWS_TEXT, ROWS_INT8,
-				    ROWS_INT8, ROWS_INT8, ROWS_INT8, ROWS_INT8 };
+	char block = cmd ? driver_block(cmd) : 0;
 
-	rows_begin(r, col, type);
-	each_node(c->h->snap, one_node_row, r);
-	missing_rows(c->h->snap, r);
-}
-
-static void stat_rows(struct client *c, struct rows *r, bool retries)
-{
-	static const char *const col[] = { "name", "value", "meaning", NULL };
-	static const int type[] = { ROWS_TEXT, ROWS_INT8, ROWS_TEXT };
-	static const struct {
-		const char *name, *help;
-		size_t at;
-	} row[] = {
-#define X(name, help) { #name, help, offsetof(struct stats, name) },
-		STATS_LIST(X)
-#undef X
-	};
-	size_t i;
-
-	rows_begin(r, col, type);
-	for (i = 0; i < sizeof(row) / sizeof(*row); i++) {
-		bool is_retry = strncmp(row[i].name, "retr", 4) == 0 || strncmp(row[i].name, "replay", 6) == 0 ||
-				strncmp(row[i].name, "refused_", 8) == 0;
-
-		if (is_retry != retries)
-			continue;
-		rows_row(r);
-		rows_text(r, row[i].name);
-		rows_uint(r, sum(c->h->sh, row[i].at));
-		rows_text(r, row[i].help);
-		rows_end_row(r);
-	}
-}
-
-static void show_stats(struct client *c, struct rows *r)
-{
-	stat_rows(c, r, false);
-}
-
-static void show_retries(struct client *c, struct rows *r)
-{
-	stat_rows(c, r, true);
-}
-
-/* One fingerprint, in all workers; of a worker's own only the first one has it. */
-static void mismatch_row(struct shared *sh, struct rows *r, unsigned hall, unsigned at)
-{
-	const struct mismatch *m = &sh->halls[hall].mismatches.row[at];
-	uint64_t print = atomic_load(&m->fingerprint), n = atomic_load(&m->count);
-	unsigned i, k;
-	char text[24];
-
-	for (i = 0; i < sh->hall_n; i++)
-		for (k = 0; i != hall && k <= MISMATCHES_MAX; k++) {
-			const struct mismatch *o = &sh->halls[i].mismatches.row[k];
-
-			if (atomic_load(&o->fingerprint) != print || (!print && k != MISMATCHES_MAX))
-				continue;
-			if (i < hall)
-				return;
-			n += atomic_load(&o->count);
-		}
-	(void)snprintf(text, sizeof(text), "%016llx", (unsigned long long)print);
-	rows_row(r);
-	rows_text(r, print ? text : "others");
-	rows_uint(r, atomic_load(&m->unit));
-	rows_uint(r, n);
-	rows_end_row(r);
-}
-
-static void show_mismatches(struct client *c, struct rows *r)
-{
-	static const char *const col[] = { "fingerprint", "unit", "mismatches", NULL };
-	static const int type[] = { ROWS_TEXT, ROWS_INT8, ROWS_INT8 };
-	struct shared *sh = c->h->sh;
-	unsigned i, k;
-
-	rows_begin(r, col, type);
-	for (i = 0; i < sh->hall_n; i++)
-		for (k = 0; k <= MISMATCHES_MAX; k++)
-			if (atomic_load(&sh->halls[i].mismatches.row[k].count))
-				mismatch_row(sh, r, i, k);
-}
-
-static void count_pool(void *arg, struct hub *hub)
-{
-	int *n = arg;
-	unsigned i;
-
-	n[0]++;
-	n[2] += atomic_load(&hub->limit.used);
-	for (i = 0; i < hub->worker_n; i++)
-		n[1] += atomic_load(&hub->side[i].waiting);
-}
-
-static void list_row(struct rows *r, const char *name, uint64_t v)
-{
-	rows_row(r);
-	rows_text(r, name);
-	rows_uint(r, v);
-	rows_end_row(r);
-}
-
-static void show_lists(struct client *c, struct rows *r)
-{
-	static const char *const col[] = { "list", "items", NULL };
-	static const int type[] = { ROWS_TEXT, ROWS_INT8 };
-	struct shared *sh = c->h->sh;
-	int n[3] = { 0 };
-
-	hubs_each(&sh->hubs, count_pool, n);
-	rows_begin(r, col, type);
-	list_row(r, "databases", c->h->snap->conf->db_n + (c->h->snap->conf->fallback ? 1 : 0));
-	list_row(r, "users", c->h->snap->conf->user_n);
-	list_row(r, "pools", (uint64_t)n[0]);
-	list_row(r, "clients", (uint64_t)atomic_load(&sh->clients.used));
-	list_row(r, "login_clients", door_n(&sh->door));
-	list_row(r, "waiting_clients", (uint64_t)n[1]);
-	list_row(r, "servers", (uint64_t)n[2]);
-	list_row(r, "workers", sh->hall_n);
-	list_row(r, "held_bytes", (uint64_t)atomic_load(&sh->held_bytes));
-}
-
-static void show_help(struct client *c, struct rows *r);
-
-static const struct {
-	const char *word;
-	show_fn *show;
-} command[] = {
-	{ "config", show_config }, { "version", show_version }, { "pools", show_pools },
-	{ "nodes", show_nodes },   { "stats", show_stats },	{ "retries", show_retries },
-	{ "lists", show_lists },   { "help", show_help },	{ "mismatches", show_mismatches },
-};
-
-static const struct {
-	const char *word, *tag;
-	enum node_order what;
-	bool all;                /* of all nodes when none is named */
-} order[] = {
-	{ "exclude", "EXCLUDE", ORDER_EXCLUDE, false },
-	{ "include", "INCLUDE", ORDER_INCLUDE, false },
-	{ "probe", "PROBE", ORDER_PROBE, true },
-};
-
-static void show_help(struct client *c, struct rows *r)
-{
-	static const char *const col[] = { "command", NULL };
-	char text[64];
-	size_t i;
-
-	(void)c;
-	rows_begin(r, col, NULL);
-	for (i = 0; i < sizeof(command) / sizeof(*command); i++) {
-		(void)snprintf(text, sizeof(text), "SHOW %s", command[i].word);
-		rows_row(r);
-		rows_text(r, text);
-		rows_end_row(r);
-	}
-	for (i = 0; i < sizeof(order) / sizeof(*order); i++) {
-		(void)snprintf(text, sizeof(text), order[i].all ? "%s [NODE 'NAME']" : "%s NODE 'NAME'",
-			       order[i].tag);
-		rows_row(r);
-		rows_text(r, text);
-		rows_end_row(r);
-	}
-}
-
-/* The next word, lower case; cut to cap. */
-static void word(const char **at, const char *end, char *out, size_t cap)
-{
-	const char *p = *at;
-	size_t n = 0;
-
-	while (p < end && strchr(" \t\r\n;", *p))
-		p++;
-	for (; p < end && !strchr(" \t\r\n;", *p); p++)
-		if (n + 1 < cap)
-			out[n++] = (char)(*p >= 'A' && *p <= 'Z' ? *p + 32 : *p);
-	out[n] = 0;
-	*at = p;
-}
-
-static void answer(struct client *c, struct rows *r, const char *tag)
-{
-	rows_end(r, tag);
-	if (r->bad) {
-		say_error(c, "ERROR", "53200", "out of memory", NULL, NULL);
-		say_ready(c, 'I');
-	} else {
-		say(c, r->p, r->len);
-	}
-	rows_free(r);
-}
-
-static void refuse(struct client *c, const char *sqlstate, const char *message, const char *detail,
-		   const char *hint)
-{
-	say_error(c, "ERROR", sqlstate, message, detail, hint);
-	say_ready(c, 'I');
-}
-
-/* ---- orders ---- */
-
-/* An order on its way to the nodes of this name, NULL: to all. */
-struct errand {
-	struct client *c;
-	const char *name;
-	enum node_order what;
-	unsigned found;
-	bool failed;
-	char known[360];         /* names, for who gave another; three dots at the end: more */
-};
-
-static void add_known(struct errand *e, const char *name)
-{
-	static const char more[] = ", ...";
-	size_t n = strlen(e->known), room = sizeof(e->known) - n, k = strlen(name);
-
-	if (n >= sizeof(more) && strcmp(e->known + n + 1 - sizeof(more), more) == 0)
-		return;
-	(void)snprintf(e->known + n, room, "%s%s", n ? ", " : "",
-		       k + 2 + sizeof(more) > room ? "..." : name);
-}
-
-static void run_errand(void *arg, struct target *t)
-{
-	struct errand *e = arg;
-	struct shared *sh = e->c->h->sh;
-
-	add_known(e, t->addr.name);
-	if (e->name && strcmp(e->name, t->addr.name) != 0)
-		return;
-	e->found++;
-	e->failed |= !sh->node_order(sh, t, e->what);
-}
-
-/* 'NAME', a quote in it twice; nothing behind it. -1: something else. */
-static int take_name(const char *at, const char *end, char *out, size_t cap)
-{
-	bool closed = false;
-	size_t n = 0;
-
-	while (at < end && strchr(" \t\r\n", *at))
-		at++;
-	if (at == end || *at++ != '\'')
-		return -1;
-	while (at < end && n + 1 < cap) {
-		if (*at == '\'' && (at + 1 == end || at[1] != '\'')) {
-			closed = true;
-			at++;
-			break;
-		}
-		at += *at == '\'';
-		out[n++] = *at++;
-	}
-	out[n] = 0;
-	while (at < end && strchr(" \t\r\n;", *at))
-		at++;
-	return closed && n && at == end ? 0 : -1;
-}
-
-/* The order of this verb, or false. what: the word behind it, `at` behind that. */
-static bool run_order(struct client *c, const char *verb, const char *what, const char *at,
-		      const char *end)
-{
-	struct errand e = { .c = c };
-	char name[256], text[320];
-	struct rows r = { 0 };
-	size_t i;
-
-	for (i = 0; i < sizeof(order) / sizeof(*order); i++)
-		if (strcmp(verb, order[i].word) == 0)
-			break;
-	if (i == sizeof(order) / sizeof(*order))
+	if (k->tx == 'E' && block != 'C' && block != 'R') {
+		fail(k, "25P02",
+		     "current transaction is aborted, commands ignored until end of transaction block",
+		     NULL);
 		return false;
-	if (strcmp(what, "node") == 0 && take_name(at, end, name, sizeof(name)) == 0)
-		e.name = name;
-	else if (!order[i].all || *what)
-		return false;
-	if (!c->console_admin) {
-		refuse(c, "42501", "only users of admin_users may do this", NULL, NULL);
-		return true;
 	}
-	e.what = order[i].what;
-	each_node(c->h->snap, run_errand, &e);
-	if (!e.found) {
-		(void)snprintf(text, sizeof(text), "there is no node \"%.255s\"", e.name ? name : "");
-		refuse(c, "42704", text, e.known, NULL);
-	} else if (e.failed) {
-		refuse(c, "53200", "out of memory", NULL, NULL);
-	} else {
-		answer(c, &r, order[i].tag);
+	if (cmd && cmd->admin && !k->c->console_admin) {
+		fail(k, "42501", "only users of admin_users may do this", NULL);
+		return false;
 	}
 	return true;
 }
 
-void admin_query(struct client *c, const char *sql, size_t len)
+static void start(struct console *k, const struct command *cmd, const struct words *w,
+		  unsigned args_at, struct portal *o)
 {
-	const char *at = sql, *end = sql + len, *behind;
-	char verb[16], what[32], more[8], text[128];
-	struct rows r = { 0 };
-	size_t i;
+	struct task *t;
 
-	word(&at, end, verb, sizeof(verb));
-	word(&at, end, what, sizeof(what));
-	behind = at;
-	word(&at, end, more, sizeof(more));
-	for (i = 0; strcmp(verb, "show") == 0 && !*more && i < sizeof(command) / sizeof(*command);
-	     i++) {
-		if (strcmp(what, command[i].word) != 0)
-			continue;
-		command[i].show(c, &r);
-		answer(c, &r, "SHOW");
+	if (!may(k, cmd))
+		return;
+	t = task_new(k->c, cmd, w, args_at, o ? o->binary : 0);
+	if (!t) {
+		fail(k, "53200", "out of memory", NULL);
 		return;
 	}
-	if (run_order(c, verb, what, behind, end))
-		return;
-	(void)snprintf(text, sizeof(text), "unknown console command \"%.14s %.30s\"", verb, what);
-	refuse(c, "42601", text, NULL, "SHOW HELP lists the commands.");
+	t->woken = woken;
+	k->task = t;
+	k->portal = o;
+	k->described = false;
+	k->sent = 0;
+	if (o) {
+		o->task = t;
+		task_hold(t);
+	}
+	cmd->run(t);
 }
+
+static void describe(struct console *k, const struct column *col, uint64_t binary)
+{
+	struct rows r = { 0 };
+
+	rows_describe(&r, col, binary);
+	if (!r.bad)
+		say(k->c, r.p, r.len);
+	else
+		client_end(k->c, "53200", "out of memory", NULL, NULL, "out of memory");
+	rows_free(&r);
+}
+
+/* Sends rows, as many as are there and wanted and one go takes. */
+static void send_rows(struct console *k)
+{
+	struct rows *r = &k->task->rows;
+	size_t n = 0;
+	uint8_t type;
+	uint32_t len;
+
+	while (n < r->len && n < CHUNK && (!k->limit || k->sent < k->limit) &&
+	       wire_header(r->p + n, r->len - n, &type, &len) == WIRE_OK) {
+		n += len;
+		k->sent++;
+	}
+	if (!n)
+		return;
+	say(k->c, r->p, n);
+	rows_consume(r, n);
+}
+
+static void task_over(struct console *k)
+{
+	struct task *t = k->task;
+
+	k->task = NULL;
+	if (k->portal) {
+		k->portal->over = true;
+		k->portal->task = NULL;
+		task_put(t);
+	}
+	k->portal = NULL;
+	task_put(t);
+}
+
+static void succeeded(struct console *k)
+{
+	struct task *t = k->task;
+	const char *tag = t->tag;
+	char block = driver_block(t->cmd);
+
+	if (block == 'C' && k->tx == 'E')
+		tag = "ROLLBACK";
+	if (block)
+		k->tx = block == 'B' ? 'T' : 'I';
+	say_tag(k, tag);
+	task_over(k);
+	if (block == 'C' || block == 'R')
+		portals_close(&k->prepared);
+}
+
+/* The task may have more for its client now. false: not yet, or the client does not read. */
+static bool advance(struct console *k)
+{
+	struct task *t = k->task;
+
+	if (stream_backed_up(&k->c->s))
+		return false;
+	if (t->state == TASK_FAILED) {
+		say(k->c, t->error, t->error_len);
+		task_over(k);
+		failed(k);
+		return true;
+	}
+	if (!k->portal && !k->described && t->cmd->columns && (t->rows.len || t->state == TASK_DONE)) {
+		k->described = true;
+		describe(k, t->cmd->columns, 0);
+		return true;
+	}
+	if (t->rows.len && (!k->limit || k->sent < k->limit)) {
+		send_rows(k);
+		return true;
+	}
+	if (k->limit && k->sent == k->limit) {
+		say_msg(k->c, 's');
+		k->task = NULL;
+		k->portal = NULL;
+		task_put(t);
+		return true;
+	}
+	if (t->state == TASK_DONE) {
+		succeeded(k);
+		return true;
+	}
+	if (!t->more)
+		return false;
+	t->more(t);
+	return t->state != TASK_RUNS || t->rows.len;
+}
+
+/* ---- Query ---- */
+
+/* The next command of the Query from *at on. NULL: there is none, or *bad: it has said
+ * what is wrong with it. */
+static const struct command *read_command(struct console *k, size_t *at, struct words *w,
+					  unsigned *args_at, bool *bad)
+{
+	const struct command *cmd = NULL;
+	struct table_no no;
+	const char *why = NULL;
+
+	*bad = false;
+	w->n = 0;
+	while (!w->n && *at < k->text_len)
+		if (!words_read(w, k->text, k->text_len, at, &why))
+			break;
+	if (why)
+		fail(k, "42601", why, "SHOW HELP lists the commands.");
+	else if (w->n && !(cmd = table_find(w, args_at, &no)))
+		fail(k, no.sqlstate, no.message, no.hint);
+	*bad = why || (w->n && !cmd);
+	return cmd;
+}
+
+static void next_command(struct console *k)
+{
+	struct words w;
+	unsigned args_at;
+	bool bad;
+	const struct command *cmd = read_command(k, &k->text_at, &w, &args_at, &bad);
+
+	if (cmd)
+		start(k, cmd, &w, args_at, NULL);
+	else if (!bad)
+		query_over(k);
+}
+
+/* Nothing of a Query is done if any of it is not understood. */
+static void check_query(struct console *k)
+{
+	struct words w;
+	unsigned args_at, n = 0;
+	size_t at = 0;
+	bool bad;
+
+	while (read_command(k, &at, &w, &args_at, &bad))
+		n++;
+	if (!bad && !n)
+		say_msg(k->c, 'I');
+}
+
+static void on_query(struct console *k, struct wire_get *g)
+{
+	const char *text;
+
+	count_console(k->c);
+	text = wire_get_str(g, &k->text_len);
+	if (g->bad || wire_left(g)) {
+		violation(k, "invalid Query message");
+		return;
+	}
+	portals_close(&k->prepared);
+	k->limit = 0;
+	k->text_at = 0;
+	k->text = strdup(text);
+	if (k->text) {
+		check_query(k);
+	} else {
+		say_error(k->c, "ERROR", "53200", "out of memory", NULL, NULL);
+		say_ready(k->c, k->tx);
+	}
+}
+
+/* ---- the extended protocol ---- */
+
+static void no_such(struct console *k, bool portal, const char *name)
+{
+	char text[160];
+
+	(void)snprintf(text, sizeof(text), "%s \"%.100s\" does not exist",
+		       portal ? "portal" : "prepared statement", name);
+	fail(k, portal ? "34000" : "26000", text, NULL);
+}
+
+/* Makes room for a new one of this name. false: there is one, or there are too many. */
+static bool take_name(struct console *k, bool portal, const char *name)
+{
+	struct prepared *p = &k->prepared;
+	struct statement *st = portal ? NULL : prepared_statement(p, name);
+	struct portal *o = portal ? prepared_portal(p, name) : NULL;
+	char text[160];
+
+	if (*name && (st || o)) {
+		(void)snprintf(text, sizeof(text), "%s \"%.100s\" already exists",
+			       portal ? "portal" : "prepared statement", name);
+		fail(k, portal ? "42P03" : "42P05", text, NULL);
+		return false;
+	}
+	if (st)
+		statement_close(p, st);
+	if (o)
+		portal_close(p, o);
+	if (portal ? p->portal_n < PORTALS_MAX : p->statement_n < STATEMENTS_MAX)
+		return true;
+	(void)snprintf(text, sizeof(text), "too many %s", portal ? "portals" : "prepared statements");
+	fail(k, "54000", text, "A client of the console has 128 statements and 32 portals at most.");
+	return false;
+}
+
+static void on_parse(struct console *k, struct wire_get *g)
+{
+	const char *name = wire_get_str(g, NULL), *why;
+	const struct command *cmd = NULL;
+	unsigned args_at = 0;
+	struct words w, rest;
+	struct table_no no;
+	size_t len, at = 0;
+	const char *text = wire_get_str(g, &len);
+
+	if (g->bad) {
+		violation(k, "invalid Parse message");
+		return;
+	}
+	count_console(k->c);
+	if (!words_read(&w, text, len, &at, &why)) {
+		fail(k, "42601", why, "SHOW HELP lists the commands.");
+		return;
+	}
+	while (at < len)
+		if (!words_read(&rest, text, len, &at, &why) || rest.n) {
+			fail(k, "42601", "cannot insert multiple commands into a prepared statement",
+			     NULL);
+			return;
+		}
+	if (w.n && !(cmd = table_find(&w, &args_at, &no))) {
+		fail(k, no.sqlstate, no.message, no.hint);
+		return;
+	}
+	if (k->tx == 'E' && !may(k, cmd))
+		return;
+	if (!take_name(k, false, name))
+		return;
+	if (prepared_add_statement(&k->prepared, name, cmd, &w, args_at))
+		say_msg(k->c, '1');
+	else
+		fail(k, "53200", "out of memory", NULL);
+}
+
+/* The formats of a Bind: none, one for all, one each. false: it has said what is wrong. */
+static bool take_formats(struct console *k, struct wire_get *g, unsigned columns, uint64_t *binary)
+{
+	unsigned n = wire_get_u16(g), i;
+	char text[120];
+
+	*binary = 0;
+	for (i = 0; i < n && !g->bad; i++) {
+		unsigned f = wire_get_u16(g);
+
+		if (f > 1 && !g->bad) {
+			(void)snprintf(text, sizeof(text), "unsupported format code: %u", f);
+			fail(k, "22023", text, NULL);
+			return false;
+		}
+		if (f && n == 1)
+			*binary = UINT64_MAX;
+		else if (f && i < ROWS_COLUMNS_MAX)
+			*binary |= UINT64_C(1) << i;
+	}
+	if (g->bad) {
+		violation(k, "invalid Bind message");
+		return false;
+	}
+	if (n > 1 && n != columns) {
+		(void)snprintf(text, sizeof(text),
+			       "bind message has %u result formats but query has %u columns", n, columns);
+		fail(k, "08P01", text, NULL);
+		return false;
+	}
+	return true;
+}
+
+static void on_bind(struct console *k, struct wire_get *g)
+{
+	const char *name = wire_get_str(g, NULL), *of = wire_get_str(g, NULL);
+	unsigned n = wire_get_u16(g), params;
+	struct statement *st;
+	uint64_t binary;
+	char text[200];
+
+	while (n-- && !g->bad)
+		(void)wire_get_u16(g);
+	params = wire_get_u16(g);
+	if (g->bad) {
+		violation(k, "invalid Bind message");
+		return;
+	}
+	st = prepared_statement(&k->prepared, of);
+	if (!st) {
+		no_such(k, false, of);
+		return;
+	}
+	if (params) {
+		(void)snprintf(text, sizeof(text),
+			       "bind message supplies %u parameters, but prepared statement \"%.60s\" requires 0",
+			       params, of);
+		fail(k, "08P01", text, "Commands of the console take no parameters.");
+		return;
+	}
+	if (!take_formats(k, g, st->cmd ? rows_count(st->cmd->columns) : 0, &binary) ||
+	    (k->tx == 'E' && !may(k, st->cmd)) || !take_name(k, true, name))
+		return;
+	if (prepared_add_portal(&k->prepared, name, st, binary))
+		say_msg(k->c, '2');
+	else
+		fail(k, "53200", "out of memory", NULL);
+}
+
+static void on_describe(struct console *k, struct wire_get *g)
+{
+	static const uint8_t no_params[] = { 't', 0, 0, 0, 6, 0, 0 };
+	bool portal = wire_get_u8(g) == 'P';
+	const char *name = wire_get_str(g, NULL);
+	struct statement *st;
+	struct portal *o = NULL;
+
+	if (g->bad) {
+		violation(k, "invalid Describe message");
+		return;
+	}
+	if (portal) {
+		o = prepared_portal(&k->prepared, name);
+		st = o ? o->st : NULL;
+	} else {
+		st = prepared_statement(&k->prepared, name);
+	}
+	if (!st) {
+		no_such(k, portal, name);
+		return;
+	}
+	if (!portal)
+		say(k->c, no_params, sizeof(no_params));
+	if (st->cmd && st->cmd->columns)
+		describe(k, st->cmd->columns, o ? o->binary : 0);
+	else
+		say_msg(k->c, 'n');
+}
+
+static void on_execute(struct console *k, struct wire_get *g)
+{
+	const char *name = wire_get_str(g, NULL);
+	uint32_t limit = wire_get_u32(g);
+	struct portal *o;
+	char text[160];
+
+	if (g->bad) {
+		violation(k, "invalid Execute message");
+		return;
+	}
+	o = prepared_portal(&k->prepared, name);
+	if (!o) {
+		no_such(k, true, name);
+		return;
+	}
+	k->limit = limit > INT32_MAX ? 0 : limit;
+	k->sent = 0;
+	if (!o->st->cmd) {
+		say_msg(k->c, 'I');
+	} else if (o->task) {
+		k->task = o->task;
+		task_hold(k->task);
+		k->portal = o;
+	} else if (!o->over) {
+		start(k, o->st->cmd, &o->st->words, o->st->args_at, o);
+	} else if (o->st->cmd->columns) {
+		say_tag(k, o->st->cmd->tag);
+	} else {
+		(void)snprintf(text, sizeof(text), "portal \"%.100s\" cannot be run", name);
+		fail(k, "55000", text, NULL);
+	}
+}
+
+static void on_close(struct console *k, struct wire_get *g)
+{
+	bool portal = wire_get_u8(g) == 'P';
+	const char *name = wire_get_str(g, NULL);
+	struct statement *st;
+	struct portal *o;
+
+	if (g->bad) {
+		violation(k, "invalid Close message");
+		return;
+	}
+	st = portal ? NULL : prepared_statement(&k->prepared, name);
+	o = portal ? prepared_portal(&k->prepared, name) : NULL;
+	if (st)
+		statement_close(&k->prepared, st);
+	if (o)
+		portal_close(&k->prepared, o);
+	say_msg(k->c, '3');
+}
+
+static void on_sync(struct console *k)
+{
+	k->c->skip_to_sync = false;
+	if (k->tx == 'I')
+		portals_close(&k->prepared);
+	say_ready(k->c, k->tx);
+}
+
+/* ---- messages ---- */
+
+static void on_message(struct console *k, uint8_t type, struct wire_get *g)
+{
+	if (type == 'S') {
+		on_sync(k);
+		return;
+	}
+	if (k->c->skip_to_sync && strchr("QPBDECHF", type))
+		return;
+	switch (type) {
+	case 'Q':
+		on_query(k, g);
+		break;
+	case 'P':
+		on_parse(k, g);
+		break;
+	case 'B':
+		on_bind(k, g);
+		break;
+	case 'D':
+		on_describe(k, g);
+		break;
+	case 'E':
+		on_execute(k, g);
+		break;
+	case 'C':
+		on_close(k, g);
+		break;
+	case 'H':
+	case 'd': /* of a COPY that is over, as in PostgreSQL */
+	case 'c':
+	case 'f':
+		break;
+	case 'F':
+		say_error(k->c, "ERROR", "0A000", "the console has no functions to call", NULL,
+			  "SHOW HELP lists the commands.");
+		say_ready(k->c, k->tx);
+		break;
+	default:
+		violation(k, "invalid frontend message type");
+		break;
+	}
+}
+
+/* false: there is no whole message. */
+static bool next_message(struct console *k)
+{
+	struct client *c = k->c;
+	uint8_t type = 0, *msg;
+	enum wire_status st;
+	struct wire_get g;
+	uint32_t len = 0;
+
+	if (!stream_have(&c->s) || stream_backed_up(&c->s))
+		return false;
+	msg = stream_data(&c->s);
+	st = wire_header(msg, stream_have(&c->s), &type, &len);
+	if (st == WIRE_BAD || (st == WIRE_OK && len > BUF_CAP)) {
+		violation(k, "invalid message length");
+		return false;
+	}
+	if (st == WIRE_MORE || stream_have(&c->s) < len)
+		return false;
+	if (type == 'X') {
+		client_close(c, "client closed the session");
+		return false;
+	}
+	g = wire_body(msg, len);
+	on_message(k, type, &g);
+	if (k->c) {
+		STAT_ADD(&c->h->console->stats, received_bytes, len);
+		stream_consume(&c->s, len);
+	}
+	return true;
+}
+
+/* Does what can be done now. */
+static void pump(struct console *k)
+{
+	struct client *c = k->c;
+	bool more = true;
+
+	if (k->pumping)
+		return;
+	k->pumping = true;
+	while (more && k->c) {
+		if (k->task)
+			more = advance(k);
+		else if (k->text)
+			next_command(k);
+		else
+			more = next_message(k);
+	}
+	k->pumping = false;
+	if (k->c)
+		stream_want(&c->s, !k->task && !stream_backed_up(&c->s));
+	else
+		free(k);
+}
+
+static void on_ready(struct client *c)
+{
+	struct console *k = c->console || stream_have(&c->s) ? console_of(c) : NULL;
+
+	if (k)
+		pump(k);
+	else if (stream_have(&c->s))
+		client_end(c, "53200", "out of memory", NULL, NULL, "out of memory");
+}
+
+static void on_gone(struct client *c)
+{
+	struct console *k = c->console;
+
+	if (!k)
+		return;
+	c->console = NULL;
+	k->c = NULL;
+	free(k->text);
+	k->text = NULL;
+	if (k->portal)
+		task_put(k->task); /* the portal has another */
+	else
+		task_leave(k->task);
+	k->task = NULL;
+	k->portal = NULL;
+	prepared_clear(&k->prepared);
+	if (!k->pumping)
+		free(k);
+}
+
+static void on_cancel(struct client *c)
+{
+	struct task *t = c->console ? c->console->task : NULL;
+	void (*stop)(struct task *t) = t ? t->stop : NULL;
+
+	if (!stop || t->state != TASK_RUNS)
+		return;
+	t->stop = NULL;
+	stop(t);
+}
+
+const struct hall_ops admin_ops = { on_ready, on_gone, on_cancel };

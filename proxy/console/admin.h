@@ -1,7 +1,13 @@
-/* proxy/console/admin.h - the console: SHOW commands on the database pgweir (or
- * pgbouncer), by the simple protocol.
+/* proxy/console/admin.h - the console: commands on the database pgweir (or pgbouncer), by
+ * the simple and the extended protocol.
  *
- * All numbers are atomics that workers keep anyway, so a SHOW disturbs nobody.
+ * A Query may hold several commands with `;` between them: one after the other, until one
+ * fails. BEGIN, COMMIT and ROLLBACK are believed, so that drivers that want a transaction
+ * have one; no command is undone by it.
+ *
+ * Memory of a client: nothing until its first command; then some 500 bytes, 1.3 KB for each
+ * prepared statement (STATEMENTS_MAX), and what the command under way needs.
+ *
  * Threads: the worker's that has the client.
  *
  * SPDX-License-Identifier: ISC
@@ -11,8 +17,6 @@
 
 #include "session/session.h"
 
-/* One command (without the zero), answered with rows or an error and
- * ReadyForQuery. A struct hall_ops member. */
-void admin_query(struct client *c, const char *sql, size_t len);
+extern const struct hall_ops admin_ops;
 
 #endif

@@ -4,14 +4,15 @@
  */
 #include "session/again.h"
 
+#include "session/count.h"
 #include "session/replay.h"
 
-void again_count(struct hall *h, enum retry_verdict v)
+void again_count(struct client *c, enum retry_verdict v)
 {
 	switch (v) {
 #define X(id, word, counter)                                                   \
 	case id:                                                               \
-		STAT_INC(&h->stats, counter);                                  \
+		COUNT_INC(c, counter);                                         \
 		break;
 		RETRY_VERDICTS(X)
 #undef X

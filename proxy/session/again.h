@@ -17,6 +17,6 @@ enum retry_verdict again_decide(const struct client *c, const struct server *s, 
  * first Bind: has nothing been run, and nothing been passed on? */
 bool again_reprepare(const struct client *c, const struct server *s, char status);
 /* Counts it under the verdict's name (health/stats.h). */
-void again_count(struct hall *h, enum retry_verdict v);
+void again_count(struct client *c, enum retry_verdict v);
 
 #endif

@@ -11,6 +11,7 @@
 #include "session/admit.h"
 #include "session/cancel.h"
 #include "session/client.h"
+#include "session/count.h"
 #include "session/ending.h"
 #include "session/peer.h"
 #include "session/startup.h"
@@ -38,6 +39,10 @@ static void on_drained(struct stream *st)
 		stream_shut(st);
 		return;
 	}
+	if (c->state == CL_CONSOLE) {
+		c->h->ops->console(c);
+		return;
+	}
 	if (s && !s->s.wants) {
 		stream_want(&s->s, true);
 		c->h->up->readable(s);
@@ -54,7 +59,7 @@ static void on_secured(struct stream *st, int error)
 	if (error) {
 		LOG(&c->log, LOG_LEVEL_INFO, "tls_failed", "reason=%s",
 		    log_quote(q, sizeof(q), stream_why(st)));
-		STAT_INC(&c->h->stats, client_login_failures);
+		COUNT_INC(c, client_login_failures);
 		client_close(c, "TLS failed");
 		return;
 	}

@@ -317,6 +317,8 @@ static void deliver(struct hall *h, struct cancel *x)
 	}
 	if (c && (c->state == CL_BACKOFF || c->state == CL_WAITING))
 		h->up->cancelled(c);
+	else if (c && c->state == CL_CONSOLE)
+		h->ops->console_cancel(c);
 	else
 		STAT_INC(&h->stats, cancels_ignored);
 	finish(x);

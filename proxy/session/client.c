@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "session/cancel.h"
-#include "session/console_in.h"
+#include "session/count.h"
 #include "session/ending.h"
 #include "session/link.h"
 #include "session/lost.h"
@@ -36,7 +36,7 @@ static void wait_over(struct client *c)
 	struct wait_words w = wait_words(c->shard);
 	const char *code = w.sqlstate, *msg = w.message, *detail = w.detail, *hint = w.hint;
 
-	STAT_INC(&c->h->stats, wait_timeouts);
+	COUNT_INC(c, wait_timeouts);
 	link_unwait(c);
 	LOG(&c->log, LOG_LEVEL_WARN, "wait_timeout", "sqlstate=%s waited_us=%llu", code,
 	    (unsigned long long)(c->h->w.now_us - c->wait_since));
@@ -60,7 +60,7 @@ static bool send_again(struct client *c)
 		return false; /* not here */
 	client_step(c, CE_AGAIN);
 	c->unit.attempts++;
-	STAT_INC(&c->h->stats, retried);
+	COUNT_INC(c, retried);
 	return resend_unit(c, s);
 }
 
@@ -133,6 +133,7 @@ void client_welcomed(struct client *c)
 {
 	deadline_clear(&c->dl);
 	client_step(c, CE_WELCOMED);
+	count_welcomed(c);
 	client_set_idle(c, 'I');
 }
 
@@ -166,6 +167,7 @@ static void welcome_replication(struct client *c, struct server *s)
 	}
 	deadline_clear(&c->dl);
 	client_step(c, CE_WELCOMED);
+	count_welcomed(c);
 	client_step(c, CE_LINK);
 	s->close_needed = true;
 	client_run(c, false);
@@ -267,7 +269,7 @@ static void replay_lost(struct client *c, struct server *s, const struct down_wh
 	bool bound = c->pool_mode == POOL_SESSION || residue_holds(c);
 	struct shard *sh = s->shard;
 
-	STAT_INC(&c->h->stats, server_lost);
+	COUNT_AT(c, s, server_lost);
 	client_step(c, CE_UNLINK);
 	server_close(s, w->why, false);
 	undo_unseen(c);
@@ -349,7 +351,7 @@ void client_lost(struct client *c, struct server *s, const struct down_why *w)
 			client_run(c, false);
 		return;
 	}
-	STAT_INC(&c->h->stats, server_lost);
+	COUNT_AT(c, s, server_lost);
 	c->dress_fails = (uint8_t)(c->dressing ? c->dress_fails + 1 : 0);
 	if (!lost_server(c, s, w)) {
 		client_close(c, "server lost in the middle of a message");
@@ -504,7 +506,7 @@ static void log_in(struct client *c)
 	LOG(&c->log, h->snap->conf->g.log_connections && !c->inner ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG,
 	    "client_login", NULL);
 	if (!c->inner)
-		STAT_INC(&h->stats, client_logins);
+		COUNT_INC(c, client_logins);
 	if (c->state == CL_CONSOLE) {
 		deadline_clear(&c->dl);
 		welcome_console(c);
@@ -532,7 +534,7 @@ static bool login_step(struct client *c, enum startup r, const struct startup_no
 		return false;
 	case STARTUP_REFUSED:
 	default:
-		STAT_INC(&c->h->stats, client_login_failures);
+		COUNT_INC(c, client_login_failures);
 		if (no->sqlstate)
 			client_end(c, no->sqlstate, no->message, NULL, no->hint, no->why);
 		else
@@ -574,7 +576,7 @@ void client_run(struct client *c, bool readable)
 		break;
 	case CL_CONSOLE:
 		if (!readable || fill(c))
-			console_messages(c);
+			c->h->ops->console(c);
 		break;
 	case CL_READY:
 	case CL_LINKED:

@@ -6,13 +6,14 @@
 
 #include <string.h>
 
+#include "session/count.h"
 #include "session/replay.h"
 #include "session/unit.h"
 
-static void count_out(struct client *c, size_t n)
+static void count_out(struct client *c, struct server *s, size_t n)
 {
 	c->out_bytes += n;
-	STAT_ADD(&c->h->stats, sent_bytes, n);
+	COUNT_AT_ADD(c, s, sent_bytes, n);
 }
 
 /* Keeps what is gathered until the outcome is known. */
@@ -50,7 +51,7 @@ void down_send(struct down *d)
 	if (!n)
 		return;
 	unit_stays(c);
-	count_out(c, back->len + d->g.bytes);
+	count_out(c, d->s, back->len + d->g.bytes);
 	if (stream_sendv(&c->s, v, n) != IO_OK)
 		d->backed_up = true;
 	if (back->len)

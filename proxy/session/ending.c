@@ -8,6 +8,7 @@
 
 #include "session/auth.h"
 #include "session/cancel.h"
+#include "session/count.h"
 #include "session/link.h"
 #include "session/names.h"
 #include "session/pass.h"
@@ -107,6 +108,8 @@ static void forget(struct client *c)
 	hold_free(&c->unit.back, &h->holds);
 	hold_free(&c->unit.raw, &h->holds);
 	auth_end(c);
+	if (c->console)
+		h->ops->console_gone(c);
 	if (c->shard) {
 		c->shard->clients--;
 		c->shard->gone |= c->shard->alone; /* nobody else will have its server */
@@ -147,10 +150,10 @@ void client_close(struct client *c, const char *why)
 	deadline_clear(&c->idle_dl);
 	stream_close(&c->s);
 	key_forget(c);
+	COUNT_INC(c, client_closed);
 	forget(c);
 	quota_give(c);
 	atomic_fetch_sub_explicit(&h->w.load, 1, memory_order_relaxed);
-	STAT_INC(&h->stats, client_closed);
 	worker_bury(&h->w, &c->corpse, bury);
 }
 
@@ -169,6 +172,8 @@ void client_end(struct client *c, const char *sqlstate, const char *message, con
 	log_end(c, why, sqlstate);
 	link_unwait(c);
 	auth_end(c);
+	if (c->console)
+		c->h->ops->console_gone(c);
 	client_step(c, CE_LAST);
 	if (s)
 		leave_server(c, s);
@@ -198,7 +203,7 @@ void client_login_late(struct client *c)
 
 void client_shed(struct client *c)
 {
-	STAT_INC(&c->h->stats, client_logins_shed);
+	COUNT_INC(c, client_logins_shed);
 	LOG(&c->log, LOG_LEVEL_WARN, "client_shed", "why=max_client_logins age_us=%llu",
 	    (unsigned long long)(c->h->w.now_us - c->born_us));
 	if (c->state == CL_PASSWORD || c->state == CL_AUTH)

@@ -88,6 +88,9 @@ int hall_init(struct hall *h, unsigned id, struct shared *sh, const struct log *
 	h->serial = (uint64_t)(id + 1) << 48;
 	if (worker_init(&h->w, id, log, h, turn_end, e))
 		return -1;
+	h->lobby = meters_lobby(&sh->meters, id);
+	h->console_meter = meters_get(&sh->meters, METER_DB, "pgbouncer");
+	h->console = meter_side(h->console_meter, id);
 	deadline_init(&h->tick, on_tick);
 	deadline_set(&h->w, DL_TICK, &h->tick, h->w.now_us + TICK_US);
 	return 0;
@@ -115,6 +118,7 @@ void hall_free(struct hall *h)
 	}
 	shards_sweep(h, true);
 	worker_free(&h->w);
+	meters_put(&h->sh->meters, h->console_meter);
 	stmts_free(&h->stmts);
 	holds_free(&h->holds);
 	proofs_free(&h->proofs);
@@ -216,45 +220,29 @@ void halls_make_room(struct shared *sh, unsigned max)
 	}
 }
 
-struct note {
-	struct letter l;
-	struct snapshot *snap;
-};
-
-static void post(struct hall *h, void (*deliver)(struct worker *, struct letter *),
-		 struct snapshot *snap)
+/* Without memory nobody is told. */
+static void post(struct hall *h, void (*deliver)(struct worker *, struct letter *))
 {
-	struct note *n = calloc(1, sizeof(*n));
+	struct letter *l = calloc(1, sizeof(*l));
 
-	if (!n) {
-		snapshot_drop(snap);
+	if (!l)
 		return;
-	}
-	n->l.deliver = deliver;
-	n->snap = snap;
-	worker_post(&h->w, &n->l);
+	l->deliver = deliver;
+	worker_post(&h->w, l);
 }
 
-static void on_conf(struct worker *w, struct letter *l)
+void hall_use_conf(struct hall *h, struct snapshot *snap)
 {
-	struct note *n = (struct note *)(void *)l;
-	struct hall *h = hall_of(w);
 	struct shard *sh;
 
 	snapshot_drop(h->snap);
-	h->snap = n->snap;
+	h->snap = snap;
 	for (sh = h->shards; sh; sh = sh->next)
 		shard_reconf(sh, h->snap);
 	askers_reconf(h);
 	proofs_clear(&h->proofs); /* a database may be on other servers now */
 	clients_gone(h);
 	link_look(h);
-	free(n);
-}
-
-void hall_tell_conf(struct hall *h, struct snapshot *snap)
-{
-	post(h, on_conf, snap);
 }
 
 static void on_targets(struct worker *w, struct letter *l)
@@ -265,7 +253,7 @@ static void on_targets(struct worker *w, struct letter *l)
 
 void hall_tell_targets(struct hall *h)
 {
-	post(h, on_targets, NULL);
+	post(h, on_targets);
 }
 
 static void on_drain(struct worker *w, struct letter *l)
@@ -281,7 +269,7 @@ static void on_drain(struct worker *w, struct letter *l)
 
 void hall_tell_drain(struct hall *h)
 {
-	post(h, on_drain, NULL);
+	post(h, on_drain);
 }
 
 static void on_stop(struct worker *w, struct letter *l)
@@ -297,5 +285,5 @@ static void on_stop(struct worker *w, struct letter *l)
 
 void hall_tell_stop(struct hall *h)
 {
-	post(h, on_stop, NULL);
+	post(h, on_stop);
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "session/count.h"
 #include "session/login.h"
 #include "session/nodes.h"
 #include "session/pass.h"
@@ -147,7 +148,7 @@ static void on_server(struct worker *w, struct letter *l)
 	/* The shard stays while hub->moving counts this server. */
 	server_join(s, h, sh);
 	pool_adopt(&sh->pool, &s->ps);
-	STAT_INC(&h->stats, server_handovers);
+	COUNT_SERVER(s, server_handovers);
 	link_put(s);
 	if (sh->pool.waiting_n) {
 		sh->asked_spare = false; /* there may be more of them */
@@ -184,7 +185,7 @@ static void linked(struct client *c)
 		client_step(c, CE_LINK);
 		server_for(c)->used = true;
 	}
-	STAT_INC(&c->h->stats, assignments);
+	COUNT_AT(c, server_for(c), assignments);
 }
 
 /* Is the server that was taken still there? */
@@ -209,7 +210,7 @@ bool link_need(struct client *c)
 		server_close(server_of(ps), "closed while idle", false);
 	}
 	c->wait_since = h->w.now_us;
-	STAT_INC(&h->stats, waits);
+	COUNT_INC(c, waits);
 	pool_wait(&sh->pool, &c->pc, h->w.now_us);
 	if (c->state != CL_WELCOME)
 		client_step(c, CE_WAIT);
@@ -457,7 +458,7 @@ void link_put(struct server *s)
 		struct client *c = client_for(s);
 
 		deadline_clear(&c->dl);
-		STAT_ADD(&h->stats, wait_us, h->w.now_us - c->wait_since);
+		count_waited(c, s);
 		linked(c);
 		if (!list_on(&c->ready))
 			list_push_back(&h->ready, &c->ready);

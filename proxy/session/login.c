@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "session/count.h"
 #include "session/encrypt.h"
 #include "session/nodes.h"
 #include "session/raw.h"
@@ -55,7 +56,7 @@ void login_failed(struct server *s, const char *sqlstate, const char *message, b
 	end.sqlstate = code;
 	end.message = text;
 	if (!trial || !login_refused(&end))
-		STAT_INC(&s->h->stats, server_connect_failures);
+		COUNT_SERVER(s, server_connect_failures);
 	server_dialled(s, nodes_is_trouble(code) ? DIAL_FAILED : DIAL_OK);
 	server_close(s, "login failed", false);
 	if (trial) {
@@ -571,7 +572,7 @@ static void done(struct server *s)
 	server_step(s, SE_READY);
 	server_look_at_sql(s);
 	s->idle_us = h->w.now_us;
-	STAT_INC(&h->stats, server_connects);
+	count_connected(s);
 	LOG(&s->log, snap->conf->g.verbose ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG, "server_login",
 	    "took_us=%llu crdb=%d", (unsigned long long)(h->w.now_us - s->born_us), s->crdb);
 	h->up->live(s);

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "session/count.h"
 #include "session/names.h"
 #include "session/nodes.h"
 #include "session/residue.h"
@@ -169,7 +170,7 @@ bool move_unit(struct client *c, struct server *s, const struct down_why *w)
 	undo_unseen(c);
 	if (u->answered && !u->wrong_role) {
 		u->attempts++;
-		STAT_INC(&c->h->stats, retried);
+		COUNT_INC(c, retried);
 	}
 	unit_end(c);
 	u->answered = u->resending = false;
@@ -181,7 +182,7 @@ bool move_unit(struct client *c, struct server *s, const struct down_why *w)
 	c->opens_behind = 0;
 	c->at_start = c->moving = true;
 	c->moves++;
-	STAT_INC(&c->h->stats, moved);
+	COUNT_INC(c, moved);
 	LOG(&c->log, LOG_LEVEL_INFO, "unit_moved", "from=%s why=%s", s->target->addr.name,
 	    log_token(token, sizeof(token), w->why));
 	client_step(c, CE_UNLINK);

@@ -6,6 +6,8 @@
 
 #include <strings.h>
 
+#include "session/count.h"
+
 int raw_replication(const char *value)
 {
 	static const char *const yes[] = { "true", "on", "yes", "1", "t", "y" };
@@ -62,7 +64,7 @@ enum relay raw_up(struct client *c, struct server *s)
 	enum relay r = pass(&c->s, &s->s, RELAY_CLIENT_GONE, RELAY_SERVER_GONE, &n);
 
 	c->in_bytes += n;
-	STAT_ADD(&c->h->stats, received_bytes, n);
+	COUNT_AT_ADD(c, s, received_bytes, n);
 	return r;
 }
 
@@ -72,6 +74,6 @@ enum relay raw_down(struct client *c, struct server *s)
 	enum relay r = pass(&s->s, &c->s, RELAY_SERVER_GONE, RELAY_CLIENT_GONE, &n);
 
 	c->out_bytes += n;
-	STAT_ADD(&c->h->stats, sent_bytes, n);
+	COUNT_AT_ADD(c, s, sent_bytes, n);
 	return r;
 }

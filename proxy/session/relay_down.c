@@ -10,6 +10,7 @@
 #include <strings.h>
 
 #include "session/again.h"
+#include "session/count.h"
 #include "session/down.h"
 #include "session/fence.h"
 #include "session/move.h"
@@ -106,7 +107,7 @@ static void unit_answered(struct down *d, char status)
 	if (u->failed || replay_short(c)) {
 		v = u->failed ? again_decide(c, d->s, status) : RV_STATUS;
 		if (u->failed)
-			again_count(h, v);
+			again_count(c, v);
 		if ((v == RV_RETRY || replay_short(c)) && u->state == UNIT_ARMED && !u->bound_only &&
 		    down_keep(d)) {
 			if (c->replay)
@@ -119,8 +120,9 @@ static void unit_answered(struct down *d, char status)
 			    u->attempts,
 			    (unsigned long long)(h->w.now_us - u->first_fail_us));
 	} else if (u->attempts) {
-		STAT_INC(&h->stats, retry_ok);
-		STAT_ADD(&h->stats, retry_time_us, h->w.now_us - u->first_fail_us);
+		COUNT_INC(c, retry_ok);
+		COUNT_ADD(c, retry_time_us, h->w.now_us - u->first_fail_us);
+		count_saved(c, d->s, u->first_fail_us);
 	}
 	down_send(d);
 	gather_init(&d->g);
@@ -145,7 +147,6 @@ static void got_ready(struct down *d, bool mine, char status)
 		replay_forget(c); /* others may be in flight behind it */
 	if (!c || !mine || replay_runs(c))
 		return;
-	c->queries++;
 	if (c->opens_behind)
 		c->opens_behind--;
 	else
@@ -153,16 +154,17 @@ static void got_ready(struct down *d, bool mine, char status)
 	names_stay(c);
 	if (status == 'I')
 		residue_confirmed(c);
-	STAT_INC(&c->h->stats, queries);
-	if (!owed_nothing(&d->s->owed))
+	if (!owed_nothing(&d->s->owed)) {
+		count_answered(c, d->s, status);
 		return;
+	}
 	if (status == 'I')
 		c->commit_sent = false; /* a portal bound to COMMIT lives as long as its block */
 	c->at_start = true;
-	if (status == 'I')
-		STAT_INC(&c->h->stats, xacts);
 	if (c->unit.state != UNIT_NONE)
 		unit_answered(d, status);
+	if (!d->retry)
+		count_answered(c, d->s, status);
 }
 
 static void got_complete(struct down *d, bool mine, const struct front *f, const char *tag)
@@ -242,12 +244,13 @@ static bool last_words(struct down *d, const uint8_t *msg, size_t have)
 	wire_get_fields(g, &f);
 	if (!leaving(d->s, &f))
 		return false;
+	meter_error(d->s->meter, meter_class(f.sqlstate));
 	d->why->fatal = is_fatal(&f);
 	(void)snprintf(d->why->sqlstate, sizeof(d->why->sqlstate), "%s", f.sqlstate);
 	(void)snprintf(d->why->message, sizeof(d->why->message), "%s", f.message);
 	if (d->c && front && !front->swallow && snapshot_is_retry_code(d->c->h->snap, f.sqlstate)) {
-		STAT_INC(&d->c->h->stats, retry_seen);
-		again_count(d->c->h, RV_SEVERITY);
+		COUNT_INC(d->c, retry_seen);
+		again_count(d->c, RV_SEVERITY);
 	}
 	return true;
 }
@@ -265,6 +268,22 @@ static void hold_error(struct down *d, size_t n)
 	replay_hold(c);
 }
 
+/* What will count as the unit's error; what was made to fail is not the server's. */
+static void note_error(struct down *d, enum refusal no, const char *sqlstate)
+{
+	struct wire_error e;
+
+	if (no == REFUSED_NOT) {
+		count_server_error(d->c, d->s, sqlstate);
+		return;
+	}
+	if (no == REFUSED_SWITCH)
+		switches_error(d->c, &e);
+	else
+		refusal_error(no, &e);
+	d->c->unit.error = (uint8_t)(meter_class(e.sqlstate) + 1);
+}
+
 /* An ErrorResponse. */
 static enum step got_error(struct down *d, enum owed_verdict v, const struct front *front,
 			   const struct wire_get body)
@@ -275,14 +294,16 @@ static enum step got_error(struct down *d, enum owed_verdict v, const struct fro
 
 	wire_get_fields(body, &f);
 	if (c && v == OWED_FORWARD && replay_runs(c)) {
+		meter_error(s->meter, meter_class(f.sqlstate));
 		residue_undone(c);
 		c->replay->failed |= snapshot_is_retry_code(c->h->snap, f.sqlstate);
 	} else if (c && v == OWED_FORWARD) {
+		note_error(d, front->refused, f.sqlstate);
 		if (c->replay)
 			c->replay->nextval |= c->residue.nextval;
 		residue_undone(c);
 		if (snapshot_is_retry_code(c->h->snap, f.sqlstate)) {
-			STAT_INC(&c->h->stats, retry_seen);
+			COUNT_INC(c, retry_seen);
 			c->unit.failed = true;
 			if (replay_covers(c))
 				hold_error(d, wire_left(&body));
@@ -721,6 +742,7 @@ void relay_give_up(struct client *c)
 	struct unit *u = &c->unit;
 
 	say(c, u->back.p, u->back.len);
+	count_ready(c);
 	u->answered = false;
 	unit_end(c);
 }

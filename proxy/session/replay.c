@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "session/count.h"
 #include "wire/wire.h"
 
 /* ---- beginning and end ---- */
@@ -288,27 +289,28 @@ static bool keep(struct client *c, struct hold *h, const void *p, size_t n)
 			 g->retry_mem_total);
 }
 
-static void count_attempts(struct stats *st, unsigned n)
+static void count_attempts(struct client *c, unsigned n)
 {
 	if (n <= 1)
-		STAT_INC(st, replay_ok_1);
+		COUNT_INC(c, replay_ok_1);
 	else if (n == 2)
-		STAT_INC(st, replay_ok_2);
+		COUNT_INC(c, replay_ok_2);
 	else if (n <= 5)
-		STAT_INC(st, replay_ok_3_5);
+		COUNT_INC(c, replay_ok_3_5);
 	else if (n <= 10)
-		STAT_INC(st, replay_ok_6_10);
+		COUNT_INC(c, replay_ok_6_10);
 	else
-		STAT_INC(st, replay_ok_more);
+		COUNT_INC(c, replay_ok_more);
 }
 
 void replay_success(struct client *c)
 {
 	struct replay *r = c->replay;
 
-	STAT_INC(&c->h->stats, replay_ok);
-	count_attempts(&c->h->stats, r->attempts);
-	STAT_ADD(&c->h->stats, replay_time_us, c->h->w.now_us - r->first_fail_us);
+	COUNT_INC(c, replay_ok);
+	count_attempts(c, r->attempts);
+	COUNT_ADD(c, replay_time_us, c->h->w.now_us - r->first_fail_us);
+	count_saved(c, server_for(c), r->first_fail_us);
 	r->attempts = 0;
 	r->first_fail_us = 0;
 	r->lost = r->asked = false;

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "session/count.h"
 #include "session/ending.h"
 #include "session/lost_words.h"
 #include "session/names.h"
@@ -80,9 +81,9 @@ static void count_end(struct client *c, const char *why)
 	uint64_t fingerprint = replay_fingerprint(c, unit);
 	unsigned begin = r->begin != NULL; /* not in the log, and a unit of the client's */
 
-	STAT_INC(&c->h->stats, replay_gave_up);
+	COUNT_INC(c, replay_gave_up);
 	if (mismatch) {
-		STAT_INC(&c->h->stats, replay_mismatch);
+		COUNT_INC(c, replay_mismatch);
 		if (fingerprint)
 			mismatches_add(&c->h->mismatches, fingerprint, unit + begin);
 	}
@@ -122,11 +123,8 @@ static void forget_unit(struct client *c, char status)
 	unit_end(c);
 	c->unit.answered = c->unit.resending = false;
 	names_stay(c);
-	c->queries++;
-	STAT_INC(&c->h->stats, queries);
 	if (status == 'I') {
 		residue_confirmed(c);
-		STAT_INC(&c->h->stats, xacts);
 		replay_forget(c);
 	} else {
 		c->replay->phase = REPLAY_ARMED;
@@ -144,10 +142,25 @@ static enum replay_next deliver(struct client *c, struct server *s)
 
 	if (s->tx != r->status)
 		return REPLAY_BROKEN;
+	if (r->cancelled)
+		c->unit.error = (uint8_t)(meter_class("57014") + 1);
 	say(c, r->first.p, r->first.len);
+	count_answered(c, s, s->tx);
 	forget_unit(c, s->tx);
 	client_step(c, CE_AGAIN);
 	return REPLAY_TOLD;
+}
+
+/* Without a server: the error alone where the server was lost, else its ReadyForQuery too. */
+static void say_first(struct client *c)
+{
+	const struct replay *r = c->replay;
+
+	if (r->lost)
+		count_error(c, r->asks ? "40003" : "40001");
+	else
+		count_ready(c);
+	say(c, r->first.p, r->first.len);
 }
 
 void replay_abandon(struct client *c, const char *sqlstate, const char *message,
@@ -173,7 +186,7 @@ void replay_abandon(struct client *c, const char *sqlstate, const char *message,
 		if (sqlstate)
 			say_error(c, "ERROR", sqlstate, message, detail, hint);
 		else
-			say(c, r->first.p, r->first.len);
+			say_first(c);
 	}
 	r->phase = REPLAY_ARMED;
 	forget_unit(c, 'E');
@@ -197,7 +210,7 @@ static enum replay_next give_up(struct client *c, struct server *s, const char *
 
 	count_end(c, why);
 	if (r->cancelled) {
-		STAT_INC(&c->h->stats, replay_cancelled);
+		COUNT_INC(c, replay_cancelled);
 		cancelled_instead(c);
 	}
 	if (r->lost) {
@@ -314,7 +327,7 @@ static enum replay_next start(struct client *c, struct server *s)
 
 	if (r->cancelled)
 		return give_up(c, s, "cancelled");
-	STAT_INC(&c->h->stats, replay_begun);
+	COUNT_INC(c, replay_begun);
 	if (c->state != CL_REPLAY)
 		client_step(c, CE_REPLAY);
 	r->attempts++;
@@ -353,7 +366,7 @@ static enum replay_next again(struct client *c, struct server *s)
 		return give_up(c, s, "cancelled");
 	if (r->attempts >= (unsigned)g->retry_max_attempts ||
 	    c->h->w.now_us - r->first_fail_us > (uint64_t)g->retry_max_time) {
-		STAT_INC(&c->h->stats, replay_exhausted);
+		COUNT_INC(c, replay_exhausted);
 		return give_up(c, s, "exhausted");
 	}
 	r->phase = REPLAY_BACK;
@@ -420,7 +433,7 @@ enum replay_next replay_cancel(struct client *c, struct server *s)
 	if (r->phase == REPLAY_ELSEWHERE) {
 		if (s)
 			client_release(c, s); /* it has come this very moment */
-		STAT_INC(&c->h->stats, replay_cancelled);
+		COUNT_INC(c, replay_cancelled);
 		count_end(c, "cancelled");
 		replay_abandon(c, "57014", "canceling statement due to user request", NULL, NULL);
 		return REPLAY_LEFT;
@@ -540,7 +553,7 @@ void replay_move(struct client *c, struct server *s, const struct down_why *w)
 	if (!r->asks)
 		residue_moved(c);
 	nodes_avoid(s->shard, s->target);
-	STAT_INC(&c->h->stats, replay_lost);
+	COUNT_AT(c, s, replay_lost);
 	LOG(&c->log, LOG_LEVEL_INFO, "transaction_moved", "from=%s why=%s", s->target->addr.name,
 	    log_token(token, sizeof(token), w->why));
 	client_forget_begin(c);
@@ -590,8 +603,9 @@ static enum replay_next committed(struct client *c, struct server *s)
 {
 	struct replay *r = c->replay;
 
-	STAT_INC(&c->h->stats, retry_commits_found);
+	COUNT_INC(c, retry_commits_found);
 	say(c, r->done.p, r->done.len);
+	count_answered(c, s, 'I');
 	c->pending = r->pending;
 	r->pending = NULL;
 	names_settle_all(c);

@@ -162,6 +162,7 @@ bool resend_unit(struct client *c, struct server *s)
 	u->answered = u->failed = u->other_error = u->reprepare = false;
 	u->complete_seen = u->commit_seen = false;
 	u->completes = 0;
+	u->error = 0;
 	u->resending = true;
 	c->at_start = false; /* what the client sends next is another unit */
 	c->commit_sent |= u->commits;

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "session/count.h"
 #include "session/names.h"
 #include "session/ours.h"
 #include "session/settings.h"
@@ -82,7 +83,7 @@ static void set_pinned(struct client *c, unsigned bits)
 		    bits ? "client_pinned" : "client_unpinned", "what=\"%s\"",
 		    residue_words(bits ? bits : r->pinned, words, sizeof(words)));
 		if (bits)
-			STAT_INC(&c->h->stats, pins);
+			COUNT_INC(c, pins);
 	}
 	r->pinned = (uint16_t)bits;
 	if (!bits)
@@ -352,7 +353,7 @@ static int send_question(struct client *c, struct server *s, unsigned kinds, boo
 	free(b);
 	/* A simple Query ends the unnamed statement. */
 	s->unnamed_serial = UNNAMED_UNKNOWN;
-	STAT_INC(&c->h->stats, questions);
+	COUNT_INC(c, questions);
 	return rc;
 }
 

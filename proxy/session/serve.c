@@ -9,6 +9,7 @@
 
 #include "session/cancel.h"
 #include "session/client.h"
+#include "session/count.h"
 #include "session/ending.h"
 #include "session/link.h"
 #include "session/login.h"
@@ -56,7 +57,7 @@ static void again(struct client *c, struct server *s)
 		backoff(c);
 		return;
 	}
-	STAT_INC(&c->h->stats, reprepared);
+	COUNT_INC(c, reprepared);
 	client_step(c, CE_FAIL40001);
 	client_step(c, CE_AGAIN);
 	if (!resend_unit(c, s))
@@ -353,7 +354,7 @@ void serve_cancelled(struct client *c)
 	if (c->state == CL_BACKOFF) {
 		char status = c->unit.status;
 
-		STAT_INC(&c->h->stats, retry_cancelled);
+		COUNT_INC(c, retry_cancelled);
 		deadline_clear(&c->dl);
 		client_step(c, CE_AGAIN);
 		unit_end(c);

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "session/count.h"
 #include "session/encrypt.h"
 #include "session/ours.h"
 #include "session/step.h"
@@ -97,6 +98,7 @@ static void bury(struct corpse *corpse)
 	params_clear(&s->base);
 	stmt_cache_clear(&s->cache);
 	target_drop(s->target);
+	meters_put(&s->h->sh->meters, s->node);
 	encrypt_drop(s);
 	free(s);
 }
@@ -167,6 +169,10 @@ enum pool_grant server_dial(struct shard *sh, struct target *t, const struct dia
 	s->born_us = h->w.now_us;
 	name_server(s);
 	s->dialling = dials_take(t, limits, h->w.now_us);
+	if (s->dialling) {
+		s->node = meters_get(&h->sh->meters, METER_NODE, t->addr.name);
+		s->meter = meter_side(s->node, h->w.id);
+	}
 	if (!s->dialling || dial(s)) {
 		if (s->dialling) {
 			server_dialled(s, DIAL_DROPPED);
@@ -175,6 +181,7 @@ enum pool_grant server_dial(struct shard *sh, struct target *t, const struct dia
 		/* nobody is told of the place: where descriptors are wanting, whoever is would
 		 * be back here at once. The upkeep looks again. */
 		(void)pool_drop(&s->ps);
+		meters_put(&h->sh->meters, s->node);
 		free(s);
 		return POOL_FULL;
 	}
@@ -237,7 +244,7 @@ void server_close(struct server *s, const char *why, bool polite)
 	hungry = dials_gone(s->target);
 	s->shard->servers--;
 	hungry |= pool_drop(&s->ps);
-	STAT_INC(&h->stats, server_closed);
+	COUNT_SERVER(s, server_closed);
 	if (!s->cancels)
 		worker_bury(&h->w, &s->corpse, bury);
 	if (hungry)
@@ -318,7 +325,7 @@ int server_abandon(struct server *s, const char *reset, bool cancelled)
 	s->clean_by_us = s->h->w.now_us + ABANDON_US;
 	deadline_set(&s->h->w, DL_CLEAN, &s->dl,
 		     cancelled ? s->h->w.now_us + CANCEL_AGAIN_US : s->clean_by_us);
-	STAT_INC(&s->h->stats, recovered);
+	COUNT_SERVER(s, recovered);
 	return 0;
 }
 
@@ -418,6 +425,7 @@ void server_join(struct server *s, struct hall *h, struct shard *sh)
 {
 	s->h = h;
 	s->shard = sh;
+	s->meter = meter_side(s->node, h->w.id);
 	sh->servers++;
 	list_push_back(&h->servers, &s->all);
 	name_server(s);

@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "conf/conf.h"
+#include "health/meter.h"
 #include "health/mismatches.h"
 #include "health/stats.h"
 #include "health/target.h"
@@ -96,16 +97,17 @@ struct unit {
 	bool resending;          /* ... and not all of it has been sent again */
 	char status;             /* ... with this status */
 	uint8_t refused;         /* enum retry_verdict: why it is UNIT_PASS */
+	uint8_t error;           /* meter_class() + 1 of what the server said, 0: nothing */
 	uint16_t attempts;
+	uint16_t statements;     /* believed by the lexer */
+	bool resets_all;         /* RESET ALL or DISCARD ALL is among it */
+	bool switch_refused;     /* client.switches.no is of this unit */
 	uint32_t records;        /* of its log */
 	uint32_t binds;
 	uint32_t named;          /* names that its Parses have given for good */
-	uint16_t statements;     /* believed by the lexer */
 	uint32_t completes;      /* CommandComplete messages */
-	uint64_t first_fail_us;
 	bool movable;            /* `raw` is all of it, and it can all be taken back (move.h) */
 	bool fresh;              /* nothing of it has been answered */
-	uint64_t begun_us;
 	bool uncertain;          /* part of it may last although it was broken off */
 	bool opens, commits;     /* its first text begins a transaction, its last commits it */
 	bool commits_alone;      /* ... and does nothing else */
@@ -114,8 +116,9 @@ struct unit {
 	bool ended;              /* a ROLLBACK is in it: what follows is another transaction */
 	bool cancelled;          /* its client has asked for an end of it */
 	bool wrong_role;         /* it failed because the server is no primary any more */
-	bool resets_all;         /* RESET ALL or DISCARD ALL is among it */
-	bool switch_refused;     /* client.switches.no is of this unit */
+	uint64_t first_fail_us;
+	uint64_t begun_us;
+	uint64_t query_us;       /* when what is answered next was sent, wherever it began */
 	struct hold log;         /* frontend records, see unit.h */
 	struct hold back;        /* backend bytes held back */
 	struct hold raw;         /* its messages as the client sent them */
@@ -240,11 +243,13 @@ struct client {
 	bool retry_terminated;
 	bool statement_only;     /* pool_mode = statement: no transaction blocks */
 	uint8_t replication;     /* enum replication (session/raw.h) */
+	uint8_t replay_why;      /* enum retry_verdict: why `replay` was disarmed */
 	bool crdb;               /* its servers are CockroachDB, by what it was told at its login */
 	uint64_t id;             /* never used again in this worker; the worker is in it */
 	int64_t wait_timeout_us, idle_timeout_us, idle_tx_timeout_us;
 	uint64_t wait_since;
 	uint64_t born_us;
+	uint64_t xact_us;        /* when its transaction began */
 	struct params params;    /* what the session has */
 	struct switches switches;
 	struct params startup;   /* what it asked for at its start: RESET goes back there */
@@ -258,9 +263,9 @@ struct client {
 	struct undo *undo;       /* NULL until the first */
 	struct unit unit;
 	struct replay *replay;   /* of its transaction (session/replay.h), or NULL */
-	uint8_t replay_why;      /* enum retry_verdict: why that was disarmed */
 	struct login *login;     /* until logged in */
 	struct trial *trial;     /* its password is tried (session/pass.h) */
+	struct console *console; /* of the console, once it has asked (console/admin.c) */
 	char *user, *db;
 	char *begun;             /* a BEGIN that was answered and not sent */
 	uint64_t queries, in_bytes, out_bytes;
@@ -336,6 +341,8 @@ struct server {
 	struct deadline dl;
 	enum server_state state;
 	struct target *target;
+	struct meter *node;      /* one reference, */
+	struct meter_side *meter; /* and this worker's side of it */
 	struct trial *trial;     /* its login proves a client's password */
 	bool dialling;           /* counts among the logins under way there */
 	struct tls_db tls;       /* how it is reached, from the dial on, whatever a reload says:
@@ -397,6 +404,8 @@ struct shard {
 	struct snapshot *snap;       /* one reference */
 	const struct snapshot_db *db;
 	const struct conf_user *user_conf;   /* may be NULL */
+	struct meter *db_meter;      /* one reference, */
+	struct meter_side *meter;    /* and this worker's side of it */
 	char *server_db;
 	char *server_user;
 	bool alone;                  /* of one client: one server, which knows whose it is */
@@ -459,9 +468,13 @@ struct server_up {
 
 /* What session/ does not know: handed over at birth by who stands above. */
 struct hall_ops {
-	/* One simple query on the console; answers with rows and
-	 * ReadyForQuery. May close c. */
-	void (*console)(struct client *c, const char *sql, size_t len);
+	/* A client of the console: bytes have come, or all it was sent has gone. May
+	 * close c. */
+	void (*console)(struct client *c);
+	/* It is over: frees c->console. */
+	void (*console_gone)(struct client *c);
+	/* It has asked for an end of what is under way. */
+	void (*console_cancel)(struct client *c);
 };
 
 #define KEY_BUCKETS 1024u
@@ -473,6 +486,9 @@ struct hall {
 	const struct server_up *up;
 	struct snapshot *snap;
 	struct stats stats;
+	struct meter_side *lobby;    /* of clients without a database (session/count.h) */
+	struct meter *console_meter;
+	struct meter_side *console;  /* of those of the console */
 	struct mismatches mismatches;
 	struct link clients, servers, ready, resume;
 	uint64_t client_ids;
@@ -495,6 +511,7 @@ enum node_order { ORDER_EXCLUDE = 0, ORDER_INCLUDE, ORDER_PROBE };
 
 struct shared {
 	struct hubs hubs;
+	struct meters meters;        /* before the halls, and behind them (health/meter.h) */
 	struct hall *halls;
 	unsigned hall_n;
 	struct limit clients;        /* max_client_conn */

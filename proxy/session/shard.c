@@ -159,6 +159,7 @@ static void shard_free(struct shard *sh)
 {
 	deadline_clear(&sh->dial_dl);
 	hubs_put(&sh->h->sh->hubs, sh->pool.hub);
+	meters_put(&sh->h->sh->meters, sh->db_meter);
 	explicit_bzero(&sh->salted, sizeof(sh->salted));
 	wipe(sh->password);
 	wipe(sh->found);
@@ -189,6 +190,11 @@ static struct shard *shard_make(struct hall *h, const struct snapshot_db *db, co
 	deadline_init(&sh->dial_dl, on_dial_again);
 	list_init(&sh->trials);
 	sh->log.log = &h->w.log;
+	sh->meter = h->lobby; /* questions of our own are nobody's queries */
+	if (!asks) {
+		sh->db_meter = meters_get(&h->sh->meters, METER_DB, db_name);
+		sh->meter = meter_side(sh->db_meter, h->w.id);
+	}
 	max = bounds(h->snap, db, sh->user_conf, size);
 	hub = hubs_get(&h->sh->hubs, db_name, pool ? pool : user, pool != NULL, user, &max);
 	if (hub)

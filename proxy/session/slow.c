@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "session/count.h"
+
 /* Clients choose the names: nobody may choose one whose key is that of others. */
 static uint64_t key_of(const struct client *c, uint64_t where)
 {
@@ -45,7 +47,7 @@ static enum startup told(struct client *c, uint64_t wait_us, struct startup_no *
 {
 	const struct conf_global *g = &c->h->snap->conf->g;
 
-	STAT_INC(&c->h->stats, client_logins_throttled);
+	COUNT_INC(c, client_logins_throttled);
 	LOG(&c->log, LOG_LEVEL_WARN, "login_throttled", "retry_us=%llu",
 	    (unsigned long long)wait_us);
 	(void)snprintf(no->hint_text, sizeof(no->hint_text),

@@ -6,6 +6,7 @@
 
 #include <stdlib.h>
 
+#include "session/count.h"
 #include "session/undo.h"
 
 void client_step(struct client *c, enum client_event e)
@@ -41,7 +42,7 @@ void client_forget_begin(struct client *c)
 void say(struct client *c, const void *p, size_t n)
 {
 	c->out_bytes += n;
-	STAT_ADD(&c->h->stats, sent_bytes, n);
+	COUNT_ADD(c, sent_bytes, n);
 	/* A failed send is told by the stream; one that backs up is bounded:
 	 * these are a few hundred bytes per message of the client's. */
 	if (stream_send(&c->s, p, n) == IO_FAIL)
@@ -56,6 +57,7 @@ void say_error(struct client *c, const char *severity, const char *sqlstate, con
 	struct wire_put w = wire_put_to(b, sizeof(b));
 
 	wire_put_error(&w, 'E', &e);
+	count_error(c, sqlstate);
 	say(c, b, w.len);
 }
 
@@ -69,5 +71,7 @@ void say_ready(struct client *c, char status)
 	if (w.bad)
 		w = wire_put_to(b, sizeof(b));
 	wire_put_ready(&w, status);
+	if (c->shard)
+		count_ready(c);
 	say(c, b, w.len);
 }

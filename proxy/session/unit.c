@@ -4,6 +4,7 @@
  */
 #include "session/unit.h"
 
+#include "session/count.h"
 #include "session/replay.h"
 #include "session/step.h"
 #include "wire/lexer.h"
@@ -80,8 +81,9 @@ void unit_begin(struct client *c, const struct server *s)
 		u->attempts = was.attempts;
 		u->first_fail_us = was.first_fail_us;
 	}
-	c->moving = false;
 	u->explicit_txn = s->tx != 'I';
+	count_begin(c, was.query_us);
+	c->moving = false;
 	u->noted_before = c->residue.leaves != 0;
 	u->begun_us = c->h->w.now_us;
 	u->movable = !u->explicit_txn && c->pool_mode == POOL_TRANSACTION;

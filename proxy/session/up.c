@@ -4,6 +4,7 @@
  */
 #include "session/up.h"
 
+#include "session/count.h"
 #include "session/replay.h"
 #include "session/unit.h"
 #include "wire/wire.h"
@@ -59,7 +60,9 @@ enum step up_flush(struct up *u)
 	}
 	if (u->at) {
 		u->c->in_bytes += u->at;
-		STAT_ADD(&u->c->h->stats, received_bytes, u->at);
+		COUNT_ADD(u->c, received_bytes, u->at);
+		if (u->s)
+			STAT_ADD(&u->s->meter->stats, received_bytes, u->at);
 		stream_consume(&u->c->s, u->at);
 		u->at = 0;
 	}

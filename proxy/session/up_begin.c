@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "session/count.h"
 #include "session/shard.h"
 #include "session/names.h"
 #include "session/ours.h"
@@ -266,9 +267,9 @@ static void answer(struct client *c, const char *tag, char status)
 	say(c, b, w.len);
 	names_query(c);
 	c->queries++;
-	STAT_INC(&c->h->stats, queries);
+	COUNT_INC(c, queries);
 	if (status == 'I')
-		STAT_INC(&c->h->stats, xacts);
+		COUNT_INC(c, xacts);
 }
 
 bool up_lazily(struct client *c, const char *sql, size_t n)
@@ -296,7 +297,7 @@ bool up_lazily(struct client *c, const char *sql, size_t n)
 		return false;
 	if (c->crdb)
 		tag = "BEGIN"; /* also of START TRANSACTION */
-	STAT_INC(&c->h->stats, lazy_begins);
+	COUNT_INC(c, lazy_begins);
 	answer(c, tag, 'T');
 	if (hints_read(sql, n) & HINT_RETRY_OFF)
 		replay_forget(c);

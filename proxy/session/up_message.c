@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "session/count.h"
 #include "session/ours.h"
 #include "session/replay.h"
 #include "session/unit.h"
@@ -213,7 +214,7 @@ static enum step up_parse(struct up *u, const uint8_t *msg, uint32_t len)
 		return up_refuse(u, "out of memory", "53200", "out of memory");
 	if (fresh)
 		up_classify(c, st);
-	STAT_INC(&c->h->stats, parses);
+	COUNT_INC(c, parses);
 	if (!st->retryable && !replay_might_take(c, &st->replayable))
 		unit_doubt(c, RV_CLASS);
 	if (*name)
@@ -294,7 +295,7 @@ static enum step up_bind(struct up *u, const uint8_t *msg, uint32_t len, size_t 
 		r = up_owe(u, 'B', 0, false, u->s->bound = st && *name ? st->id : 0, NULL);
 	if (r != STEP_ON)
 		return r;
-	STAT_INC(&u->c->h->stats, binds);
+	COUNT_INC(u->c, binds);
 	if (!replay_takes(u->c, u->s, st ? &st->replayable : NULL) && st && !st->retryable)
 		unit_doubt(u->c, RV_CLASS);
 	replay_binds(u->c, (const char *)msg + WIRE_HEADER);

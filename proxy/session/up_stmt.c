@@ -8,6 +8,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "session/count.h"
 #include "session/ours.h"
 #include "session/replay.h"
 #include "session/settings.h"
@@ -83,7 +84,7 @@ enum refusal up_note(struct up *u, unsigned leaves, bool sure, const char *sql, 
 	no = leaves ? residue_note(u->c, u->s, leaves, sure, sql, n) : REFUSED_NOT;
 
 	if (no != REFUSED_NOT)
-		STAT_INC(&u->c->h->stats, pin_refusals);
+		COUNT_INC(u->c, pin_refusals);
 	else if (leaves && settings_due(u->c))
 		u->c->barrier = true; /* what a RESET goes back to is set right behind it */
 	return no;
@@ -178,7 +179,7 @@ enum step up_send_parse(struct up *u, const struct stmt *st, const char *name, b
 		return STEP_ON;
 	gather_copy(&u->g, head, w.len);
 	gather_range(&u->g, st->body, st->len);
-	STAT_INC(&u->c->h->stats, server_parses);
+	COUNT_AT(u->c, u->s, server_parses);
 	return STEP_ON;
 }
 

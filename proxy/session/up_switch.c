@@ -175,12 +175,6 @@ static uint64_t run_ref(struct switch_portal *p, uint32_t limit, struct switch_n
 
 /* ---- without a server ---- */
 
-static void count(struct client *c)
-{
-	c->queries++;
-	STAT_INC(&c->h->stats, queries);
-}
-
 /* An error, and what it does to a transaction that has begun nowhere yet. */
 static void fail_alone(struct client *c, const struct switch_no *no)
 {
@@ -223,7 +217,6 @@ bool up_switch_text(struct client *c, const char *sql, size_t n)
 	if (c->limbo || switches_read(sql, n, &t) == SWITCH_NOT)
 		return false;
 	names_query(c);
-	count(c);
 	ref = switches_ref(&t, SWITCH_DONE_SET, false, &no);
 	if (ref)
 		say_done(c, &t, ref);
@@ -307,7 +300,6 @@ static uint64_t execute_alone(struct client *c, struct wire_get g, struct switch
 
 	if (!p || g.bad)
 		return 0;
-	count(c);
 	no_replay(c, &p->text);
 	return run_ref(p, limit, no);
 }
@@ -435,7 +427,6 @@ bool up_switch_query(struct up *u, const uint8_t *msg, uint32_t len, size_t have
 	if (!ref && s->tx != 'E')
 		return false;
 	names_query(c);
-	count(c);
 	if (c->switches.portal && !*c->switches.portal->name)
 		drop_portal(c);
 	if (s->tx == 'E')

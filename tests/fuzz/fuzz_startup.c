@@ -58,11 +58,15 @@ static const char conf_text[] =
 	"query_wait_timeout = 60\n"
 	"admin_users = admin\n";
 
-static void on_console(struct client *c, const char *sql, size_t len)
+static void on_console(struct client *c)
 {
-	(void)sql;
-	(void)len;
+	stream_consume(&c->s, stream_have(&c->s));
 	say_ready(c, 'I');
+}
+
+static void on_console_end(struct client *c)
+{
+	(void)c;
 }
 
 static void on_seen(struct shared *sh, struct target *t, enum target_seen what)
@@ -78,7 +82,7 @@ static void on_stopped(struct shared *sh, struct hall *h)
 	(void)h;
 }
 
-static const struct hall_ops hall_ops = {.console = on_console};
+static const struct hall_ops hall_ops = {on_console, on_console_end, on_console_end};
 
 /* auth: the file's word, and a line of users where it needs them */
 static struct house *build(const char *auth)
@@ -120,6 +124,7 @@ static struct house *build(const char *auth)
 	b->log_fd = memfd_create("log", MFD_CLOEXEC);
 	b->log = (struct log){.fd = b->log_fd, .level = &b->level, .wall_us = clock_wall_us};
 	MUST(hubs_init(&b->sh.hubs, 1) == 0);
+	MUST(meters_init(&b->sh.meters, 1, 1) == 0);
 	MUST(door_init(&b->sh.door) == 0);
 	limit_init(&b->sh.clients, (int)conf->g.max_client_conn);
 	b->sh.halls = &b->hall;

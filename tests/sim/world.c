@@ -10,6 +10,7 @@
 
 #include "console/admin.h"
 #include "session/hall.h"
+#include "session/round.h"
 #include "session/step.h"
 #include "world_in.h"
 
@@ -190,19 +191,30 @@ static struct snapshot *load(struct world *w)
 	return snap;
 }
 
+static void use_conf(struct hall *h, struct round *r)
+{
+	hall_use_conf(h, snapshot_hold(r->arg));
+}
+
+static void conf_used(struct round *r)
+{
+	snapshot_drop(r->arg);
+}
+
 void world_reload(struct world *w)
 {
 	struct snapshot *snap = load(w);
-	unsigned i;
+	struct round *r = snap ? round_new(&w->sh, NULL, use_conf, conf_used, snap) : NULL;
 
-	if (!snap)
+	if (!r) {
+		snapshot_drop(snap);
 		return;
+	}
 	snapshot_drop(w->snap);
 	w->snap = snap;
+	snapshot_hold(snap);
 	probe_all(w);
-	for (i = 0; i < w->workers; i++)
-		if (w->running[i])
-			hall_tell_conf(&w->sh.halls[i], snapshot_hold(snap));
+	round_send(r);
 }
 
 void world_tell_end(struct world *w)
@@ -255,15 +267,15 @@ static struct end *dial(void *arg)
 
 static void start_halls(struct world *w)
 {
-	static const struct hall_ops ops = { .console = admin_query };
 	struct err e;
 	unsigned i;
 
 	w->sh.halls = calloc(w->workers, sizeof(*w->sh.halls));
-	if (!w->sh.halls || door_init(&w->sh.door) || hubs_init(&w->sh.hubs, w->workers))
+	if (!w->sh.halls || door_init(&w->sh.door) || hubs_init(&w->sh.hubs, w->workers) ||
+	    meters_init(&w->sh.meters, w->workers, w->s.now_us))
 		abort();
 	for (i = 0; i < w->workers; i++) {
-		if (hall_init(&w->sh.halls[i], i, &w->sh, &w->log, snapshot_hold(w->snap), &ops, &e))
+		if (hall_init(&w->sh.halls[i], i, &w->sh, &w->log, snapshot_hold(w->snap), &admin_ops, &e))
 			abort();
 		w->sh.hall_n++;
 		w->running[i] = true;
@@ -463,6 +475,7 @@ static void death(struct world *w)
 		hall_free(&w->sh.halls[i]);
 	if (w->sh.halls) {
 		hubs_free(&w->sh.hubs);
+		meters_free(&w->sh.meters);
 		door_free(&w->sh.door);
 	}
 	free(w->sh.halls);
