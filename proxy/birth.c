@@ -15,6 +15,7 @@
 #include <sys/types.h>
 #include <unistd.h>
 
+#include "http/web.h"
 #include "session/hall.h"
 #include "session/quota.h"
 
@@ -22,7 +23,7 @@ void birth_limits(const struct conf_global *g, const struct log_ctx *log)
 {
 	struct rlimit rl;
 	rlim_t need = (rlim_t)g->max_client_conn + quota_strangers_max(g) + ARRIVALS_MAX +
-		      CONSOLES_MAX + 64;
+		      CONSOLES_MAX + (g->http_addr ? WEB_FILES : 0) + 64;
 
 	if (getrlimit(RLIMIT_NOFILE, &rl))
 		return;
@@ -74,6 +75,19 @@ int birth_write_pidfile(const char *path, int fd, struct err *e)
 	return ftruncate(fd, 0) || dprintf(fd, "%d\n", (int)getpid()) < 0 ?
 		       err_set(e, "pidfile %s: %s", path, strerror(errno)) :
 		       0;
+}
+
+void birth_drop_pidfile(const char *path)
+{
+	FILE *f = path && *path ? fopen(path, "re") : NULL;
+	int pid = 0;
+
+	if (!f)
+		return;
+	/* another process may have begun meanwhile */
+	if (fscanf(f, "%9d", &pid) == 1 && pid == (int)getpid())
+		(void)unlink(path);
+	fclose(f);
 }
 
 int birth_open_log(const char *path, int *fd, struct err *e)

@@ -15,11 +15,14 @@
 
 #include "accepting.h"
 #include "conf/conf.h"
+#include "http/web.h"
 #include "io/listen.h"
 #include "io/uids.h"
 #include "notify.h"
+#include "predecessor.h"
 #include "registry.h"
 #include "session/session.h"
+#include "successor.h"
 
 /* Kinds of deadlines of this loop. */
 enum { CTL_LEAVE, /* shutdown_timeout */ CTL_KINDS };
@@ -30,6 +33,7 @@ struct daemon_args {
 	struct conf_over over;
 	bool quiet;                    /* no line on stdout */
 	bool background;               /* -d */
+	bool reboot;                   /* -R */
 };
 
 struct daemon {
@@ -42,6 +46,7 @@ struct daemon {
 	struct accepting accepting;
 	struct notify notify;
 	struct uids *uids;
+	struct web *web;               /* NULL: no http_addr */
 	struct event signal_ev, watchdog_ev;
 	struct deadline leave_dl;
 	pthread_t *threads;
@@ -49,6 +54,13 @@ struct daemon {
 	unsigned started, stopped;
 	int signal_fd, port, log_fd;
 	_Atomic int log_level;
+	struct predecessor before;     /* proxy/takeover.h */
+	struct successor after;
+	int pidfile_fd;                /* to be written, -1: none */
+	bool given;                    /* another process has taken over */
+	bool quiet;                    /* so nobody is told to go, before there is a signal */
+	bool settled;                  /* the pidfile is ours */
+	int status;                    /* of the exit */
 	bool leaving;                  /* no more clients, no more reloads */
 	bool over;                     /* all threads have ended: letters are only thrown away */
 };

@@ -104,6 +104,7 @@ static void use_snapshot(struct daemon *d, struct snapshot *snap, struct round *
 	checks_start(snap, &d->registry.targets, &d->w, nodes_changed, d);
 	s->snap = snapshot_hold(snap);
 	round_send(r);
+	web_use(&d->web, &d->sh, snapshot_hold(snap), &d->w.log_ctx);
 	registry_sweep_soon(&d->registry);
 }
 

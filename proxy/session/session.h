@@ -495,6 +495,8 @@ struct hall {
 	struct shard *shards;
 	struct client *keys[KEY_BUCKETS];
 	struct cancel *cancels;
+	struct forward *forwards;    /* session/peers.h */
+	unsigned forwards_waiting;
 	struct stmts stmts;
 	struct holds holds;
 	struct proofs proofs;
@@ -505,6 +507,15 @@ struct hall {
 	struct deadline tick;
 	uint64_t rebalance_us;       /* when shares are looked at next */
 	bool draining, stopping;
+	bool closing;                /* ends when its clients have gone, who are told nothing */
+	_Atomic bool ended;          /* its loop turns no more; any thread */
+};
+
+/* Requests to one of [peers], of all workers; id 0: not used yet. */
+#define PEERS_MAX 256u
+struct peer_use {
+	_Atomic int id;
+	_Atomic unsigned waiting, connecting, active;
 };
 
 enum node_order { ORDER_EXCLUDE = 0, ORDER_INCLUDE, ORDER_PROBE };
@@ -518,6 +529,8 @@ struct shared {
 	struct limit consoles;
 	struct door door;            /* max_client_logins */
 	struct logins logins;        /* that failed */
+	int peer_id;                 /* 0: there are no peers */
+	struct peer_use peers[PEERS_MAX];
 	_Atomic int64_t held_bytes;         /* session/hold.h */
 	uint8_t mock_key[32];
 	_Atomic unsigned asked_kinds;    /* 1 << enum secret_kind: that auth_query has found */
@@ -531,6 +544,9 @@ struct shared {
 	/* Any thread: what is the user of l->uid called? The answer is delivered to l->to.
 	 * false: too many ask already, or out of memory; l stays the caller's. */
 	bool (*uid_name)(struct shared *sh, struct uid_letter *l);
+	/* Any thread: a cancel whose key is nobody's here, for the process that this one took
+	 * over from. true: fd is owned; false: there is none. NULL: never. */
+	bool (*cancel_elsewhere)(struct shared *sh, int fd, uint32_t pid, uint32_t secret);
 	/* Any thread: the hall's loop has ended. */
 	void (*hall_stopped)(struct shared *sh, struct hall *h);
 };

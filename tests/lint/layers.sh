@@ -1,6 +1,6 @@
 #!/bin/bash
 # layers.sh ROOT - the arrow of the house:
-#   main,daemon,notify -> console/ -> session/ -> io/ -> wire/ -> pool/ -> health/ -> conf/
+#   main,daemon,notify -> http/ -> console/ -> session/ -> io/ -> wire/ -> pool/ -> health/ -> conf/
 # and beside it top/, which sees conf/ only and is seen by main,
 # where wire/ and io/ stand inside proxy/ and so may see pool/, never the other
 # way round. A file includes headers of its own folder and of those to the
@@ -23,8 +23,9 @@ rank() { # the folder's place on the arrow
 	proxy/io) echo 5 ;;
 	proxy/session) echo 6 ;;
 	proxy/console) echo 7 ;;
-	proxy/top) echo 8 ;;
-	proxy) echo 9 ;;
+	proxy/http) echo 8 ;;
+	proxy/top) echo 9 ;;
+	proxy) echo 10 ;;
 	*) echo 0 ;;
 	esac
 }
