@@ -27,6 +27,7 @@ struct cancel {
 	struct deadline dl;
 	struct hall *h;
 	struct server *server;   /* counted in its cancels: held back from reuse, kept in memory */
+	struct shard *shard;     /* counted there and in its side of the hub */
 	struct cancel *next;     /* in the hall's list */
 	struct tls_db tls;       /* ctx: one reference, NULL: in clear */
 	char *host;              /* whose certificate it must be */
@@ -108,6 +109,11 @@ static void finish(struct cancel *x)
 		}
 	deadline_clear(&x->dl);
 	stream_close(&x->s);
+	if (x->shard) {
+		x->shard->cancels--;
+		atomic_fetch_sub(&x->shard->pool.side->cancels, 1);
+		x->shard = NULL;
+	}
 	if (x->fd >= 0)
 		kernel_close(x->fd);
 	x->fd = -1;
@@ -265,6 +271,9 @@ static void go(struct cancel *x, struct hall *h, struct server *s)
 	x->h = h;
 	x->s.w = &h->w;
 	x->server = s;
+	x->shard = s->shard;
+	x->shard->cancels++;
+	atomic_fetch_add(&x->shard->pool.side->cancels, 1);
 	x->raw = s->shard->replication != 0;
 	if (stream_is_tls(&s->s)) {
 		x->tls = s->tls;

@@ -438,7 +438,7 @@ void link_put(struct server *s)
 	unsigned worker;
 
 	stream_want(&s->s, true);
-	s->parked = s->cancels > 0;
+	server_park(s, s->cancels > 0);
 	if (s->parked) {
 		pool_clean(&s->ps); /* a cancel on its way would hit the next client */
 		return;

@@ -242,6 +242,7 @@ struct client {
 	uint8_t pool_mode, retry, pin, retry_unknown;
 	bool retry_terminated;
 	bool statement_only;     /* pool_mode = statement: no transaction blocks */
+	uint8_t auth_method;     /* enum auth_type: how it has logged in */
 	uint8_t replication;     /* enum replication (session/raw.h) */
 	uint8_t replay_why;      /* enum retry_verdict: why `replay` was disarmed */
 	bool crdb;               /* its servers are CockroachDB, by what it was told at its login */
@@ -339,6 +340,8 @@ struct server {
 	struct link all;
 	struct corpse corpse;
 	struct deadline dl;
+	uint64_t id;             /* never used again; the worker that dialled it is in it */
+	uint64_t place;          /* hall.servers is in the order of these */
 	enum server_state state;
 	struct target *target;
 	struct meter *node;      /* one reference, */
@@ -424,6 +427,7 @@ struct shard {
 	uint64_t place_until;        /* ... until then */
 	unsigned clients;            /* clients that use it */
 	unsigned servers;
+	unsigned cancels;            /* on their way to servers of it */
 	unsigned fails;              /* dials failed in a row */
 	uint64_t tried;              /* nodes that failed since the last success, a bit each */
 	uint64_t avoid;              /* ... that are dialled only if no other will do */
@@ -491,7 +495,7 @@ struct hall {
 	struct meter_side *console;  /* of those of the console */
 	struct mismatches mismatches;
 	struct link clients, servers, ready, resume;
-	uint64_t client_ids;
+	uint64_t client_ids, server_ids, server_places;
 	struct shard *shards;
 	struct client *keys[KEY_BUCKETS];
 	struct cancel *cancels;
