@@ -107,9 +107,6 @@ static int take(struct link *l, const PGresult *r)
 			(void)snprintf(l->version, sizeof(l->version), "%s", PQgetvalue(r, 0, 0));
 		return 0;
 	}
-	/* with these PgBouncer's statistics tell nothing new */
-	if (l->ask == TOP_ASK_COUNTERS)
-		l->unknown |= 1u << TOP_ASK_STATS;
 	return sample_take(&l->sample, l->ask, r);
 }
 

@@ -152,6 +152,7 @@ static int take_nodes(struct top_sample *s, const PGresult *r)
 		n->latency_us = number(r, (int)i, latency);
 		n->lag_us = number(r, (int)i, lag);
 		n->fails = number(r, (int)i, fails);
+		text(r, (int)i, PQfnumber(r, "last_error"), n->error, sizeof(n->error));
 	}
 	return 0;
 }
@@ -200,7 +201,7 @@ static int take_pools(struct top_sample *s, const PGresult *r)
 	return 0;
 }
 
-/* Rows of a name and a number. */
+/* Rows of a name and a number; what is known already stays. */
 static void take_named(struct top_sample *s, const PGresult *r)
 {
 	int i, rows = PQntuples(r), name = PQfnumber(r, "name"), value = PQfnumber(r, "value");
@@ -210,11 +211,12 @@ static void take_named(struct top_sample *s, const PGresult *r)
 		return;
 	for (i = 0; i < rows; i++)
 		for (c = 0; c < TOP_COUNTER_N; c++)
-			if (strcmp(PQgetvalue(r, i, name), names[c].ours) == 0)
+			if (s->counter[c] == TOP_UNKNOWN &&
+			    strcmp(PQgetvalue(r, i, name), names[c].ours) == 0)
 				s->counter[c] = number(r, i, value);
 }
 
-/* PgBouncer's: a row for each database; what is known already stays. */
+/* A row for each database, the console's apart; or, of an older daemon, as above. */
 static void take_stats(struct top_sample *s, const PGresult *r)
 {
 	int i, rows = PQntuples(r), db = PQfnumber(r, "database"), col;
@@ -225,7 +227,7 @@ static void take_stats(struct top_sample *s, const PGresult *r)
 		uint64_t sum = 0;
 
 		col = *names[c].theirs ? PQfnumber(r, names[c].theirs) : -1;
-		if (col < 0 || s->counter[c] != TOP_UNKNOWN)
+		if (col < 0)
 			continue;
 		for (i = 0; i < rows; i++)
 			if (strcmp(PQgetvalue(r, i, db), "pgbouncer") != 0 &&
@@ -235,11 +237,11 @@ static void take_stats(struct top_sample *s, const PGresult *r)
 	}
 }
 
-/* The longest p99 of all databases, or the one of all together where there is such a row. */
+/* The longest p99 of all databases, of the last minutes. */
 static void take_histograms(struct top_sample *s, const PGresult *r)
 {
-	int kind = PQfnumber(r, "kind"), what = COLUMN(r, "histogram", "what", "time"),
-	    p99 = COLUMN(r, "p99_us", "p99"), n = COLUMN(r, "recent_count", "count", "n"), i;
+	int kind = PQfnumber(r, "kind"), what = PQfnumber(r, "histogram"),
+	    p99 = PQfnumber(r, "recent_p99_us"), n = PQfnumber(r, "recent_count"), i;
 
 	for (i = 0; what >= 0 && p99 >= 0 && i < PQntuples(r); i++) {
 		const char *w = PQgetvalue(r, i, what);

@@ -27,6 +27,7 @@
 struct top_node {
 	char name[TOP_NAME_MAX];
 	char state[24], role[24], zone[32];
+	char error[TOP_NAME_MAX];    /* the last one, "": none */
 	uint64_t conns, latency_us, lag_us, fails;
 };
 
@@ -35,18 +36,19 @@ struct top_pool {
 	uint64_t clients, waiting, used, idle, max, maxwait_us;
 };
 
-/* Counters since the daemon's start: X(id, names in SHOW COUNTERS and SHOW RETRIES, names in
- * PgBouncer's SHOW STATS), several names with a bar between them: the first one there is. */
+/* Counters since the daemon's start: X(id, its name in SHOW COUNTERS and SHOW RETRIES, its
+ * column in SHOW STATS, which leaves the console out and goes first). */
 #define TOP_COUNTERS(X)                                                        \
 	X(TOP_QUERIES, "queries", "total_query_count")                         \
 	X(TOP_XACTS, "xacts", "total_xact_count")                              \
 	X(TOP_IN, "received_bytes", "total_received")                          \
 	X(TOP_OUT, "sent_bytes", "total_sent")                                 \
-	X(TOP_WAITS, "waits", "")                                              \
+	X(TOP_ERRORS, "", "total_errors")                                      \
+	X(TOP_WAITS, "waits", "total_waits")                                   \
 	X(TOP_WAIT_US, "wait_us", "total_wait_time")                           \
-	X(TOP_WAIT_TIMEOUTS, "wait_timeouts", "")                              \
-	X(TOP_RETRY_OK, "retry_ok", "")                                        \
-	X(TOP_REPLAY_OK, "replay_ok", "")                                      \
+	X(TOP_WAIT_TIMEOUTS, "wait_timeouts", "total_wait_timeouts")           \
+	X(TOP_RETRY_OK, "retry_ok", "total_retry_ok")                          \
+	X(TOP_REPLAY_OK, "replay_ok", "total_replay_ok")                      \
 	X(TOP_MOVED, "moved", "")                                              \
 	X(TOP_RETRY_SEEN, "retry_seen", "")                                    \
 	X(TOP_EXHAUSTED, "retry_exhausted", "")                                \
@@ -77,8 +79,8 @@ struct top_sample {
 enum top_ask {
 	TOP_ASK_NODES = 0,
 	TOP_ASK_POOLS,
-	TOP_ASK_COUNTERS,
 	TOP_ASK_STATS,
+	TOP_ASK_COUNTERS,
 	TOP_ASK_RETRIES,
 	TOP_ASK_HISTOGRAMS,
 	TOP_ASK_LISTS,

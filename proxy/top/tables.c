@@ -89,7 +89,7 @@ static void more_line(struct grid *g, int y, size_t n, const char *what)
 
 /* ---- nodes ---- */
 
-enum { N_NAME, N_STATE, N_ROLE, N_ZONE, N_LATENCY, N_CONNS, N_LAG, N_FAILS, N_COLS };
+enum { N_NAME, N_STATE, N_ROLE, N_ZONE, N_LATENCY, N_CONNS, N_LAG, N_FAILS, N_ERROR, N_COLS };
 
 static void node_row(struct grid *g, int y, const struct col *c, const struct top_node *n)
 {
@@ -106,6 +106,7 @@ static void node_row(struct grid *g, int y, const struct col *c, const struct to
 	cell(g, y, &c[N_LAG], LOOK_PLAIN, words_us(b, n->lag_us == TOP_UNKNOWN ? -1 : (double)n->lag_us));
 	cell(g, y, &c[N_FAILS], n->fails && n->fails != TOP_UNKNOWN ? LOOK_WARN : LOOK_PLAIN,
 	     words_count(b, n->fails));
+	cell(g, y, &c[N_ERROR], order_badness(n) ? LOOK_WARN : LOOK_DIM, n->error);
 }
 
 int tables_nodes(struct grid *g, int y, int rows, const struct top_sample *s)
@@ -119,12 +120,14 @@ int tables_nodes(struct grid *g, int y, int rows, const struct top_sample *s)
 		[N_CONNS] = { "CONNS", 6, true, 4, true, 0 },
 		[N_LAG] = { "LAG", 8, true, 6, false, 0 },
 		[N_FAILS] = { "FAILED", 7, true, 7, true, 0 },
+		[N_ERROR] = { "LAST ERROR", 40, false, 8, false, 0 },
 	};
 	size_t i, show, hidden_bad = 0;
 	char what[48] = "";
 
 	for (i = 0; i < s->node_n; i++) {
 		c[N_ZONE].on |= s->nodes[i].zone[0] != 0;
+		c[N_ERROR].on |= s->nodes[i].error[0] != 0;
 		c[N_LAG].on |= s->nodes[i].lag_us && s->nodes[i].lag_us != TOP_UNKNOWN;
 	}
 	fit(c, N_COLS, g->w, 14);

@@ -168,6 +168,8 @@ static void retry_line(const struct view *v, struct line *l)
 
 static uint64_t errors(const struct view *v)
 {
+	if (v->now.counter[TOP_ERRORS] != TOP_UNKNOWN)
+		return v->now.counter[TOP_ERRORS];
 	return count(v, TOP_EXHAUSTED) + count(v, TOP_GAVE_UP) + count(v, TOP_WAIT_TIMEOUTS) + count(v, TOP_LOST) +
 	       count(v, TOP_CONNECT_FAILURES) + count(v, TOP_LOGIN_FAILURES);
 }
@@ -182,6 +184,8 @@ static void error_item(const struct view *v, struct line *l, enum top_counter c,
 static void error_line(const struct view *v, struct line *l)
 {
 	begin(l, "Errors");
+	if (v->now.counter[TOP_ERRORS] != TOP_UNKNOWN)
+		error_item(v, l, TOP_ERRORS, "told to clients");
 	error_item(v, l, TOP_LOST, "servers lost");
 	error_item(v, l, TOP_WAIT_TIMEOUTS, "wait timeouts");
 	error_item(v, l, TOP_CONNECT_FAILURES, "connects failed");

@@ -177,6 +177,10 @@ static void test_pgbouncers_answers(void **state)
 	assert_int_equal(s.counter[TOP_XACTS], 11);
 	assert_int_equal(s.counter[TOP_QUERIES], 22);
 	assert_true(s.counter[TOP_OUT] == TOP_UNKNOWN);
+	/* the databases, without the console, go before the process as a whole */
+	take(&s, TOP_ASK_COUNTERS, result("name value", "xacts 9999", "sent_bytes 77", NULL));
+	assert_int_equal(s.counter[TOP_XACTS], 11);
+	assert_int_equal(s.counter[TOP_OUT], 77);
 	take(&s, TOP_ASK_LISTS, result("list items", "used_clients 7", "free_servers 2", "used_servers 3", NULL));
 	assert_int_equal(s.clients, 7);
 	assert_int_equal(s.servers, 5);
@@ -215,6 +219,12 @@ static void test_answers_with_columns_missing(void **state)
 	assert_true(s.counter[TOP_WAITS] == TOP_UNKNOWN);
 	take(&s, TOP_ASK_RETRIES, result("something else", NULL));
 	take(&s, TOP_ASK_HISTOGRAMS, result("p99_us", "7", NULL));
+	assert_true(s.wait_p99_us == TOP_UNKNOWN);
+	/* the longest of the databases that had any */
+	take(&s, TOP_ASK_HISTOGRAMS,
+	     result("kind name histogram recent_count recent_p99_us", "database a query 5 40", "database b query 9 30",
+		    "database c query 0 900", "node n query 5 800", "database a wait 0 0", NULL));
+	assert_int_equal(s.query_p99_us, 40);
 	assert_true(s.wait_p99_us == TOP_UNKNOWN);
 	sample_free(&s);
 }
