@@ -191,7 +191,7 @@ static void test_pgbouncers_answers(void **state)
 	later.at_us = 3000000;
 	later.counter[TOP_XACTS] += 5;
 	assert_true(sample_rate(&s, &later, TOP_XACTS) == 2.5);
-	assert_true(sample_rate(&s, &later, TOP_OUT) < 0);
+	assert_true(sample_rate(&s, &later, TOP_LOST) < 0);
 	later.counter[TOP_XACTS] = 0;
 	assert_true(sample_rate(&s, &later, TOP_XACTS) < 0);
 	assert_true(sample_mean_wait_us(&s, &later) < 0);
