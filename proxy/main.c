@@ -11,6 +11,7 @@
 #include "daemon.h"
 #include "hush.h"
 #include "reload.h"
+#include "top/top.h"
 #include "usage.h"
 
 static int bad(const char *what, const char *value)
@@ -144,8 +145,11 @@ int main(int argc, char **argv)
 {
 	struct choice c = { .args = { .over = { .listen_port = -1 } } };
 	char *source;
-	int rc = parse(argc, argv, &c);
+	int rc;
 
+	if (argc > 1 && strcmp(argv[1], "top") == 0)
+		return top_main(argc - 1, argv + 1);
+	rc = parse(argc, argv, &c);
 	if (rc || c.done)
 		return rc;
 	hush_core();

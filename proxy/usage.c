@@ -70,6 +70,7 @@ void usage_help(FILE *out)
 	      "\n"
 	      "Usage: pgweir [OPTION]... FILE.ini\n"
 	      "       pgweir [OPTION]... 'postgresql://USER@HOST1:PORT,HOST2:PORT/DB'\n"
+	      "       pgweir top [OPTION]...      a live view of a running one: pgweir top --help\n"
 	      "\n", out);
 	for (i = 0; i < ROW_N; i++) {
 		const struct row *r = &rows[i];
@@ -100,6 +101,9 @@ static const char page_head[] =
 	".B pgweir\n"
 	".RI [ OPTION ]...\n"
 	".I URI\n"
+	".br\n"
+	".B pgweir top\n"
+	".RI [ OPTION ]...\n"
 	".SH DESCRIPTION\n"
 	"pgweir stands between PostgreSQL clients and a cluster: a CockroachDB cluster, or a\n"
 	"PostgreSQL primary with its standbys. Clients connect to one address. pgweir shares a\n"
@@ -111,6 +115,11 @@ static const char page_head[] =
 	".BR pgweir.ini (5),\n"
 	"or by a connection string of libpq\\(aqs, a URI with several hosts for example, which is a\n"
 	"whole configuration: clients of this machine need no password then.\n"
+	".PP\n"
+	".B pgweir top\n"
+	"is a live view of one that runs;\n"
+	".B pgweir top \\-\\-help\n"
+	"lists its options.\n"
 	".SH OPTIONS\n";
 
 static const char page_tail[] =
