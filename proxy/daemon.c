@@ -25,6 +25,7 @@
 #include "health/probe.h"
 #include "io/listen.h"
 #include "io/uids.h"
+#include "period.h"
 #include "registry.h"
 #include "notify.h"
 #include "session/hall.h"
@@ -40,6 +41,7 @@ struct daemon {
 	struct letter doors;           /* to it, and back: no more clients */
 	struct notify notify;
 	struct uids *uids;
+	struct period period;
 	struct event signal_ev, watchdog_ev, drain_ev;
 	pthread_t *threads;
 	unsigned started, stopped;
@@ -160,6 +162,7 @@ static void use_snapshot(struct daemon *d, struct snapshot *snap)
 
 	snapshot_drop(d->snap);
 	d->snap = snap;
+	period_set(&d->period, &snap->conf->g);
 	checks_start(snap, &d->registry.targets, &d->w, on_changed, d);
 	for (i = 0; i < d->sh.hall_n; i++)
 		hall_tell_conf(&d->sh.halls[i], snapshot_hold(snap));
@@ -601,6 +604,7 @@ static int start(struct daemon *d, struct err *e)
 	set_tcp(d);
 	if (start_halls(d, e))
 		return -1;
+	period_start(&d->period, &d->w, &d->sh.meters, g);
 	checks_start(d->snap, &d->registry.targets, &d->w, on_changed, d);
 	event_assign(&d->watchdog_ev, d->w.base, -1, EV_PERSIST, on_watchdog, d);
 	if (wd)

@@ -247,8 +247,6 @@ const struct command show_commands[] = {
 	  pool_columns, "SHOW", show_pools },
 	{ "SHOW LISTS", "", "SHOW LISTS", "how many there are of what", false, list_columns, "SHOW",
 	  show_lists },
-	{ "SHOW STATS", "", "SHOW STATS", "counters", false, counter_columns, "SHOW",
-	  show_counters },
 	{ "SHOW COUNTERS", "", "SHOW COUNTERS", "counters of what happened, since the start", false,
 	  counter_columns, "SHOW", show_counters },
 	{ "SHOW RETRIES", "", "SHOW RETRIES", "counters of retries and replays", false,

@@ -11,6 +11,7 @@
 #include "console/driver.h"
 #include "console/nodes.h"
 #include "console/show.h"
+#include "console/stats.h"
 
 static void show_help(struct task *t);
 
@@ -23,7 +24,7 @@ static const struct command help_commands[] = {
 };
 
 static const struct command *const tables[] = {
-	show_commands, node_commands, help_commands, driver_commands,
+	show_commands, stats_commands, node_commands, help_commands, driver_commands,
 };
 #define TABLES (sizeof(tables) / sizeof(*tables))
 
