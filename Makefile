@@ -17,7 +17,7 @@ CFLAGS = -std=c11 $(OPT) $(HARDEN) $(SAN) $(WARN) -pthread $(EXTRA_CFLAGS)
 LDFLAGS += -pie -Wl,-z,relro,-z,now $(SAN) -pthread
 LDLIBS = $(shell pkg-config --libs $(PKGS) 2>/dev/null)
 
-ROOMS = conf health pool proxy/wire proxy/io proxy/session proxy/console proxy
+ROOMS = conf health pool proxy/wire proxy/io proxy/session proxy/console proxy/http proxy
 SRC = $(foreach d,$(ROOMS),$(sort $(wildcard $(d)/*.c)))
 OBJ = $(SRC:%.c=$(BUILD)/%.o)
 LIBOBJ = $(filter-out $(BUILD)/proxy/main.o,$(OBJ))
@@ -47,6 +47,9 @@ $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
 	$(call say,CC,$@)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+# in the binary (page.c)
+$(BUILD)/proxy/http/page.o: proxy/http/page.html
 
 objects: $(OBJ)
 
@@ -81,8 +84,9 @@ SIM_SRC = $(filter-out tests/sim/test_% tests/sim/engine_main.c tests/sim/main.c
 SIM_OBJ = $(SIM_SRC:%.c=$(BUILD)/%.o)
 SIM_PARTS = $(filter-out $(addprefix $(BUILD)/tests/sim/,world.o checks.o faults.o settings.o memory.o inspector.o \
 	visitor.o node.o net.o kernel.o sim.o),$(SIM_OBJ))
-SIM_HOUSE = $(filter-out $(addprefix $(BUILD)/proxy/,main.o daemon.o checks.o doors.o registry.o notify.o io/kernel.o io/listen.o io/uids.o), \
-	$(filter-out $(addprefix $(BUILD)/health/,probe.o http.o resolve.o),$(OBJ)))
+SIM_HOUSE = $(filter-out $(patsubst %.c,$(BUILD)/%.o,$(wildcard proxy/*.c)) \
+	$(addprefix $(BUILD)/proxy/io/,kernel.o listen.o uids.o), \
+	$(filter-out $(addprefix $(BUILD)/health/,probe.o http.o resolve.o) $(BUILD)/proxy/http/%,$(OBJ)))
 SIM_WRAP = $(patsubst %,-Wl$(,)--wrap=%,log_line client_next server_next malloc calloc realloc strdup strndup)
 , := ,
 

@@ -317,6 +317,65 @@ int addr_listen_list(const char *hosts, int port, struct addr **out, size_t *n, 
 	return addr_listen_list_as(ADDR_RESOLVE, hosts, port, out, n, e);
 }
 
+/* Cuts "HOST:PORT" or "PORT"; *host is the caller's to free. */
+static int http_item(struct item it, char **host, int *port, struct err *e)
+{
+	size_t at = it.len, i;
+
+	while (at && it.at[at - 1] != ':')
+		at--;
+	if (at == it.len)
+		return err_set(e, "\"%.*s\" has no port; write PORT, HOST:PORT or [ADDRESS]:PORT",
+			       (int)it.len, it.at);
+	*port = 0;
+	for (i = at; i < it.len && isdigit((unsigned char)it.at[i]) && *port <= PORT_MAX; i++)
+		*port = *port * 10 + (it.at[i] - '0');
+	if (i < it.len || *port > PORT_MAX)
+		return err_set(e, "\"%.*s\" is no port, a number from 0 to %d; write PORT, HOST:PORT "
+			       "or [ADDRESS]:PORT", (int)(it.len - at), it.at + at, PORT_MAX);
+	if (at == 0)
+		*host = strdup("127.0.0.1");
+	else if (at > 2 && it.at[0] == '[' && it.at[at - 2] == ']')
+		*host = strndup(it.at + 1, at - 3);
+	else if (at == 1 || memchr(it.at, ':', at - 1))
+		return err_set(e, at == 1 ? "\"%.*s\" has no host; * is every address" :
+					    "\"%.*s\": write an IPv6 address as [ADDRESS]:PORT",
+			       (int)it.len, it.at);
+	else
+		*host = strndup(it.at, at - 1);
+	return *host ? 0 : err_set(e, "out of memory");
+}
+
+int addr_http_list(enum addr_names names, const char *text, struct addr **out, size_t *n,
+		   struct err *e)
+{
+	struct addr *list = NULL;
+	size_t count = 0;
+	struct item it;
+	char *host;
+	int port = 0, ret;
+
+	*out = NULL;
+	*n = 0;
+	if (text && !*text)
+		text = NULL;
+	while (text) {
+		it = item_next(&text);
+		host = NULL;
+		ret = http_item(it, &host, &port, e);
+		if (ret == 0)
+			ret = listen_name(names, &list, &count, host, port, e);
+		free(host);
+		if (ret < 0) {
+			addr_list_free(list, count);
+			return -1;
+		}
+	}
+	*out = list;
+	*n = count;
+	return 0;
+}
+
 bool addr_is_loopback(const struct sockaddr *sa)
 {
 	struct sockaddr_in in4;

@@ -50,6 +50,12 @@ MUST_CHECK int addr_listen_list(const char *hosts, int port, struct addr **out, 
 MUST_CHECK int addr_listen_list_as(enum addr_names names, const char *hosts, int port,
 				   struct addr **out, size_t *n, struct err *e);
 
+/* Addresses for HTTP: "PORT" (of 127.0.0.1), "HOST:PORT" or "[ADDRESS]:PORT", separated by
+ * commas; host as in addr_listen_list. Port 0 takes a free one. NULL and empty give none.
+ * e has no name of a setting in it. Blocks on the resolver for names. */
+MUST_CHECK int addr_http_list(enum addr_names names, const char *text, struct addr **out,
+			      size_t *n, struct err *e);
+
 /* The unix socket of this port in dir, as libpq names it; @NAME: an abstract one. -1:
  * too long. */
 MUST_CHECK int addr_unix(const char *dir, int port, struct sockaddr_un *un, socklen_t *len,

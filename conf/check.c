@@ -412,6 +412,20 @@ static int check_listen(const struct draft *d, struct err *e)
 		       key_word(KEY_AUTH_TYPE, g->auth_type));
 }
 
+static int check_http(const struct draft *d, struct err *e)
+{
+	char where[WHERE_MAX];
+	struct addr *list;
+	struct err why;
+	size_t n;
+
+	if (addr_http_list(d->names, d->conf->g.http_addr, &list, &n, &why) < 0)
+		return err_set(e, "%s: http_addr: %s",
+			       draft_where(d, "http_addr", where, sizeof(where)), why.text);
+	addr_list_free(list, n);
+	return 0;
+}
+
 static int check_unix(const struct draft *d, struct err *e)
 {
 	const struct conf_global *g = &d->conf->g;
@@ -438,7 +452,7 @@ int check_all(const struct draft *d, struct err *e)
 	if (check_databases(d, e) < 0 || check_peers(d, e) < 0 || check_pool_sizes(d, e) < 0 || check_retry(d, e) < 0 ||
 	    check_tls(d, e) < 0 || check_throttle(d, e) < 0 || check_remote_addr(d, e) < 0 ||
 	    check_auth(d, e) < 0 || check_auth_query(d, e) < 0 ||
-	    check_unix(d, e) < 0)
+	    check_unix(d, e) < 0 || check_http(d, e) < 0)
 		return -1;
 	return check_listen(d, e);
 }

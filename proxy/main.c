@@ -11,6 +11,7 @@
 #include "conf/version.h"
 #include "daemon.h"
 #include "hush.h"
+#include "reload.h"
 
 static const char usage[] =
 	"pgweir: a pooling, failing-over, retrying PostgreSQL endpoint\n"
@@ -127,7 +128,7 @@ static int run(struct choice *c)
 	size_t i;
 	int rc;
 
-	if (daemon_load(&c->args, &conf, &tls, &e)) {
+	if (reload_load(&c->args, &conf, &tls, &e)) {
 		fprintf(stderr, "pgweir: %s\n", e.text);
 		return 1;
 	}

@@ -6,9 +6,6 @@
 
 #include <stdlib.h>
 
-/* The only kind of deadline on the control loop. */
-#define KIND 0u
-
 /* What came in the period that has just ended; it began at `from`. */
 static void say(struct period *p, const struct meter_sum *now, const struct meter_sum *older,
 		uint64_t from)
@@ -49,13 +46,14 @@ static void on_end(struct deadline *d)
 		say(p, &sum[0], &sum[1], meters_older_us(p->meters));
 	}
 	free(sum);
-	deadline_set(p->w, KIND, &p->dl, p->w->now_us + p->length_us);
+	deadline_set(p->w, p->kind, &p->dl, p->w->now_us + p->length_us);
 }
 
-void period_start(struct period *p, struct worker *w, struct meters *meters,
+void period_start(struct period *p, struct worker *w, unsigned kind, struct meters *meters,
 		  const struct conf_global *g)
 {
 	p->w = w;
+	p->kind = kind;
 	p->meters = meters;
 	deadline_init(&p->dl, on_end);
 	period_set(p, g);
@@ -68,5 +66,5 @@ void period_set(struct period *p, const struct conf_global *g)
 	p->says = g->log_stats != 0;
 	p->length_us = (uint64_t)g->stats_period;
 	if (other)
-		deadline_set(p->w, KIND, &p->dl, worker_clock(p->w) + p->length_us);
+		deadline_set(p->w, p->kind, &p->dl, worker_clock(p->w) + p->length_us);
 }

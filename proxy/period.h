@@ -20,13 +20,14 @@
 struct period {
 	struct deadline dl;
 	struct worker *w;
+	unsigned kind;           /* of deadlines of w */
 	struct meters *meters;
 	uint64_t length_us;
 	bool says;               /* log_stats */
 };
 
 /* The first one begins now. Borrows w and meters. */
-void period_start(struct period *p, struct worker *w, struct meters *meters,
+void period_start(struct period *p, struct worker *w, unsigned kind, struct meters *meters,
 		  const struct conf_global *g);
 /* The settings of now; a new length is that of the period under way too. */
 void period_set(struct period *p, const struct conf_global *g);

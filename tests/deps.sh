@@ -14,7 +14,8 @@ libcmocka-dev clang libclang-rt-14-dev cppcheck postgresql-15 postgresql-client-
 python3 python3-pytest python3-pytest-timeout python3-cryptography python3-psycopg2 python3-psycopg python3-asyncpg
 python3-sqlalchemy python3-aiohttp python3-flask
 python3-psycopg-pool python3-pg8000 python3-greenlet python3-django python3-pglast
-util-linux procps spin nftables iproute2 openssl dpkg-dev debhelper
+chromium chromium-driver python3-selenium prometheus prometheus-pgbouncer-exporter python3-prometheus-client
+fonts-dejavu-core util-linux procps spin nftables iproute2 openssl dpkg-dev debhelper
 lintian systemd"
 [ $# = 0 ] || want="$*"
 

@@ -220,45 +220,29 @@ void halls_make_room(struct shared *sh, unsigned max)
 	}
 }
 
-struct note {
-	struct letter l;
-	struct snapshot *snap;
-};
-
-static void post(struct hall *h, void (*deliver)(struct worker *, struct letter *),
-		 struct snapshot *snap)
+/* Without memory nobody is told. */
+static void post(struct hall *h, void (*deliver)(struct worker *, struct letter *))
 {
-	struct note *n = calloc(1, sizeof(*n));
+	struct letter *l = calloc(1, sizeof(*l));
 
-	if (!n) {
-		snapshot_drop(snap);
+	if (!l)
 		return;
-	}
-	n->l.deliver = deliver;
-	n->snap = snap;
-	worker_post(&h->w, &n->l);
+	l->deliver = deliver;
+	worker_post(&h->w, l);
 }
 
-static void on_conf(struct worker *w, struct letter *l)
+void hall_use_conf(struct hall *h, struct snapshot *snap)
 {
-	struct note *n = (struct note *)(void *)l;
-	struct hall *h = hall_of(w);
 	struct shard *sh;
 
 	snapshot_drop(h->snap);
-	h->snap = n->snap;
+	h->snap = snap;
 	for (sh = h->shards; sh; sh = sh->next)
 		shard_reconf(sh, h->snap);
 	askers_reconf(h);
 	proofs_clear(&h->proofs); /* a database may be on other servers now */
 	clients_gone(h);
 	link_look(h);
-	free(n);
-}
-
-void hall_tell_conf(struct hall *h, struct snapshot *snap)
-{
-	post(h, on_conf, snap);
 }
 
 static void on_targets(struct worker *w, struct letter *l)
@@ -269,7 +253,7 @@ static void on_targets(struct worker *w, struct letter *l)
 
 void hall_tell_targets(struct hall *h)
 {
-	post(h, on_targets, NULL);
+	post(h, on_targets);
 }
 
 static void on_drain(struct worker *w, struct letter *l)
@@ -285,7 +269,7 @@ static void on_drain(struct worker *w, struct letter *l)
 
 void hall_tell_drain(struct hall *h)
 {
-	post(h, on_drain, NULL);
+	post(h, on_drain);
 }
 
 static void on_stop(struct worker *w, struct letter *l)
@@ -301,5 +285,5 @@ static void on_stop(struct worker *w, struct letter *l)
 
 void hall_tell_stop(struct hall *h)
 {
-	post(h, on_stop, NULL);
+	post(h, on_stop);
 }

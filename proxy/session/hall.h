@@ -25,6 +25,9 @@ void hall_run(struct hall *h);
 /* The worker's thread: a fresh client, for it or for the worker that has the fewest. */
 void hall_welcome(struct hall *h, int fd, const struct listen_from *from, bool spoken);
 
+/* The worker's thread: a new configuration; takes over one reference. */
+void hall_use_conf(struct hall *h, struct snapshot *snap);
+
 /* ---- any thread ---- */
 
 /* A fresh client (fd owned from now on, closed if there is no memory); from, spoken: as
@@ -32,8 +35,6 @@ void hall_welcome(struct hall *h, int fd, const struct listen_from *from, bool s
 void hall_tell_client(struct hall *h, int fd, const struct listen_from *from, bool spoken);
 /* While more than max have not logged in the oldest go. */
 void halls_make_room(struct shared *sh, unsigned max);
-/* A new configuration; takes over one reference. */
-void hall_tell_conf(struct hall *h, struct snapshot *snap);
 void hall_tell_targets(struct hall *h);
 /* No more work: clients go when their transaction ends, idle ones at once. */
 void hall_tell_drain(struct hall *h);

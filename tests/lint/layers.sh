@@ -1,6 +1,6 @@
 #!/bin/bash
 # layers.sh ROOT - the arrow of the house:
-#   main,daemon,notify -> console/ -> session/ -> io/ -> wire/ -> pool/ -> health/ -> conf/
+#   main,daemon,notify -> http/ -> console/ -> session/ -> io/ -> wire/ -> pool/ -> health/ -> conf/
 # where wire/ and io/ stand inside proxy/ and so may see pool/, never the other
 # way round. A file includes headers of its own folder and of those to the
 # right; inside a folder no two modules (x.h + x.c) need each other, directly or
@@ -22,7 +22,8 @@ rank() { # the folder's place on the arrow
 	proxy/io) echo 5 ;;
 	proxy/session) echo 6 ;;
 	proxy/console) echo 7 ;;
-	proxy) echo 8 ;;
+	proxy/http) echo 8 ;;
+	proxy) echo 9 ;;
 	*) echo 0 ;;
 	esac
 }

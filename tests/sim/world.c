@@ -10,6 +10,7 @@
 
 #include "console/admin.h"
 #include "session/hall.h"
+#include "session/round.h"
 #include "session/step.h"
 #include "world_in.h"
 
@@ -190,19 +191,30 @@ static struct snapshot *load(struct world *w)
 	return snap;
 }
 
+static void use_conf(struct hall *h, struct round *r)
+{
+	hall_use_conf(h, snapshot_hold(r->arg));
+}
+
+static void conf_used(struct round *r)
+{
+	snapshot_drop(r->arg);
+}
+
 void world_reload(struct world *w)
 {
 	struct snapshot *snap = load(w);
-	unsigned i;
+	struct round *r = snap ? round_new(&w->sh, NULL, use_conf, conf_used, snap) : NULL;
 
-	if (!snap)
+	if (!r) {
+		snapshot_drop(snap);
 		return;
+	}
 	snapshot_drop(w->snap);
 	w->snap = snap;
+	snapshot_hold(snap);
 	probe_all(w);
-	for (i = 0; i < w->workers; i++)
-		if (w->running[i])
-			hall_tell_conf(&w->sh.halls[i], snapshot_hold(snap));
+	round_send(r);
 }
 
 void world_tell_end(struct world *w)

@@ -1,0 +1,32 @@
+/* proxy/birth.h - what becomes of the process before it serves: limits, user, pidfile, log
+ * file, background.
+ *
+ * Threads: the main thread's, before there are others.
+ *
+ * SPDX-License-Identifier: ISC
+ */
+#ifndef PGWEIR_BIRTH_H
+#define PGWEIR_BIRTH_H
+
+#include "conf/conf.h"
+#include "conf/log.h"
+
+/* As many descriptors as it may have; warns when they are fewer than the settings need. */
+void birth_limits(const struct conf_global *g, const struct log_ctx *log);
+/* Becomes that user, NULL or empty: stays. */
+MUST_CHECK int birth_become(const char *user, struct err *e);
+/* The number of worker threads. */
+unsigned birth_workers(const struct conf_global *g);
+/* path NULL or empty: none, and *fd stays. What another process has written there stays
+ * until birth_write_pidfile, when nothing can fail any more. */
+MUST_CHECK int birth_open_pidfile(const char *path, int *fd, struct err *e);
+MUST_CHECK int birth_write_pidfile(const char *path, int fd, struct err *e);
+/* *fd: the file, or standard error when path is NULL or empty. */
+MUST_CHECK int birth_open_log(const char *path, int *fd, struct err *e);
+/* Goes on in a child. The parent stays until the child has called birth_background_done, and
+ * ends with its success. */
+MUST_CHECK int birth_background(const struct conf_global *g, int *started_fd, struct err *e);
+/* Started: lets the parent go, and the terminal. */
+void birth_background_done(int started_fd);
+
+#endif

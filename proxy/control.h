@@ -1,0 +1,65 @@
+/* proxy/control.h - types only: the state of the control loop, for the files that share
+ * its work: daemon.c (start, signals), reload.c, leave.c (the end), nodes_seen.c.
+ *
+ * Owner:   daemon_run's stack. Threads: the control loop's, but for what its parts say.
+ *
+ * SPDX-License-Identifier: ISC
+ */
+#ifndef PGWEIR_CONTROL_H
+#define PGWEIR_CONTROL_H
+
+#include <event2/event_struct.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "accepting.h"
+#include "conf/conf.h"
+#include "http/web.h"
+#include "io/listen.h"
+#include "io/uids.h"
+#include "notify.h"
+#include "period.h"
+#include "registry.h"
+#include "session/session.h"
+
+/* Kinds of deadlines of this loop. */
+enum { CTL_LEAVE, /* shutdown_timeout */ CTL_PERIOD, /* stats_period */ CTL_KINDS };
+_Static_assert(CTL_KINDS <= DEADLINE_KINDS, "more kinds than lists");
+
+struct daemon_args {
+	const char *source;            /* path or URI */
+	struct conf_over over;
+	bool quiet;                    /* no line on stdout */
+	bool background;               /* -d */
+};
+
+struct daemon {
+	const struct daemon_args *args;
+	struct worker w;               /* the control loop */
+	struct shared sh;
+	struct snapshot *snap;
+	struct registry registry;
+	struct listener listener;      /* in the loop of the first worker: */
+	struct accepting accepting;
+	struct notify notify;
+	struct uids *uids;
+	struct web *web;               /* NULL: no http_addr */
+	struct event signal_ev, watchdog_ev;
+	struct deadline leave_dl;
+	struct period period;
+	pthread_t *threads;
+	struct letter *ended;          /* of each worker: its loop has ended */
+	unsigned started, stopped;
+	int signal_fd, port, log_fd;
+	_Atomic int log_level;
+	bool leaving;                  /* no more clients, no more reloads */
+	bool over;                     /* all threads have ended: letters are only thrown away */
+};
+
+static inline struct daemon *daemon_of(struct shared *sh)
+{
+	return LIST_ITEM(sh, struct daemon, sh);
+}
+
+#endif
