@@ -85,7 +85,7 @@ SIM_OBJ = $(SIM_SRC:%.c=$(BUILD)/%.o)
 SIM_PARTS = $(filter-out $(addprefix $(BUILD)/tests/sim/,world.o checks.o faults.o settings.o memory.o inspector.o \
 	visitor.o node.o net.o kernel.o sim.o),$(SIM_OBJ))
 SIM_HOUSE = $(filter-out $(patsubst %.c,$(BUILD)/%.o,$(wildcard proxy/*.c)) \
-	$(addprefix $(BUILD)/proxy/io/,kernel.o listen.o uids.o), \
+	$(addprefix $(BUILD)/proxy/io/,kernel.o listen.o sockfile.o uids.o), \
 	$(filter-out $(addprefix $(BUILD)/health/,probe.o http.o resolve.o) $(BUILD)/proxy/http/%,$(OBJ)))
 SIM_WRAP = $(patsubst %,-Wl$(,)--wrap=%,log_line client_next server_next malloc calloc realloc strdup strndup)
 , := ,

@@ -123,6 +123,12 @@ static int take_name(struct item it, struct conf_host *h, struct err *e)
 	return h->name ? 0 : err_set(e, "out of memory");
 }
 
+static int take_zone(struct item it, struct conf_host *h, struct err *e)
+{
+	h->zone = it.len ? strndup(it.at, it.len) : NULL;
+	return h->zone || !it.len ? 0 : err_set(e, "out of memory");
+}
+
 static bool is_near(const char *zones, size_t i, const char *own)
 {
 	struct item it;
@@ -153,6 +159,7 @@ int hosts_make(const struct host_lists *l, size_t n, struct conf_host **out, str
 		h[i].weight = 1;
 		h[i].near = is_near(l->zones, i, l->zone);
 		if ((l->names && take_name(entry(l->names, i), &h[i], e)) ||
+		    (l->zones && take_zone(entry(l->zones, i), &h[i], e)) ||
 		    (l->weight && take_weight(entry(l->weight, i), &h[i], e)) ||
 		    (l->http && take_http(entry(l->http, i), &h[i], e))) {
 			hosts_free(h, n);
@@ -169,6 +176,7 @@ void hosts_free(struct conf_host *h, size_t n)
 
 	for (i = 0; h && i < n; i++) {
 		free(h[i].name);
+		free(h[i].zone);
 		free(h[i].http_path);
 	}
 	free(h);

@@ -18,6 +18,7 @@ struct conf_host {
 	char *name;                    /* how people call it, when its address was given apart;
 					* NULL: as it is written in the list */
 	unsigned weight;               /* 1..100 */
+	char *zone;                    /* NULL: none was told */
 	bool near;                     /* its zone is that of this process, or none was told */
 	bool https;
 	int http_port;                 /* 0: health_check_http is not set */

@@ -190,6 +190,8 @@ static void conclude(struct probe *p, const struct finding *f)
 
 	drop_conn(p);
 	tell(p, f);
+	if (f->verdict != V_GOOD && f->verdict != V_ALIVE)
+		target_note(t, f->text[0] ? f->text : f->why, (uint64_t)now_us());
 	if (!apply(p, f, (uint64_t)(now_us() - p->started_us))) {
 		timer_in(p, pause_us(p));
 		return;

@@ -355,6 +355,19 @@ static int want_db(struct resolve *r, const struct conf_db *db)
 	return 0;
 }
 
+static int want_peer(struct resolve *r, const struct conf_peer *p)
+{
+	struct addr *list;
+	size_t n;
+	int rc;
+
+	if (!p->k.host || addr_list(p->k.host, NULL, (int)p->k.port, &list, &n, NULL))
+		return 0; /* no name to look up */
+	rc = n && !list[0].sock_len ? want(r, list[0].host) : 0;
+	addr_list_free(list, n);
+	return rc;
+}
+
 /* Marks what c names, adding what is new. */
 static int want_all(struct resolve *r, const struct conf *c)
 {
@@ -365,6 +378,9 @@ static int want_all(struct resolve *r, const struct conf *c)
 		n->wanted = false;
 	for (i = 0; i < c->db_n; i++)
 		if (want_db(r, &c->dbs[i]) < 0)
+			return -1;
+	for (i = 0; i < c->peer_n; i++)
+		if (want_peer(r, &c->peers[i]) < 0)
 			return -1;
 	return want_db(r, c->fallback);
 }

@@ -234,6 +234,37 @@ unsigned target_share(const struct target *t, uint64_t now_us, uint64_t slow_us)
 	return share < 100 ? 100 : (unsigned)share;
 }
 
+void target_note(struct target *t, const char *text, uint64_t now_us)
+{
+	uint64_t word[TARGET_NOTE / 8] = { 0 };
+	char *at = (char *)word;
+	size_t n = strnlen(text, TARGET_NOTE - 1), i;
+
+	memcpy(at, text, n);
+	atomic_fetch_add(&t->note_turn, 1);
+	for (i = 0; i < TARGET_NOTE / 8; i++)
+		atomic_store(&t->note[i], word[i]);
+	atomic_store(&t->note_us, now_us);
+	atomic_fetch_add(&t->note_turn, 1);
+}
+
+uint64_t target_noted(const struct target *t, char out[TARGET_NOTE])
+{
+	uint64_t word, us;
+	unsigned turn;
+	size_t i;
+
+	do {
+		turn = atomic_load(&t->note_turn);
+		us = atomic_load(&t->note_us);
+		for (i = 0; i < TARGET_NOTE / 8; i++) {
+			word = atomic_load(&t->note[i]);
+			memcpy(out + i * 8, &word, 8);
+		}
+	} while (turn % 2 || turn != atomic_load(&t->note_turn));
+	return us;
+}
+
 const char *target_shown(const struct target *t)
 {
 	return get(&t->excluded) ? "excluded" : target_state_name(state_of(t));

@@ -42,6 +42,9 @@ enum target_state {
 
 enum target_role { ROLE_UNKNOWN = 0, ROLE_PRIMARY, ROLE_STANDBY, ROLE_N };
 
+/* Of what was wrong with it last, with its zero. */
+#define TARGET_NOTE 160u
+
 struct target {
 	struct addr addr;               /* its own copy */
 	_Atomic int state;              /* enum target_state */
@@ -64,6 +67,9 @@ struct target {
 	_Atomic uint64_t full_us;       /* when a login was refused with 53300, 0: never */
 	_Atomic uint64_t asked_us;      /* a worker last asked for a check */
 	_Atomic unsigned refs;          /* 0: free for targets_sweep */
+	_Atomic unsigned note_turn;     /* odd while the next two are written */
+	_Atomic uint64_t note_us;       /* monotonic, 0: never */
+	_Atomic uint64_t note[TARGET_NOTE / 8];
 	/* control loop only */
 	unsigned good, bad, silent;     /* results in a row; silent: checks without any answer */
 	struct probe *probe;            /* health/probe.c's, NULL when none */
@@ -144,6 +150,11 @@ bool target_role_suits(const struct target *t, enum session_attrs attrs);
 /* A node that came back gets its share little by little: 100..1000 of a thousand,
  * slow_us after its return all of it. slow_us 0: at once. */
 unsigned target_share(const struct target *t, uint64_t now_us, uint64_t slow_us);
+
+/* What a check found wrong, in words for people, cut where it is too long. Control loop. */
+void target_note(struct target *t, const char *text, uint64_t now_us);
+/* The last of them, whole, and when (monotonic). 0: there was none. Any thread. */
+uint64_t target_noted(const struct target *t, char out[TARGET_NOTE]);
 
 /* Of the state, or "excluded". */
 const char *target_shown(const struct target *t);

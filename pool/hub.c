@@ -146,21 +146,86 @@ struct hub *hubs_get(struct hubs *h, const char *db, const char *user, bool apar
 	return hub;
 }
 
-void hubs_put(struct hubs *h, struct hub *hub)
+/* Under the lock. */
+static void put(struct hubs *h, struct hub *hub)
 {
 	struct hub **p;
 
+	if (--hub->refs)
+		return;
+	for (p = &h->head; *p != hub;)
+		p = &(*p)->next;
+	*p = hub->next;
+	leave_groups(h, hub);
+	hub_free(hub);
+}
+
+void hubs_put(struct hubs *h, struct hub *hub)
+{
 	if (!hub)
 		return;
 	pthread_mutex_lock(&h->lock);
-	if (--hub->refs == 0) {
-		for (p = &h->head; *p != hub;)
-			p = &(*p)->next;
-		*p = hub->next;
-		leave_groups(h, hub);
-		hub_free(hub);
-	}
+	put(h, hub);
 	pthread_mutex_unlock(&h->lock);
+}
+
+/* ---- walks ---- */
+
+struct hub *hubs_next(struct hubs *h, struct hub *prev)
+{
+	struct hub *next;
+
+	pthread_mutex_lock(&h->lock);
+	next = prev ? prev->next : h->head;
+	if (next)
+		next->refs++;
+	if (prev)
+		put(h, prev);
+	pthread_mutex_unlock(&h->lock);
+	return next;
+}
+
+struct hub_group *hubs_next_db(struct hubs *h, struct hub_group *prev)
+{
+	struct hub_group *next;
+
+	pthread_mutex_lock(&h->lock);
+	next = prev ? prev->next : h->dbs;
+	if (next)
+		next->refs++;
+	group_put(&h->dbs, prev);
+	pthread_mutex_unlock(&h->lock);
+	return next;
+}
+
+void hubs_put_db(struct hubs *h, struct hub_group *g)
+{
+	pthread_mutex_lock(&h->lock);
+	group_put(&h->dbs, g);
+	pthread_mutex_unlock(&h->lock);
+}
+
+static int used(struct hubs *h, struct hub_group *const *list, const char *name)
+{
+	const struct hub_group *g;
+	int n = 0;
+
+	pthread_mutex_lock(&h->lock);
+	for (g = *list; g; g = g->next)
+		if (strcmp(g->name, name) == 0)
+			n = atomic_load(&g->limit.used);
+	pthread_mutex_unlock(&h->lock);
+	return n;
+}
+
+int hubs_db_used(struct hubs *h, const char *db)
+{
+	return used(h, &h->dbs, db);
+}
+
+int hubs_user_used(struct hubs *h, const char *role)
+{
+	return used(h, &h->users, role);
 }
 
 static struct hub_welcome *welcome_find(struct hub *hub, const uint8_t *key, size_t n)

@@ -45,6 +45,8 @@ struct hub_side {
 	_Alignas(64) _Atomic uint64_t oldest;  /* ticket of the longest waiter, 0: none */
 	_Atomic int idle, busy, dialling, cleaning;
 	_Atomic int clients, waiting;
+	_Atomic int cancels;           /* cancel requests on their way to servers */
+	_Atomic int parked;            /* of those that are cleaning: only waiting for them */
 };
 
 /* What a login tells a client with these wishes: ParameterStatus messages. */
@@ -101,6 +103,15 @@ MUST_CHECK int hub_welcome_set(struct hubs *h, struct hub *hub, const uint8_t *k
 long hub_welcome_copy(struct hubs *h, struct hub *hub, const uint8_t *key, size_t key_len,
 		      uint8_t *out, size_t cap);
 /* Calls fn for each hub under the lock: for SHOW and for reloads. */
+/* The hub behind prev (NULL: the first), with a reference; takes over that to prev. NULL:
+ * it was the last. For walks in pieces: those that are there all the time come once. */
+struct hub *hubs_next(struct hubs *h, struct hub *prev);
+/* The same for databases. */
+struct hub_group *hubs_next_db(struct hubs *h, struct hub_group *prev);
+void hubs_put_db(struct hubs *h, struct hub_group *g);
+/* Server connections now of this database, or of this user on the servers. */
+int hubs_db_used(struct hubs *h, const char *db);
+int hubs_user_used(struct hubs *h, const char *role);
 void hubs_each(struct hubs *h, void (*fn)(void *arg, struct hub *hub), void *arg);
 
 #endif

@@ -16,6 +16,8 @@ void accepting_init(struct accepting *a, struct listener *l, struct worker *cont
 		.accepted_arg = l->arg,
 		.changed = changed,
 		.arg = arg,
+		.now = l->w ? ACCEPT_ON : ACCEPT_OFF,
+		.want = l->w ? ACCEPT_ON : ACCEPT_OFF,
 	};
 }
 

@@ -30,7 +30,7 @@ struct accepting {
 	bool out;                      /* the letter is under way */
 };
 
-/* l: opened, accepting in the loop of first. changed: in the control loop, at each change. */
+/* l: opened, accepting in the loop of first, or not yet: then it has accepted and arg. changed: in the control loop, at each change. */
 void accepting_init(struct accepting *a, struct listener *l, struct worker *control,
 		    struct worker *first, void (*changed)(void *arg, enum accept_mode now),
 		    void *arg);

@@ -77,6 +77,19 @@ int birth_write_pidfile(const char *path, int fd, struct err *e)
 		       0;
 }
 
+void birth_drop_pidfile(const char *path)
+{
+	FILE *f = path && *path ? fopen(path, "re") : NULL;
+	int pid = 0;
+
+	if (!f)
+		return;
+	/* another process may have begun meanwhile */
+	if (fscanf(f, "%9d", &pid) == 1 && pid == (int)getpid())
+		(void)unlink(path);
+	fclose(f);
+}
+
 int birth_open_log(const char *path, int *fd, struct err *e)
 {
 	*fd = STDERR_FILENO;

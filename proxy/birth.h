@@ -21,6 +21,8 @@ unsigned birth_workers(const struct conf_global *g);
  * until birth_write_pidfile, when nothing can fail any more. */
 MUST_CHECK int birth_open_pidfile(const char *path, int *fd, struct err *e);
 MUST_CHECK int birth_write_pidfile(const char *path, int fd, struct err *e);
+/* Takes it away if it still has our number. */
+void birth_drop_pidfile(const char *path);
 /* *fd: the file, or standard error when path is NULL or empty. */
 MUST_CHECK int birth_open_log(const char *path, int *fd, struct err *e);
 /* Goes on in a child. The parent stays until the child has called birth_background_done, and

@@ -20,8 +20,10 @@
 #include "io/uids.h"
 #include "notify.h"
 #include "period.h"
+#include "predecessor.h"
 #include "registry.h"
 #include "session/session.h"
+#include "successor.h"
 
 /* Kinds of deadlines of this loop. */
 enum { CTL_LEAVE, /* shutdown_timeout */ CTL_PERIOD, /* stats_period */ CTL_KINDS };
@@ -32,6 +34,7 @@ struct daemon_args {
 	struct conf_over over;
 	bool quiet;                    /* no line on stdout */
 	bool background;               /* -d */
+	bool reboot;                   /* -R */
 };
 
 struct daemon {
@@ -53,6 +56,13 @@ struct daemon {
 	unsigned started, stopped;
 	int signal_fd, port, log_fd;
 	_Atomic int log_level;
+	struct predecessor before;     /* proxy/takeover.h */
+	struct successor after;
+	int pidfile_fd;                /* to be written, -1: none */
+	bool given;                    /* another process has taken over */
+	bool quiet;                    /* so nobody is told to go, before there is a signal */
+	bool settled;                  /* the pidfile is ours */
+	int status;                    /* of the exit */
 	bool leaving;                  /* no more clients, no more reloads */
 	bool over;                     /* all threads have ended: letters are only thrown away */
 };

@@ -23,6 +23,7 @@
 #include "reload.h"
 #include "session/hall.h"
 #include "session/quota.h"
+#include "takeover.h"
 
 static void on_accepted(void *arg, int fd, const struct listen_from *from, bool spoken)
 {
@@ -33,6 +34,7 @@ static void on_accepting(void *arg, enum accept_mode now)
 {
 	struct daemon *d = arg;
 
+	takeover_accepting(d, now);
 	if (now == ACCEPT_CLOSED)
 		leave_closed(d);
 }
@@ -54,7 +56,7 @@ static void on_signal(evutil_socket_t fd, short what, void *arg)
 			break;
 		case SIGTERM:
 		case SIGINT:
-			if (d->leaving)
+			if (d->leaving && !d->quiet)
 				leave_now(d);
 			else
 				leave_begin(d);
@@ -106,7 +108,9 @@ static int start_halls(struct daemon *d, struct err *e)
 			return -1;
 		d->sh.hall_n++;
 	}
-	listen_start(&d->listener, &d->sh.halls[0].w, on_accepted, &d->sh.halls[0]);
+	/* accepting begins when nothing can fail any more */
+	d->listener.accepted = on_accepted;
+	d->listener.arg = &d->sh.halls[0];
 	accepting_init(&d->accepting, &d->listener, &d->w, &d->sh.halls[0].w, on_accepting, d);
 	for (i = 0; i < n; i++) {
 		if (pthread_create(&d->threads[i], NULL, thread_main, &d->sh.halls[i]))
@@ -141,15 +145,14 @@ static int catch_signals(struct daemon *d, struct err *e)
 static int open_all(struct daemon *d, struct err *e)
 {
 	const struct conf_global *g = &d->snap->conf->g;
-	int fd = -1, rc;
 
 	listen_init(&d->listener, &d->w.log_ctx);
-	rc = doors_open(&d->listener, g, &d->port, e) || birth_open_pidfile(g->pidfile, &fd, e) ||
-	     birth_become(g->user, e) || doors_open_unix(&d->listener, g, d->port, e) ||
-	     birth_write_pidfile(g->pidfile, fd, e);
-	if (fd >= 0)
-		close(fd);
-	return rc ? -1 : 0;
+	return takeover_ask(d, e) || doors_open(&d->listener, g, &d->before, &d->port, e) ||
+			       birth_open_pidfile(g->pidfile, &d->pidfile_fd, e) ||
+			       birth_become(g->user, e) ||
+			       doors_open_unix(&d->listener, g, &d->before, d->port, e) ||
+			       takeover_open(d, e) ?
+		       -1 : 0;
 }
 
 static void say_ready_line(const struct daemon *d)
@@ -185,6 +188,7 @@ static int start(struct daemon *d, struct err *e)
 	if (catch_signals(d, e) || open_all(d, e))
 		return -1;
 	d->sh.uid = (uint32_t)geteuid();
+	d->sh.peer_id = (int)g->peer_id;
 	birth_limits(g, &d->w.log_ctx);
 	if (random_secret(d->sh.mock_key, sizeof(d->sh.mock_key)) || random_secret(&seed, sizeof(seed)))
 		return err_set(e, "the system has no randomness");
@@ -200,8 +204,9 @@ static int start(struct daemon *d, struct err *e)
 	d->sh.uid_name = ask_uid;
 	d->sh.node_order = nodes_order;
 	d->sh.hall_stopped = leave_hall_stopped;
+	d->sh.cancel_elsewhere = takeover_cancel;
 	reload_tcp(d);
-	if (start_halls(d, e))
+	if (start_halls(d, e) || takeover_begin(d, e))
 		return -1;
 	period_start(&d->period, &d->w, CTL_PERIOD, &d->sh.meters, g);
 	web_use(&d->web, &d->sh, snapshot_hold(d->snap), &d->w.log_ctx);
@@ -213,7 +218,6 @@ static int start(struct daemon *d, struct err *e)
 	LOG(&d->w.log_ctx, LOG_LEVEL_INFO, "started", "version=%s workers=%u port=%d unix=%s",
 	    PGWEIR_VERSION, d->sh.hall_n, d->port,
 	    log_quote(dir, sizeof(dir), d->listener.dir[0] ? d->listener.dir : "-"));
-	notify_send(&d->notify, "READY=1\nSTATUS=accepting connections");
 	say_ready_line(d);
 	return 0;
 }
@@ -235,6 +239,7 @@ static void clean_up(struct daemon *d)
 	web_stop(d->web);
 	stop_threads(d);
 	uids_free(d->uids);
+	takeover_close(d);
 	listen_stop(&d->listener);
 	if (d->listener.log)
 		listen_close(&d->listener);
@@ -285,6 +290,7 @@ int daemon_run(const struct daemon_args *args, struct conf *conf, struct tls_set
 	d.notify.fd = -1;
 	d.listener.reserve = -1;
 	leave_init(&d);
+	takeover_init(&d);
 	reload_log_level(&d, conf);
 	if (birth_open_log(conf->g.logfile, &d.log_fd, e) || (args->background && birth_background(&conf->g, &started_fd, e)))
 		return give_up(conf, tls);
@@ -303,12 +309,12 @@ int daemon_run(const struct daemon_args *args, struct conf *conf, struct tls_set
 			birth_background_done(started_fd);
 		worker_run(&d.w);
 		LOG(&d.w.log_ctx, LOG_LEVEL_INFO, "stopped", NULL);
-		rc = 0;
+		rc = d.status;
 	} else {
 		leave_now(&d);
 	}
-	if (rc == 0 && d.snap->conf->g.pidfile)
-		(void)unlink(d.snap->conf->g.pidfile);
+	if (d.settled)
+		birth_drop_pidfile(d.snap->conf->g.pidfile);
 	clean_up(&d);
 	worker_free(&d.w);
 	if (d.log_fd > STDERR_FILENO)

@@ -19,24 +19,51 @@ int doors_fit(const struct listener *l, const struct conf_global *g, struct err 
 		       l->inherited ? "from the service manager" : "listen_addr at the start");
 }
 
-int doors_open(struct listener *l, const struct conf_global *g, int *port, struct err *e)
+/* Sockets of the service manager: all of them, whatever the settings say. */
+static int open_given(struct listener *l, const struct conf_global *g, struct predecessor *before,
+		      int *port, struct err *e)
 {
-	struct addr *a;
-	size_t n, i;
-	int first = 0, given = 0, ok = 0;
+	int first = 0, given = 0, i;
 
 	if (listen_fds(&first, &given, e))
 		return -1;
-	for (i = 0; i < (size_t)given; i++)
-		if (listen_inherit(l, first + (int)i, port, e))
+	for (i = 0; i < given; i++)
+		if (listen_inherit(l, first + i, port, e))
 			return -1;
-	if (given)
-		return doors_fit(l, g, e);
+	if (!given && before->offer.inherited && predecessor_inherit(before, l, port, e))
+		return -1;
+	return l->n ? doors_fit(l, g, e) : 0;
+}
+
+static int open_one(struct listener *l, const struct conf_global *g, struct predecessor *before,
+		    const struct addr *a, int *port, struct err *e)
+{
+	int got = predecessor_adopt(before, l, a, e);
+
+	if (got == 0)
+		return listen_on(l, a, (int)g->listen_backlog, port, e);
+	if (got > 0 && port)
+		*port = listen_port(l, l->n - 1);
+	return got < 0 ? -1 : 0;
+}
+
+int doors_open(struct listener *l, const struct conf_global *g, struct predecessor *before,
+	       int *port, struct err *e)
+{
+	struct addr *a;
+	size_t n, i;
+	int ok = 0;
+
+	if (open_given(l, g, before, port, e))
+		return -1;
+	if (l->n)
+		return 0;
 	*port = (int)g->listen_port;
+	l->reuse_port = g->so_reuseport != 0;
 	if (addr_listen_list(g->listen_addr, *port, &a, &n, e))
 		return -1;
 	for (i = 0; i < n; i++) {
-		if (listen_on(l, &a[i], (int)g->listen_backlog, ok ? NULL : port, e) == 0)
+		if (open_one(l, g, before, &a[i], ok ? NULL : port, e) == 0)
 			ok++;
 		else if (n > 1)
 			LOG(l->log, LOG_LEVEL_WARN, "listen_failed", "reason=\"%s\"",
@@ -52,7 +79,8 @@ int doors_open(struct listener *l, const struct conf_global *g, int *port, struc
 	return n && !ok ? -1 : 0;
 }
 
-int doors_open_unix(struct listener *l, const struct conf_global *g, int port, struct err *e)
+int doors_open_unix(struct listener *l, const struct conf_global *g, struct predecessor *before,
+		    int port, struct err *e)
 {
 	const struct listen_unix u = {
 		.dir = g->unix_socket_dir,
@@ -62,7 +90,16 @@ int doors_open_unix(struct listener *l, const struct conf_global *g, int port, s
 		.backlog = (int)g->listen_backlog,
 	};
 
-	return l->inherited || !u.dir ? 0 : listen_unix(l, &u, e);
+	int got;
+
+	if (l->inherited || !u.dir)
+		return 0;
+	got = predecessor_adopt_unix(before, l, u.dir, port, e);
+	if (got == 0)
+		return listen_unix(l, &u, e);
+	if (got < 0)
+		return -1;
+	return *u.dir == '@' ? 0 : sockfile_dress(&l->file, u.mode, u.group, e);
 }
 
 const char *doors_host(const struct listener *l, const struct conf_global *g, char *out,

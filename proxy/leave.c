@@ -8,20 +8,41 @@
 
 #include "session/hall.h"
 
+/* Behind shutdown_timeout, for those who have been told only then. */
+#define LAST_US 1000000u
+
 void leave_now(struct daemon *d)
 {
 	unsigned i;
 
 	d->leaving = true;
+	if (d->started && d->stopped == d->started)
+		d->w.done = true; /* it waited for the process before */
+	successor_shut(&d->after);
 	web_tell_running(d->web, RUNNING_STOPPING);
 	for (i = 0; i < d->sh.hall_n; i++)
 		hall_tell_stop(&d->sh.halls[i]);
+}
+
+/* The process after has taken all over, and they have been told nothing so far. */
+static void tell_idle(struct daemon *d)
+{
+	unsigned i;
+
+	d->quiet = false;
+	for (i = 0; i < d->sh.hall_n; i++)
+		hall_tell_drain(&d->sh.halls[i]);
 }
 
 static void on_late(struct deadline *dl)
 {
 	struct daemon *d = LIST_ITEM(dl, struct daemon, leave_dl);
 
+	if (d->quiet) {
+		tell_idle(d);
+		deadline_set(&d->w, CTL_LEAVE, dl, d->w.now_us + LAST_US);
+		return;
+	}
 	LOG(&d->w.log_ctx, LOG_LEVEL_WARN, "shutdown_timeout", NULL);
 	leave_now(d);
 }
@@ -36,7 +57,10 @@ void leave_closed(struct daemon *d)
 	unsigned i;
 
 	for (i = 0; d->leaving && i < d->sh.hall_n; i++)
-		hall_tell_drain(&d->sh.halls[i]);
+		if (d->given)
+			hall_tell_finish(&d->sh.halls[i]);
+		else
+			hall_tell_drain(&d->sh.halls[i]);
 }
 
 void leave_begin(struct daemon *d)
@@ -44,7 +68,12 @@ void leave_begin(struct daemon *d)
 	int64_t us = d->snap->conf->g.shutdown_timeout;
 	char text[120];
 
+	if (d->quiet) {
+		tell_idle(d);
+		return;
+	}
 	d->leaving = true;
+	successor_shut(&d->after);
 	web_tell_running(d->web, RUNNING_DRAINING);
 	/* The manager is asked for the time the configuration allows, whatever
 	 * its unit says. */
@@ -62,7 +91,8 @@ static void on_stopped(struct worker *w, struct letter *l)
 	struct daemon *d = w->owner;
 
 	(void)l;
-	if (++d->stopped == d->started)
+	/* who was there before still has clients, whose cancels come here */
+	if (++d->stopped == d->started && !predecessor_is_there(&d->before))
 		w->done = true;
 }
 

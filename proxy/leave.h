@@ -13,7 +13,8 @@ void leave_init(struct daemon *d);
 /* Everything ends now. */
 void leave_now(struct daemon *d);
 /* No more clients; those that are there go when their transactions have ended, and at
- * shutdown_timeout in any case. */
+ * shutdown_timeout in any case. After another process has taken over (d->quiet): they are
+ * told to go now. */
 void leave_begin(struct daemon *d);
 /* Nobody is accepted any more. */
 void leave_closed(struct daemon *d);

@@ -24,6 +24,7 @@ static const char usage[] =
 	"  -d, --daemon         go into the background (needs pidfile and logfile)\n"
 	"  -q, --quiet          no line on standard output, warnings only in the log\n"
 	"  -v, --verbose        say more; may be repeated\n"
+	"  -R, --reboot         take over from the pgweir that runs (needs takeover_dir)\n"
 	"  -u, --user=USER      become this user after start\n"
 	"      --check          check the configuration and exit\n"
 	"      --manual         write the manual page pgweir.ini(5) and exit\n"
@@ -37,6 +38,7 @@ static const struct option options[] = {
 	{ "daemon", no_argument, NULL, 'd' },	    { "quiet", no_argument, NULL, 'q' },
 	{ "verbose", no_argument, NULL, 'v' },	    { "user", required_argument, NULL, 'u' },
 	{ "check", no_argument, NULL, OPT_CHECK },  { "manual", no_argument, NULL, OPT_MANUAL },
+	{ "reboot", no_argument, NULL, 'R' },
 	{ "version", no_argument, NULL, 'V' },	    { "help", no_argument, NULL, 'h' },
 	{ NULL, 0, NULL, 0 },
 };
@@ -70,7 +72,7 @@ static int parse(int argc, char **argv, struct choice *c)
 {
 	int o;
 
-	while ((o = getopt_long(argc, argv, "p:l:dqvu:Vh", options, NULL)) != -1) {
+	while ((o = getopt_long(argc, argv, "p:l:dqvu:RVh", options, NULL)) != -1) {
 		switch (o) {
 		case 'p':
 			if (take_port(optarg, &c->args.over.listen_port))
@@ -87,6 +89,9 @@ static int parse(int argc, char **argv, struct choice *c)
 			break;
 		case 'v':
 			c->args.over.verbose++;
+			break;
+		case 'R':
+			c->args.reboot = true;
 			break;
 		case 'u':
 			c->args.over.user = optarg;

@@ -26,6 +26,7 @@ struct console {
 	uint32_t limit, sent;        /* rows of this Execute, 0: all */
 	bool described;              /* the Query's client has been told the columns */
 	bool pumping;
+	bool had_turn;               /* of the loop: its task has made rows in it */
 	char tx;                     /* as ReadyForQuery says it */
 	char *text;                  /* what is left of a Query begins at text_at */
 	size_t text_len, text_at;
@@ -246,10 +247,11 @@ static bool advance(struct console *k)
 		succeeded(k);
 		return true;
 	}
-	if (!t->more)
+	if (!t->more || t->waits || k->had_turn)
 		return false;
 	t->more(t);
-	return t->state != TASK_RUNS || t->rows.len;
+	k->had_turn = !t->waits;
+	return true;
 }
 
 /* ---- Query ---- */
@@ -656,10 +658,16 @@ static void pump(struct console *k)
 			more = next_message(k);
 	}
 	k->pumping = false;
-	if (k->c)
-		stream_want(&c->s, !k->task && !stream_backed_up(&c->s));
-	else
+	if (!k->c) {
 		free(k);
+		return;
+	}
+	/* the rest of the rows in the next turn, behind what waits there */
+	more = k->had_turn && k->task && !stream_backed_up(&c->s);
+	k->had_turn = false;
+	stream_want(&c->s, more || (!k->task && !stream_backed_up(&c->s)));
+	if (more)
+		stream_again(&c->s);
 }
 
 static void on_ready(struct client *c)

@@ -6,6 +6,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 /* Has this target been shown in an entry before (d, i)? */
 static bool seen_before(const struct snapshot *s, size_t d, size_t i, const struct target *t)
@@ -22,9 +23,27 @@ static bool seen_before(const struct snapshot *s, size_t d, size_t i, const stru
 	return false;
 }
 
-static void one_node_row(void *arg, struct target *t)
+/* When it was, on the clock on the wall. */
+static void when(struct rows *r, uint64_t us)
 {
+	time_t s = (time_t)((clock_wall_us(NULL) - (int64_t)(clock_mono_us() - us)) / 1000000);
+	char text[64];
+	struct tm tm;
+
+	if (us && localtime_r(&s, &tm) && strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S %Z", &tm))
+		rows_text(r, text);
+	else
+		rows_null(r);
+}
+
+/* As the first entry that has it says. */
+static void one_node_row(void *arg, const struct snapshot_db *db, const struct pick_node *n)
+{
+	const struct conf_host *h = &db->conf->host_conf[n->host];
+	char note[TARGET_NOTE];
+	struct target *t = n->t;
 	struct rows *r = arg;
+	uint64_t noted;
 
 	rows_row(r);
 	rows_text(r, t->addr.name);
@@ -36,11 +55,18 @@ static void one_node_row(void *arg, struct target *t)
 	rows_uint(r, atomic_load(&t->fails_total));
 	rows_uint(r, atomic_load(&t->lag_us));
 	rows_uint(r, (uint64_t)atomic_load(&t->dialling));
+	rows_text(r, h->zone);
+	rows_text(r, n->near ? "yes" : "no");
+	rows_uint(r, n->weight);
+	rows_uint(r, atomic_load(&t->login_us));
+	noted = target_noted(t, note);
+	rows_text(r, noted ? note : NULL);
+	when(r, noted);
 	rows_end_row(r);
 }
 
 /* A name that has no address. */
-static void missing_row(struct rows *r, const char *name)
+static void missing_row(struct rows *r, const char *name, const char *why)
 {
 	int i;
 
@@ -51,6 +77,10 @@ static void missing_row(struct rows *r, const char *name)
 	rows_text(r, "no");
 	for (i = 0; i < 5; i++)
 		rows_uint(r, 0);
+	for (i = 0; i < 4; i++)
+		rows_null(r);
+	rows_text(r, why);
+	rows_null(r);
 	rows_end_row(r);
 }
 
@@ -77,12 +107,14 @@ static void missing_rows(const struct snapshot *s, struct rows *r)
 
 		for (i = 0; i < db->missing_n; i++)
 			if (!missing_before(s, d, i, db->missing[i].host->name))
-				missing_row(r, db->missing[i].host->name);
+				missing_row(r, db->missing[i].host->name, db->missing[i].text);
 	}
 }
 
 /* Each target of the snapshot once. */
-static void each_node(const struct snapshot *s, void (*fn)(void *arg, struct target *t), void *arg)
+static void each_node(const struct snapshot *s,
+		      void (*fn)(void *arg, const struct snapshot_db *db, const struct pick_node *n),
+		      void *arg)
 {
 	size_t d, i;
 
@@ -91,7 +123,7 @@ static void each_node(const struct snapshot *s, void (*fn)(void *arg, struct tar
 
 		for (i = 0; i < db->node_n; i++)
 			if (!seen_before(s, d, i, db->nodes[i].t))
-				fn(arg, db->nodes[i].t);
+				fn(arg, db, &db->nodes[i]);
 	}
 }
 
@@ -125,11 +157,13 @@ static void add_known(struct errand *e, const char *name)
 		       k + 2 + sizeof(more) > room ? "..." : name);
 }
 
-static void run_errand(void *arg, struct target *t)
+static void run_errand(void *arg, const struct snapshot_db *db, const struct pick_node *n)
 {
+	struct target *t = n->t;
 	struct errand *e = arg;
 	struct shared *sh = e->c->h->sh;
 
+	(void)db;
 	add_known(e, t->addr.name);
 	if (e->name && strcmp(e->name, t->addr.name) != 0)
 		return;
@@ -173,6 +207,8 @@ static const struct column columns[] = {
 	{ "node", ROWS_TEXT },	   { "state", ROWS_TEXT },   { "role", ROWS_TEXT },
 	{ "read_only", ROWS_TEXT }, { "conns", ROWS_INT8 },   { "probe_us", ROWS_INT8 },
 	{ "fails", ROWS_INT8 },	   { "lag_us", ROWS_INT8 },  { "dialling", ROWS_INT8 },
+	{ "zone", ROWS_TEXT },	   { "near", ROWS_TEXT },    { "weight", ROWS_INT4 },
+	{ "login_us", ROWS_INT8 },  { "last_error", ROWS_TEXT }, { "last_error_time", ROWS_TEXT },
 	{ NULL, 0 },
 };
 

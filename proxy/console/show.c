@@ -48,56 +48,6 @@ static void show_version(struct task *t)
 	task_done(t);
 }
 
-struct pool_sum {
-	int cl, waiting, busy, idle, dialling, cleaning;
-	uint64_t oldest;
-};
-
-static void pool_row(void *arg, struct hub *hub)
-{
-	struct rows *r = arg;
-	struct pool_sum s = { 0 };
-	uint64_t now = clock_mono_us(), wait;
-	unsigned i;
-
-	for (i = 0; i < hub->worker_n; i++) {
-		struct hub_side *d = &hub->side[i];
-		uint64_t t = atomic_load(&d->oldest);
-
-		s.cl += atomic_load(&d->clients);
-		s.waiting += atomic_load(&d->waiting);
-		s.busy += atomic_load(&d->busy);
-		s.idle += atomic_load(&d->idle);
-		s.dialling += atomic_load(&d->dialling);
-		s.cleaning += atomic_load(&d->cleaning);
-		if (t && (!s.oldest || t < s.oldest))
-			s.oldest = t;
-	}
-	wait = s.oldest && now > s.oldest ? now - s.oldest : 0;
-	rows_row(r);
-	rows_text(r, hub->db);
-	rows_text(r, hub->user);
-	rows_uint(r, (uint64_t)(s.cl - s.waiting));
-	rows_uint(r, (uint64_t)s.waiting);
-	rows_uint(r, (uint64_t)s.busy);
-	rows_uint(r, (uint64_t)s.idle);
-	rows_uint(r, (uint64_t)s.dialling);
-	rows_uint(r, (uint64_t)s.cleaning);
-	rows_uint(r, wait / 1000000);
-	rows_uint(r, wait % 1000000);
-	rows_uint(r, (uint64_t)atomic_load(&hub->limit.used));
-	rows_uint(r, (uint64_t)atomic_load(&hub->limit.max));
-	rows_uint(r, (uint64_t)atomic_load(&hub->pins.used));
-	rows_uint(r, (uint64_t)atomic_load(&hub->pins.max));
-	rows_end_row(r);
-}
-
-static void show_pools(struct task *t)
-{
-	hubs_each(&t->c->h->sh->hubs, pool_row, &t->rows);
-	task_done(t);
-}
-
 /* Counters of struct stats: those about retries, or the others. */
 static void counters(struct task *t, bool retries)
 {
@@ -175,17 +125,6 @@ static void show_mismatches(struct task *t)
 	task_done(t);
 }
 
-static void count_pool(void *arg, struct hub *hub)
-{
-	int *n = arg;
-	unsigned i;
-
-	n[0]++;
-	n[2] += atomic_load(&hub->limit.used);
-	for (i = 0; i < hub->worker_n; i++)
-		n[1] += atomic_load(&hub->side[i].waiting);
-}
-
 static void list_row(struct rows *r, const char *name, uint64_t v)
 {
 	rows_row(r);
@@ -194,39 +133,156 @@ static void list_row(struct rows *r, const char *name, uint64_t v)
 	rows_end_row(r);
 }
 
+static unsigned count_names(const struct conf *c)
+{
+	unsigned n = 0;
+	size_t d, i;
+
+	for (d = 0; d <= c->db_n; d++) {
+		const struct conf_db *db = d < c->db_n ? &c->dbs[d] : c->fallback;
+
+		for (i = 0; db && i < db->host_n; i++)
+			n += !db->hosts[i].sock_len;
+	}
+	return n;
+}
+
 static void show_lists(struct task *t)
 {
 	struct client *c = t->c;
 	struct shared *sh = c->h->sh;
+	const struct conf *conf = c->h->snap->conf;
 	struct rows *r = &t->rows;
-	int n[3] = { 0 };
+	struct hub *hub = NULL;
+	uint64_t pools = 0, waiting = 0, servers = 0, clients;
+	unsigned i;
 
-	hubs_each(&sh->hubs, count_pool, n);
-	list_row(r, "databases", c->h->snap->conf->db_n + (c->h->snap->conf->fallback ? 1 : 0));
-	list_row(r, "users", c->h->snap->conf->user_n);
-	list_row(r, "pools", (uint64_t)n[0]);
-	list_row(r, "clients", (uint64_t)atomic_load(&sh->clients.used));
+	while ((hub = hubs_next(&sh->hubs, hub))) {
+		pools++;
+		servers += (uint64_t)atomic_load(&hub->limit.used);
+		for (i = 0; i < hub->worker_n; i++)
+			waiting += (uint64_t)atomic_load(&hub->side[i].waiting);
+	}
+	clients = (uint64_t)atomic_load(&sh->clients.used);
+	list_row(r, "databases", conf->db_n + (conf->fallback ? 1 : 0));
+	list_row(r, "users", conf->user_n);
+	list_row(r, "peers", conf->peer_n);
+	list_row(r, "pools", pools);
+	list_row(r, "peer_pools", conf->peer_n);
+	list_row(r, "free_clients", 0);
+	list_row(r, "used_clients", clients + (uint64_t)atomic_load(&sh->consoles.used) +
+					    door_n(&sh->door));
 	list_row(r, "login_clients", door_n(&sh->door));
-	list_row(r, "waiting_clients", (uint64_t)n[1]);
-	list_row(r, "servers", (uint64_t)n[2]);
+	list_row(r, "free_servers", 0);
+	list_row(r, "used_servers", servers);
+	list_row(r, "dns_names", count_names(conf));
+	list_row(r, "dns_zones", 0);
+	list_row(r, "dns_queries", 0);
+	list_row(r, "dns_pending", 0);
+	list_row(r, "clients", clients);
+	list_row(r, "waiting_clients", waiting);
+	list_row(r, "servers", servers);
 	list_row(r, "workers", sh->hall_n);
 	list_row(r, "held_bytes", (uint64_t)atomic_load(&sh->held_bytes));
 	task_done(t);
 }
 
+/* ---- STATE, DNS, PEER_POOLS ---- */
+
+static void state_row(struct rows *r, const char *key, bool yes)
+{
+	rows_row(r);
+	rows_text(r, key);
+	rows_text(r, yes ? "yes" : "no");
+	rows_end_row(r);
+}
+
+static void show_state(struct task *t)
+{
+	state_row(&t->rows, "active", true);
+	state_row(&t->rows, "paused", false);
+	state_row(&t->rows, "suspended", false);
+	task_done(t);
+}
+
+/* Has a host before this one of db d the same name? */
+static bool named_before(const struct snapshot *s, size_t d, size_t i, const char *host)
+{
+	size_t k, j;
+
+	for (k = 0; k <= d; k++) {
+		const struct conf_db *c = k < s->conf->db_n ? &s->conf->dbs[k] : s->conf->fallback;
+
+		for (j = 0; c && j < c->host_n && (k < d || j < i); j++)
+			if (!c->hosts[j].sock_len && strcmp(c->hosts[j].host, host) == 0)
+				return true;
+	}
+	return false;
+}
+
+/* What the i-th host, a name, stands for in this database. */
+static void name_row(struct rows *r, const struct snapshot_db *db, size_t i)
+{
+	char addrs[1024] = "", one[128], *end;
+	size_t k, n = 0;
+
+	for (k = 0; k < db->node_n; k++) {
+		const struct addr *a = &db->nodes[k].t->addr;
+
+		if (db->nodes[k].host != i || !a->sock_len)
+			continue;
+		(void)addr_print(&a->sock.sa, a->sock_len, one, sizeof(one));
+		end = strrchr(one, ':');
+		if (end)
+			*end = 0;
+		if (n + strlen(one) + 2 < sizeof(addrs))
+			n += (size_t)snprintf(addrs + n, sizeof(addrs) - n, "%s%s", n ? "," : "", one);
+	}
+	rows_row(r);
+	rows_text(r, db->conf->hosts[i].host);
+	rows_null(r);
+	rows_text(r, addrs);
+	rows_end_row(r);
+}
+
+static void show_dns_hosts(struct task *t)
+{
+	const struct snapshot *s = t->h->snap;
+	size_t d, i;
+
+	for (d = 0; d <= s->conf->db_n; d++) {
+		const struct snapshot_db *db = d < s->conf->db_n ? &s->dbs[d] : &s->fallback;
+
+		for (i = 0; db->conf && i < db->conf->host_n; i++)
+			if (!db->conf->hosts[i].sock_len &&
+			    !named_before(s, d, i, db->conf->hosts[i].host))
+				name_row(&t->rows, db, i);
+	}
+	task_done(t);
+}
+
+/* There are no zones: names are looked up one by one, whatever their zone's serial says. */
+static void no_rows(struct task *t)
+{
+	task_done(t);
+}
+
+static const struct column state_columns[] = { { "key", ROWS_TEXT }, { "value", ROWS_TEXT },
+					       { NULL, 0 } };
+static const struct column dns_host_columns[] = { { "hostname", ROWS_TEXT },
+						  { "ttl", ROWS_INT8 },
+						  { "addrs", ROWS_TEXT },
+						  { NULL, 0 } };
+static const struct column dns_zone_columns[] = { { "zonename", ROWS_TEXT },
+						  { "serial", ROWS_INT8 },
+						  { "count", ROWS_INT4 },
+						  { NULL, 0 } };
 static const struct column config_columns[] = { { "key", ROWS_TEXT },
 						{ "value", ROWS_TEXT },
 						{ "default", ROWS_TEXT },
 						{ "changeable", ROWS_TEXT },
 						{ NULL, 0 } };
 static const struct column version_columns[] = { { "version", ROWS_TEXT }, { NULL, 0 } };
-static const struct column pool_columns[] = {
-	{ "database", ROWS_TEXT },  { "user", ROWS_TEXT },	 { "cl_active", ROWS_INT8 },
-	{ "cl_waiting", ROWS_INT8 }, { "sv_active", ROWS_INT8 },   { "sv_idle", ROWS_INT8 },
-	{ "sv_login", ROWS_INT8 },   { "sv_cleaning", ROWS_INT8 }, { "maxwait", ROWS_INT8 },
-	{ "maxwait_us", ROWS_INT8 }, { "sv_total", ROWS_INT8 },	 { "pool_size", ROWS_INT8 },
-	{ "sv_pinned", ROWS_INT8 },  { "max_pinned", ROWS_INT8 },  { NULL, 0 },
-};
 static const struct column counter_columns[] = { { "name", ROWS_TEXT },
 						 { "value", ROWS_INT8 },
 						 { "meaning", ROWS_TEXT },
@@ -235,7 +291,7 @@ static const struct column mismatch_columns[] = { { "fingerprint", ROWS_TEXT },
 						  { "unit", ROWS_INT8 },
 						  { "mismatches", ROWS_INT8 },
 						  { NULL, 0 } };
-static const struct column list_columns[] = { { "list", ROWS_TEXT }, { "items", ROWS_INT8 },
+static const struct column list_columns[] = { { "list", ROWS_TEXT }, { "items", ROWS_INT4 },
 					      { NULL, 0 } };
 
 const struct command show_commands[] = {
@@ -243,10 +299,14 @@ const struct command show_commands[] = {
 	  show_config },
 	{ "SHOW VERSION", "", "SHOW VERSION", "of pgweir", false, version_columns, "SHOW",
 	  show_version },
-	{ "SHOW POOLS", "", "SHOW POOLS", "clients and servers of each database and user", false,
-	  pool_columns, "SHOW", show_pools },
 	{ "SHOW LISTS", "", "SHOW LISTS", "how many there are of what", false, list_columns, "SHOW",
 	  show_lists },
+	{ "SHOW STATE", "", "SHOW STATE", "active, paused or suspended", false, state_columns, "SHOW",
+	  show_state },
+	{ "SHOW DNS_HOSTS", "", "SHOW DNS_HOSTS", "host names and the addresses they stand for", false,
+	  dns_host_columns, "SHOW", show_dns_hosts },
+	{ "SHOW DNS_ZONES", "", "SHOW DNS_ZONES", "nothing: names are not looked up by zones", false,
+	  dns_zone_columns, "SHOW", no_rows },
 	{ "SHOW COUNTERS", "", "SHOW COUNTERS", "counters of what happened, since the start", false,
 	  counter_columns, "SHOW", show_counters },
 	{ "SHOW RETRIES", "", "SHOW RETRIES", "counters of retries and replays", false,

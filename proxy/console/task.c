@@ -19,6 +19,7 @@ struct task *task_new(struct client *c, const struct command *cmd, const struct 
 	if (!t)
 		return NULL;
 	t->c = c;
+	t->h = c->h;
 	t->cmd = cmd;
 	t->words = *w;
 	t->args_at = args_at;
@@ -47,6 +48,7 @@ const char *task_arg(const struct task *t, unsigned i)
 
 void task_wake(struct task *t)
 {
+	t->waits = false;
 	if (t->woken)
 		t->woken(t);
 }
@@ -85,6 +87,12 @@ void task_misused(struct task *t, const char *message)
 
 	(void)snprintf(hint, sizeof(hint), "Usage: %s", t->cmd->usage);
 	task_fail(t, "42601", message, NULL, hint);
+}
+
+void task_cancelled(struct task *t)
+{
+	if (t->c)
+		task_fail(t, "57014", "canceling statement due to user request", NULL, NULL);
 }
 
 void task_notice(struct task *t, const char *message, const char *detail, const char *hint)

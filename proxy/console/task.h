@@ -40,13 +40,16 @@ enum task_state { TASK_RUNS = 0, TASK_DONE, TASK_FAILED };
 
 struct task {
 	struct client *c;            /* NULL: gone, nobody is to be told anything */
+	struct hall *h;              /* its worker's */
 	const struct command *cmd;
 	struct words words;
 	unsigned args_at;            /* the first word that is an argument */
 	struct rows rows;            /* what the client has not been sent yet */
-	/* For those that make their rows in pieces: called when all rows so far have been
-	 * sent, and more are wanted. May be NULL. */
+	/* For those that make their rows in pieces, so that nobody is held up: called when
+	 * all rows so far have been sent, and more are wanted, not more than once in a turn
+	 * of the loop. It adds some, ends the task, or sets `waits`. May be NULL. */
 	void (*more)(struct task *t);
+	bool waits;                  /* set by the command: task_wake() will be called */
 	/* Its client has gone (t->c is NULL) or has asked for an end by a CancelRequest:
 	 * called once, and what goes on for it should end. After a cancel it calls
 	 * task_fail(); without `stop` a cancel changes nothing. May be NULL. */
@@ -81,6 +84,8 @@ void task_fail(struct task *t, const char *sqlstate, const char *message, const 
 	       const char *hint);
 /* 42601 with the command's usage as HINT. */
 void task_misused(struct task *t, const char *message);
+/* For `stop` after a cancel: 57014. Nothing when the client has gone. */
+void task_cancelled(struct task *t);
 /* Something by the way; the task goes on. */
 void task_notice(struct task *t, const char *message, const char *detail, const char *hint);
 /* t->rows has rows that another letter has brought: they can be sent. */

@@ -224,6 +224,12 @@ int kernel_peer_uid(int fd, uint32_t *uid, uint32_t *pid)
 	return 0;
 }
 
+int kernel_local(int fd, struct sockaddr_storage *sa, socklen_t *len)
+{
+	*len = sizeof(*sa);
+	return getsockname(fd, (struct sockaddr *)(void *)sa, len);
+}
+
 void kernel_shut(int fd)
 {
 	shutdown(fd, SHUT_WR);

@@ -91,6 +91,8 @@ ssize_t kernel_send(int fd, const struct iovec *iov, int n);
  * namespace out of sight. */
 #define KERNEL_NO_UID UINT32_MAX
 int kernel_peer_uid(int fd, uint32_t *uid, uint32_t *pid);
+/* Our own end's address. -1: there is none. */
+int kernel_local(int fd, struct sockaddr_storage *sa, socklen_t *len);
 /* shutdown(SHUT_WR) */
 void kernel_shut(int fd);
 void kernel_close(int fd);

@@ -6,15 +6,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 /* Connections taken from one socket before others have their turn. */
@@ -90,7 +86,10 @@ void listen_init(struct listener *l, const struct log_ctx *log)
 {
 	memset(l, 0, sizeof(*l));
 	l->log = log;
-	l->file.lock = -1;
+	l->file = (struct sockfile)SOCKFILE_NONE;
+	l->file.setting = "unix_socket_dir";
+	l->file.with_port = true;
+	l->file_at = -1;
 	l->reserve = open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
@@ -142,6 +141,10 @@ int listen_on(struct listener *l, const struct addr *a, int backlog, int *port, 
 	if (fd < 0)
 		return err_set(e, "listen_addr %s: %s", a->name, strerror(errno));
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	if (l->reuse_port && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one))) {
+		close(fd);
+		return err_set(e, "so_reuseport: %s", strerror(errno));
+	}
 	if (a->sock.sa.sa_family == AF_INET6)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one));
 	if (bind(fd, &a->sock.sa, a->sock_len) || listen(fd, backlog)) {
@@ -196,163 +199,66 @@ int listen_inherit(struct listener *l, int fd, int *port, struct err *e)
 	return add(l, fd, e);
 }
 
-/* ---- unix sockets ----
- *
- * Two daemons must not fight for one name, and what one has left that was killed must
- * not keep the next from starting. As with PostgreSQL a lock file stands beside the
- * socket and begins with the process id, so that a PostgreSQL that wants the same name
- * sees that somebody has it. Among ourselves flock() decides and not that number: the
- * kernel lets go of it with the process, whatever its end, and it means the same in
- * containers that share the directory, each with processes 1, 2, 3. A lock file that
- * does not say it is ours counts as long as its process lives. And who answers on the
- * socket is never pushed away, whatever became of its lock file. */
-
-#define LOCK_MARK "pgweir"
-
-static int in_use(const struct unix_file *f, const char *by, long pid, struct err *e)
+int listen_adopt(struct listener *l, int fd, struct err *e)
 {
-	char who[40] = "";
+	int flags = fcntl(fd, F_GETFL);
 
-	if (pid > 0)
-		(void)snprintf(who, sizeof(who), ", process %ld", pid);
-	return err_set(e, "unix_socket_dir: %s is in use by %s%s; stop that, or choose another "
-			  "listen_port or unix_socket_dir", f->path, by, who);
-}
-
-/* 1: fd is the lock file, and locked; 0: it was taken away meanwhile, look again. */
-static int lock(const struct unix_file *f, int fd, struct err *e)
-{
-	struct stat a, b;
-	char text[128];
-	ssize_t n;
-	long pid;
-
-	if (fstat(fd, &a) || !S_ISREG(a.st_mode) || a.st_nlink > 1) /* a link to something else? */
-		return err_set(e, "unix_socket_dir: %s is not a lock file; remove it", f->lock_path);
-	n = pread(fd, text, sizeof(text) - 1, 0);
-	text[n > 0 ? n : 0] = 0;
-	pid = strtol(text, NULL, 10);
-	if (flock(fd, LOCK_EX | LOCK_NB))
-		return errno == EWOULDBLOCK ?
-			       in_use(f, "another pgweir", pid, e) :
-			       err_set(e, "unix_socket_dir: cannot lock %s: %s", f->lock_path,
-				       strerror(errno));
-	if (lstat(f->lock_path, &b) || a.st_dev != b.st_dev || a.st_ino != b.st_ino)
+	if (flags >= 0 && fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0 && add(l, fd, e) == 0)
 		return 0;
-	if (pid > 0 && pid != getpid() && !strstr(text, "\n" LOCK_MARK "\n") &&
-	    (kill((pid_t)pid, 0) == 0 || errno == EPERM))
-		return in_use(f, "another program", pid, e);
-	n = snprintf(text, sizeof(text), "%d\n" LOCK_MARK "\n", (int)getpid());
-	if (ftruncate(fd, 0) || pwrite(fd, text, (size_t)n, 0) != n)
-		return err_set(e, "unix_socket_dir: cannot write %s: %s", f->lock_path,
-			       strerror(errno));
-	return 1;
-}
-
-static int take_lock(struct unix_file *f, struct err *e)
-{
-	int tries, fd, got;
-
-	for (tries = 0; tries < 100; tries++) {
-		/* Never one that is a link, and none is cut that was not looked at. */
-		fd = open(f->lock_path, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-		if (fd < 0 && errno == ENOENT)
-			fd = open(f->lock_path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-		if (fd < 0 && errno == EEXIST)
-			continue;
-		if (fd < 0)
-			return err_set(e, "unix_socket_dir: cannot open the lock file %s: %s",
-				       f->lock_path, strerror(errno));
-		got = lock(f, fd, e);
-		if (got > 0) {
-			f->lock = fd;
-			return 0;
-		}
-		close(fd);
-		if (got < 0)
-			return -1;
-	}
-	return err_set(e, "unix_socket_dir: the lock file %s does not stay", f->lock_path);
-}
-
-/* Makes room for ours: an old socket that nobody listens on goes. */
-static int clear_path(const struct unix_file *f, const struct sockaddr_un *un, socklen_t len,
-		      struct err *e)
-{
-	struct stat st;
-	int fd, error;
-
-	if (lstat(f->path, &st))
-		return errno == ENOENT ? 0 :
-					 err_set(e, "unix_socket_dir: %s: %s", f->path, strerror(errno));
-	if (!S_ISSOCK(st.st_mode))
-		return err_set(e, "unix_socket_dir: %s is there and is no socket", f->path);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return err_set(e, "unix_socket_dir: %s", strerror(errno));
-	error = connect(fd, (const struct sockaddr *)un, len) ? errno : 0;
 	close(fd);
-	if (error == 0 || error == EAGAIN)
-		return in_use(f, "another program", 0, e);
-	if (error != ECONNREFUSED && error != ENOENT)
-		return err_set(e, "unix_socket_dir: who has %s cannot be found out: %s", f->path,
-			       strerror(error));
-	if (unlink(f->path) && errno != ENOENT)
-		return err_set(e, "unix_socket_dir: cannot remove the old %s: %s", f->path,
-			       strerror(errno));
-	return 0;
+	return flags < 0 ? err_set(e, "a socket that was handed over: %s", strerror(errno)) : -1;
 }
 
-static int set_group(const char *path, const char *group, struct err *e)
+int listen_port(const struct listener *l, unsigned i)
 {
-	const struct group *gr = getgrnam(group);
-	char *end;
-	unsigned long gid = strtoul(group, &end, 10);
-
-	if (!gr && (*end || end == group || gid >= UINT32_MAX))
-		return err_set(e, "unix_socket_group: there is no group \"%.64s\" on this machine",
-			       group);
-	if (lchown(path, (uid_t)-1, gr ? gr->gr_gid : (gid_t)gid))
-		return err_set(e, "unix_socket_group: cannot give %s to \"%.64s\": %s", path, group,
-			       strerror(errno));
-	return 0;
+	return bound_port(l->fd[i]);
 }
 
-/* Bound; nobody can connect before it listens, and until then it gets its mode. */
-static int dress_file(struct unix_file *f, const struct listen_unix *u, struct err *e)
+bool listen_is_at(int fd, const struct addr *want)
 {
-	struct stat st;
+	struct sockaddr_storage a = { 0 };
+	socklen_t len = sizeof(a);
+	struct addr have = { 0 };
 
-	if (lstat(f->path, &st))
-		return err_set(e, "unix_socket_dir: %s: %s", f->path, strerror(errno));
-	f->dev = st.st_dev;
-	f->ino = st.st_ino;
-	if (u->group && *u->group && set_group(f->path, u->group, e))
+	if (getsockname(fd, (struct sockaddr *)&a, &len))
+		return false;
+	memcpy(&have.sock.any, &a, sizeof(a));
+	if (a.ss_family != want->sock.sa.sa_family)
+		return false;
+	if (a.ss_family == AF_UNIX)
+		return want->sock.un.sun_path[0] ?
+			       strcmp(have.sock.un.sun_path, want->sock.un.sun_path) == 0 :
+			       len == want->sock_len && memcmp(&have.sock.un, &want->sock.un, len) == 0;
+	if (want->port && bound_port(fd) != want->port)
+		return false;
+	if (a.ss_family == AF_INET)
+		return ((struct sockaddr_in *)&have.sock.any)->sin_addr.s_addr ==
+		       ((const struct sockaddr_in *)&want->sock.any)->sin_addr.s_addr;
+	return a.ss_family == AF_INET6 &&
+	       memcmp(&((struct sockaddr_in6 *)&have.sock.any)->sin6_addr,
+		      &((const struct sockaddr_in6 *)&want->sock.any)->sin6_addr,
+		      sizeof(struct in6_addr)) == 0;
+}
+
+/* ---- unix sockets ---- */
+
+int listen_adopt_unix(struct listener *l, int fd, int lock, const char *dir, struct err *e)
+{
+	struct sockaddr_un un = { 0 };
+	socklen_t len = sizeof(un);
+
+	if (lock >= 0 && getsockname(fd, (struct sockaddr *)&un, &len) == 0)
+		sockfile_adopt(&l->file, un.sun_path, lock);
+	if (listen_adopt(l, fd, e))
 		return -1;
-	if (chmod(f->path, (mode_t)u->mode))
-		return err_set(e, "unix_socket_mode: %s: %s", f->path, strerror(errno));
+	l->file_at = (int)l->n - 1;
+	(void)snprintf(l->dir, sizeof(l->dir), "%s", dir);
 	return 0;
-}
-
-static void drop_file(struct unix_file *f)
-{
-	struct stat a, b;
-
-	if (f->ino && lstat(f->path, &a) == 0 && a.st_dev == f->dev && a.st_ino == f->ino)
-		(void)unlink(f->path);
-	f->ino = 0;
-	if (f->lock < 0)
-		return;
-	if (fstat(f->lock, &a) == 0 && lstat(f->lock_path, &b) == 0 && a.st_dev == b.st_dev &&
-	    a.st_ino == b.st_ino)
-		(void)unlink(f->lock_path);
-	close(f->lock); /* behind all else: the next one may begin */
-	f->lock = -1;
 }
 
 int listen_unix(struct listener *l, const struct listen_unix *u, struct err *e)
 {
-	struct unix_file *f = &l->file;
+	struct sockfile *f = &l->file;
 	bool abstract = *u->dir == '@';
 	struct sockaddr_un un;
 	socklen_t len;
@@ -360,17 +266,15 @@ int listen_unix(struct listener *l, const struct listen_unix *u, struct err *e)
 
 	if (addr_unix(u->dir, u->port, &un, &len, e))
 		return -1;
-	(void)snprintf(f->path, sizeof(f->path), "%s", un.sun_path);
-	(void)snprintf(f->lock_path, sizeof(f->lock_path), "%s.lock", un.sun_path);
-	if (!abstract && (take_lock(f, e) || clear_path(f, &un, len, e)))
-		goto failed;
+	if (!abstract && sockfile_take(f, &un, len, e))
+		return -1;
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0 || bind(fd, (struct sockaddr *)&un, len)) {
 		err_set(e, "cannot listen on the unix socket %s/.s.PGSQL.%d: %s", u->dir, u->port,
 			strerror(errno));
 		goto close_it;
 	}
-	if (!abstract && dress_file(f, u, e))
+	if (!abstract && sockfile_dress(f, u->mode, u->group, e))
 		goto close_it;
 	if (listen(fd, u->backlog)) {
 		err_set(e, "cannot listen on the unix socket %s/.s.PGSQL.%d: %s", u->dir, u->port,
@@ -379,13 +283,13 @@ int listen_unix(struct listener *l, const struct listen_unix *u, struct err *e)
 	}
 	if (add(l, fd, e))
 		goto close_it;
+	l->file_at = (int)l->n - 1;
 	(void)snprintf(l->dir, sizeof(l->dir), "%s", u->dir);
 	return 0;
 close_it:
 	if (fd >= 0)
 		close(fd);
-failed:
-	drop_file(f);
+	sockfile_drop(f);
 	return -1;
 }
 
@@ -436,7 +340,7 @@ void listen_close(struct listener *l)
 	for (i = 0; i < l->n; i++)
 		close(l->fd[i]);
 	l->n = l->tcp_n = 0;
-	drop_file(&l->file);
+	sockfile_drop(&l->file);
 	if (l->reserve >= 0)
 		close(l->reserve);
 	l->reserve = -1;

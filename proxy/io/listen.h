@@ -11,18 +11,10 @@
 #include <netinet/in.h>
 
 #include "conf/addr.h"
+#include "io/sockfile.h"
 #include "io/worker.h"
 
 #define LISTEN_MAX 32
-
-/* What a unix socket has in the file system, to be taken away with it. */
-struct unix_file {
-	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
-	char lock_path[sizeof(((struct sockaddr_un *)0)->sun_path) + sizeof(".lock")];
-	int lock;                      /* holds the lock file, -1: there is none */
-	dev_t dev;
-	ino_t ino;                     /* of the socket at path, 0: not made yet */
-};
 
 /* Who has connected; of a unix socket no more than the family. */
 struct listen_from {
@@ -44,10 +36,12 @@ struct listener {
 	struct event evs[LISTEN_MAX];
 	unsigned n;
 	int reserve;                   /* an fd kept for the moment there is no other */
+	bool reuse_port;               /* to be set before listen_on: others may listen there too */
 	bool inherited;                /* from the service manager */
 	bool beyond;                   /* others than this machine can connect to one */
 	unsigned tcp_n;                /* of the n, those that are no unix sockets */
-	struct unix_file file;
+	struct sockfile file;
+	int file_at;                   /* which has it, -1: none */
 	char dir[sizeof(((struct sockaddr_un *)0)->sun_path)];   /* of a unix socket, for libpq */
 	_Atomic bool deferred;         /* TCP connections are there once they have said something */
 	struct worker *w;              /* accepts; NULL: nobody does */
@@ -72,6 +66,15 @@ MUST_CHECK int listen_unix(struct listener *l, const struct listen_unix *u, stru
 /* Takes over a socket that listens already. *port: that of TCP before that of a unix
  * socket, by its name. */
 MUST_CHECK int listen_inherit(struct listener *l, int fd, int *port, struct err *e);
+/* Takes over one from another pgweir, which may go on listening on it (fd is owned). */
+MUST_CHECK int listen_adopt(struct listener *l, int fd, struct err *e);
+/* The same for the unix socket in dir, with its lock file (-1: it has none). */
+MUST_CHECK int listen_adopt_unix(struct listener *l, int fd, int lock, const char *dir,
+				 struct err *e);
+/* The TCP port of the i-th; 0: it has none. */
+int listen_port(const struct listener *l, unsigned i);
+/* Does fd listen there? Port 0 is any. */
+bool listen_is_at(int fd, const struct addr *want);
 /* Any thread: what connections get that are accepted from now on, of the settings those
  * that cost nothing there: TCP_NODELAY and keepalive; defer_s: TCP_DEFER_ACCEPT. */
 void listen_tcp(struct listener *l, bool keepalive, int defer_s);

@@ -477,6 +477,7 @@ static enum startup choose(struct client *c, struct startup_no *no)
 	l->method = (enum auth_type)l->snap->conf->g.auth_type;
 	if (l->snap->conf->loopback_trust || admit_is_owner(c))
 		l->method = AUTH_TRUST;
+	c->auth_method = (uint8_t)(admit_is_owner(c) ? AUTH_PEER : l->method);
 	if (l->method != AUTH_HBA)
 		return STARTUP_MORE;
 	/* a name that is not ours goes to servers, which look at so much of it */
@@ -488,6 +489,7 @@ static enum startup choose(struct client *c, struct startup_no *no)
 	if (!l->rule || l->rule->method == AUTH_REJECT)
 		return no_rule(c, no, l->rule != NULL, who.addr);
 	l->method = l->rule->method;
+	c->auth_method = (uint8_t)l->method;
 	return STARTUP_MORE;
 }
 

@@ -10,11 +10,15 @@
 
 #include "session/encrypt.h"
 #include "session/link.h"
+#include "session/peers.h"
 #include "session/replay.h"
 #include "session/server.h"
 #include "wire/wire.h"
 
-#define WORKER_SHIFT 24          /* pid: 7 bits of worker, 24 of chance, never negative */
+/* The process id of a key is never negative; the worker's number stands in the upper of
+ * these bits, as many as it takes, and all else is chance. */
+#define WORKER_BITS 7
+#define WORKER_SHIFT 24
 
 struct cancel {
 	struct letter l;         /* while it travels */
@@ -23,6 +27,7 @@ struct cancel {
 	struct deadline dl;
 	struct hall *h;
 	struct server *server;   /* counted in its cancels: held back from reuse, kept in memory */
+	struct shard *shard;     /* counted there and in its side of the hub */
 	struct cancel *next;     /* in the hall's list */
 	struct tls_db tls;       /* ctx: one reference, NULL: in clear */
 	char *host;              /* whose certificate it must be */
@@ -32,17 +37,33 @@ struct cancel {
 	uint32_t pid, secret;    /* as asked */
 };
 
+static unsigned worker_bits(const struct shared *sh)
+{
+	unsigned n = 0;
+
+	while (1u << n < sh->hall_n)
+		n++;
+	return n;
+}
+
+static unsigned bucket(uint32_t pid)
+{
+	return (pid * 2654435761u) >> 16 & (KEY_BUCKETS - 1);
+}
+
 int key_make(struct client *c)
 {
 	struct hall *h = c->h;
+	unsigned free_bits = WORKER_BITS - worker_bits(h->sh) + WORKER_SHIFT;
 	uint32_t r[2];
 	struct client **b;
 
 	if (worker_secret(&h->w, r, sizeof(r)))
 		return -1;
-	c->key_pid = h->w.id << WORKER_SHIFT | (r[0] & ((1u << WORKER_SHIFT) - 1));
+	c->key_pid = h->w.id << free_bits | (r[0] & ((1u << free_bits) - 1));
 	c->key_secret = r[1];
-	b = &h->keys[c->key_pid % KEY_BUCKETS];
+	peers_mark(h->sh, &c->key_pid, &c->key_secret);
+	b = &h->keys[bucket(c->key_pid)];
 	c->key_next = *b;
 	*b = c;
 	return 0;
@@ -50,7 +71,7 @@ int key_make(struct client *c)
 
 void key_forget(struct client *c)
 {
-	struct client **p = &c->h->keys[c->key_pid % KEY_BUCKETS];
+	struct client **p = &c->h->keys[bucket(c->key_pid)];
 
 	while (*p && *p != c)
 		p = &(*p)->key_next;
@@ -63,7 +84,7 @@ struct client *cancel_client(struct hall *h, uint32_t pid, uint32_t secret)
 {
 	struct client *c;
 
-	for (c = h->keys[pid % KEY_BUCKETS]; c; c = c->key_next)
+	for (c = h->keys[bucket(pid)]; c; c = c->key_next)
 		if (c->key_pid == pid &&
 		    CRYPTO_memcmp(&c->key_secret, &secret, sizeof(secret)) == 0)
 			return c;
@@ -88,6 +109,11 @@ static void finish(struct cancel *x)
 		}
 	deadline_clear(&x->dl);
 	stream_close(&x->s);
+	if (x->shard) {
+		x->shard->cancels--;
+		atomic_fetch_sub(&x->shard->pool.side->cancels, 1);
+		x->shard = NULL;
+	}
 	if (x->fd >= 0)
 		kernel_close(x->fd);
 	x->fd = -1;
@@ -245,6 +271,9 @@ static void go(struct cancel *x, struct hall *h, struct server *s)
 	x->h = h;
 	x->s.w = &h->w;
 	x->server = s;
+	x->shard = s->shard;
+	x->shard->cancels++;
+	atomic_fetch_add(&x->shard->pool.side->cancels, 1);
 	x->raw = s->shard->replication != 0;
 	if (stream_is_tls(&s->s)) {
 		x->tls = s->tls;
@@ -285,6 +314,15 @@ bool cancel_too_early(const struct server *s)
 	return e && e->swallow && e->kind == OWED_QUERY;
 }
 
+/* Its client may be of the process that we took over from. */
+static bool send_elsewhere(struct cancel *x, struct shared *sh)
+{
+	if (!sh->cancel_elsewhere || !sh->cancel_elsewhere(sh, x->fd, x->pid, x->secret))
+		return false;
+	x->fd = -1;
+	return true;
+}
+
 /* On the worker of the key. */
 static void deliver(struct hall *h, struct cancel *x)
 {
@@ -319,7 +357,7 @@ static void deliver(struct hall *h, struct cancel *x)
 		h->up->cancelled(c);
 	else if (c && c->state == CL_CONSOLE)
 		h->ops->console_cancel(c);
-	else
+	else if (c || !send_elsewhere(x, h->sh))
 		STAT_INC(&h->stats, cancels_ignored);
 	finish(x);
 }
@@ -329,28 +367,59 @@ static void on_letter(struct worker *w, struct letter *l)
 	deliver(hall_of(w), (struct cancel *)(void *)l);
 }
 
+static void post(struct hall *h, struct cancel *x)
+{
+	x->l.deliver = on_letter;
+	worker_post(&h->w, &x->l);
+}
+
+/* Whose worker a key is. The bits that no worker's number needs are chance. */
+static unsigned worker_of(const struct shared *sh, uint32_t pid)
+{
+	return pid >> WORKER_SHIFT >> (WORKER_BITS - worker_bits(sh));
+}
+
+/* No worker of that number: it is nobody's here, which any of them finds out. */
+static struct hall *hall_for(struct shared *sh, uint32_t pid)
+{
+	unsigned to = worker_of(sh, pid);
+
+	return &sh->halls[to < sh->hall_n ? to : 0];
+}
+
 void cancel_request(struct hall *h, int fd, uint32_t pid, uint32_t secret)
 {
-	struct cancel *x = cancel_new(fd, pid, secret);
-	unsigned to = pid >> WORKER_SHIFT;
+	struct cancel *x;
 
+	if (!peers_is_ours(h->sh, pid, &secret)) {
+		peers_forward(h, fd, pid, secret);
+		return;
+	}
+	x = cancel_new(fd, pid, secret);
 	if (!x)
 		return;
-	if (to >= h->sh->hall_n) {
-		STAT_INC(&h->stats, cancels_ignored);
-		x->h = h;
-		x->s.w = &h->w;
-		finish(x);
-	} else if (to == h->w.id) {
+	if (worker_of(h->sh, pid) == h->w.id)
 		deliver(h, x);
-	} else {
-		x->l.deliver = on_letter;
-		worker_post(&h->sh->halls[to].w, &x->l);
-	}
+	else
+		post(hall_for(h->sh, pid), x);
+}
+
+bool cancel_post(struct shared *sh, int fd, uint32_t pid, uint32_t secret)
+{
+	struct hall *h = hall_for(sh, pid);
+	struct cancel *x;
+
+	if (atomic_load(&h->ended))
+		return false;
+	x = cancel_new(fd, pid, secret);
+	if (x)
+		post(h, x);
+	return true;
 }
 
 void cancels_drop(struct hall *h)
 {
 	while (h->cancels)
 		finish(h->cancels);
+	peers_drop(h);
 }

@@ -16,6 +16,7 @@
 #include "session/link.h"
 #include "session/shard.h"
 #include "session/login.h"
+#include "session/peers.h"
 #include "session/quota.h"
 #include "session/server.h"
 
@@ -37,12 +38,25 @@ static const struct server_up server_up = {
 	.cancelled = serve_cancelled,
 };
 
+static bool only_inner(struct hall *h)
+{
+	struct link *l, *tmp;
+
+	LIST_EACH(l, tmp, &h->clients)
+		if (!LIST_ITEM(l, struct client, all)->inner)
+			return false;
+	return true;
+}
+
 static void on_tick(struct deadline *d)
 {
 	struct hall *h = LIST_ITEM(d, struct hall, tick);
 
 	link_tick(h);
 	askers_tick(h);
+	peers_tick(h);
+	if (h->closing && only_inner(h))
+		askers_drop(h);
 	deadline_set(&h->w, DL_TICK, d, h->w.now_us + TICK_US);
 }
 
@@ -59,7 +73,7 @@ static void turn_end(struct worker *w)
 	struct hall *h = hall_of(w);
 
 	clients_run_ready(h);
-	if ((!h->draining && !h->stopping) || !list_empty(&h->clients))
+	if ((!h->draining && !h->stopping && !h->closing) || !list_empty(&h->clients))
 		return;
 	cancels_drop(h);
 	close_servers(h);
@@ -129,6 +143,7 @@ void hall_free(struct hall *h)
 void hall_run(struct hall *h)
 {
 	worker_run(&h->w);
+	atomic_store(&h->ended, true);
 	h->sh->hall_stopped(h->sh, h);
 }
 
@@ -270,6 +285,17 @@ static void on_drain(struct worker *w, struct letter *l)
 void hall_tell_drain(struct hall *h)
 {
 	post(h, on_drain);
+}
+
+static void on_finish(struct worker *w, struct letter *l)
+{
+	hall_of(w)->closing = true;
+	free(l);
+}
+
+void hall_tell_finish(struct hall *h)
+{
+	post(h, on_finish);
 }
 
 static void on_stop(struct worker *w, struct letter *l)

@@ -38,6 +38,9 @@ void halls_make_room(struct shared *sh, unsigned max);
 void hall_tell_targets(struct hall *h);
 /* No more work: clients go when their transaction ends, idle ones at once. */
 void hall_tell_drain(struct hall *h);
+/* Nobody new comes. Clients are served as ever until they go, and their servers go with
+ * them; then it ends. */
+void hall_tell_finish(struct hall *h);
 /* Everything ends now. */
 void hall_tell_stop(struct hall *h);
 

@@ -438,7 +438,7 @@ void link_put(struct server *s)
 	unsigned worker;
 
 	stream_want(&s->s, true);
-	s->parked = s->cancels > 0;
+	server_park(s, s->cancels > 0);
 	if (s->parked) {
 		pool_clean(&s->ps); /* a cancel on its way would hit the next client */
 		return;
@@ -529,6 +529,8 @@ void link_targets_changed(struct hall *h)
 
 /* ---- upkeep ---- */
 
+#define CLOSING_IDLE_US 1000000u
+
 static void trim_idle(struct shard *sh, uint64_t now)
 {
 	uint64_t idle_max = (uint64_t)sh->snap->conf->g.server_idle_timeout;
@@ -536,6 +538,10 @@ static void trim_idle(struct shard *sh, uint64_t now)
 						sh->snap->conf->g.min_pool_size);
 	struct link *l, *tmp;
 
+	if (sh->h->closing) { /* the process that has taken over wants the places */
+		idle_max = CLOSING_IDLE_US;
+		keep = 0;
+	}
 	LIST_EACH(l, tmp, &sh->pool.seats[SEAT_IDLE]) {
 		struct server *s = server_of(LIST_ITEM(l, struct pool_server, link));
 		bool extra = atomic_load(&sh->pool.hub->limit.used) > keep || !sh->clients;

@@ -185,7 +185,9 @@ enum pool_grant server_dial(struct shard *sh, struct target *t, const struct dia
 		free(s);
 		return POOL_FULL;
 	}
+	s->id = (uint64_t)h->w.id << 48 | ++h->server_ids;
 	target_hold(t); /* the node's name may stand for others before we are done */
+	s->place = ++h->server_places;
 	list_push_back(&h->servers, &s->all);
 	sh->servers++;
 	server_step(s, SE_DIAL);
@@ -242,6 +244,7 @@ void server_close(struct server *s, const char *why, bool polite)
 	server_login_end(s);
 	server_dialled(s, DIAL_DROPPED);
 	hungry = dials_gone(s->target);
+	server_park(s, false);
 	s->shard->servers--;
 	hungry |= pool_drop(&s->ps);
 	COUNT_SERVER(s, server_closed);
@@ -413,6 +416,13 @@ void server_param(struct server *s, struct client *c, const char *name, const ch
 		c->residue.evict = true; /* what it believes to have set would be gone */
 }
 
+void server_park(struct server *s, bool on)
+{
+	if (s->parked != on)
+		atomic_fetch_add(&s->shard->pool.side->parked, on ? 1 : -1);
+	s->parked = on;
+}
+
 void server_leave(struct server *s)
 {
 	deadline_clear(&s->dl);
@@ -427,6 +437,7 @@ void server_join(struct server *s, struct hall *h, struct shard *sh)
 	s->shard = sh;
 	s->meter = meter_side(s->node, h->w.id);
 	sh->servers++;
+	s->place = ++h->server_places;
 	list_push_back(&h->servers, &s->all);
 	name_server(s);
 	stream_attach(&s->s, &h->w);

@@ -62,4 +62,7 @@ void server_forget_statements(struct server *s);
 void server_leave(struct server *s);
 void server_join(struct server *s, struct hall *h, struct shard *sh);
 
+/* It is free but for cancels that are on their way to it, or is not so any more. */
+void server_park(struct server *s, bool on);
+
 #endif

@@ -242,6 +242,7 @@ struct client {
 	uint8_t pool_mode, retry, pin, retry_unknown;
 	bool retry_terminated;
 	bool statement_only;     /* pool_mode = statement: no transaction blocks */
+	uint8_t auth_method;     /* enum auth_type: how it has logged in */
 	uint8_t replication;     /* enum replication (session/raw.h) */
 	uint8_t replay_why;      /* enum retry_verdict: why `replay` was disarmed */
 	bool crdb;               /* its servers are CockroachDB, by what it was told at its login */
@@ -339,6 +340,8 @@ struct server {
 	struct link all;
 	struct corpse corpse;
 	struct deadline dl;
+	uint64_t id;             /* never used again; the worker that dialled it is in it */
+	uint64_t place;          /* hall.servers is in the order of these */
 	enum server_state state;
 	struct target *target;
 	struct meter *node;      /* one reference, */
@@ -424,6 +427,7 @@ struct shard {
 	uint64_t place_until;        /* ... until then */
 	unsigned clients;            /* clients that use it */
 	unsigned servers;
+	unsigned cancels;            /* on their way to servers of it */
 	unsigned fails;              /* dials failed in a row */
 	uint64_t tried;              /* nodes that failed since the last success, a bit each */
 	uint64_t avoid;              /* ... that are dialled only if no other will do */
@@ -491,10 +495,12 @@ struct hall {
 	struct meter_side *console;  /* of those of the console */
 	struct mismatches mismatches;
 	struct link clients, servers, ready, resume;
-	uint64_t client_ids;
+	uint64_t client_ids, server_ids, server_places;
 	struct shard *shards;
 	struct client *keys[KEY_BUCKETS];
 	struct cancel *cancels;
+	struct forward *forwards;    /* session/peers.h */
+	unsigned forwards_waiting;
 	struct stmts stmts;
 	struct holds holds;
 	struct proofs proofs;
@@ -505,6 +511,15 @@ struct hall {
 	struct deadline tick;
 	uint64_t rebalance_us;       /* when shares are looked at next */
 	bool draining, stopping;
+	bool closing;                /* ends when its clients have gone, who are told nothing */
+	_Atomic bool ended;          /* its loop turns no more; any thread */
+};
+
+/* Requests to one of [peers], of all workers; id 0: not used yet. */
+#define PEERS_MAX 256u
+struct peer_use {
+	_Atomic int id;
+	_Atomic unsigned waiting, connecting, active;
 };
 
 enum node_order { ORDER_EXCLUDE = 0, ORDER_INCLUDE, ORDER_PROBE };
@@ -518,6 +533,8 @@ struct shared {
 	struct limit consoles;
 	struct door door;            /* max_client_logins */
 	struct logins logins;        /* that failed */
+	int peer_id;                 /* 0: there are no peers */
+	struct peer_use peers[PEERS_MAX];
 	_Atomic int64_t held_bytes;         /* session/hold.h */
 	uint8_t mock_key[32];
 	_Atomic unsigned asked_kinds;    /* 1 << enum secret_kind: that auth_query has found */
@@ -531,6 +548,9 @@ struct shared {
 	/* Any thread: what is the user of l->uid called? The answer is delivered to l->to.
 	 * false: too many ask already, or out of memory; l stays the caller's. */
 	bool (*uid_name)(struct shared *sh, struct uid_letter *l);
+	/* Any thread: a cancel whose key is nobody's here, for the process that this one took
+	 * over from. true: fd is owned; false: there is none. NULL: never. */
+	bool (*cancel_elsewhere)(struct shared *sh, int fd, uint32_t pid, uint32_t secret);
 	/* Any thread: the hall's loop has ended. */
 	void (*hall_stopped)(struct shared *sh, struct hall *h);
 };

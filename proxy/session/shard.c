@@ -391,7 +391,7 @@ void shards_sweep(struct hall *h, bool all)
 	uint64_t now = h->w.now_us;
 
 	while ((sh = *p)) {
-		bool empty = !sh->clients && !sh->servers && list_empty(&sh->trials) &&
+		bool empty = !sh->clients && !sh->servers && !sh->cancels && list_empty(&sh->trials) &&
 			     !atomic_load(&sh->pool.hub->moving);
 
 		if (!empty)

@@ -228,6 +228,19 @@ static void count_secrets(struct snapshot *s)
 	s->mock_iterations = seen[most].n ? seen[most].iterations : SCRAM_ITERATIONS_DEFAULT;
 }
 
+/* Without memory, or with a host that is none, it cannot be reached. */
+static void map_peer(struct snapshot_peer *out, const struct conf_peer *p, const struct mapper *m)
+{
+	const struct ip_set *set;
+	const char *why;
+
+	if (!p->k.host || addr_list(p->k.host, NULL, (int)p->k.port, &out->addr, &out->n, NULL))
+		return;
+	set = out->n ? set_of(m, &out->addr[0], &why) : NULL;
+	if (set)
+		ip_sock(&set->ip[0], &out->addr[0]);
+}
+
 struct snapshot *snapshot_make(struct conf *conf, struct tls_set *tls, struct targets *ts,
 			       snapshot_names_fn *names, void *arg)
 {
@@ -247,7 +260,8 @@ struct snapshot *snapshot_make(struct conf *conf, struct tls_set *tls, struct ta
 	s->secrets = calloc(conf->user_n ? conf->user_n : 1, sizeof(*s->secrets));
 	s->deny = split_list(conf->g.retry_deny_functions);
 	s->leave = split_list(conf->g.pin_functions);
-	if (!s->dbs || !s->secrets || !s->deny || !s->leave)
+	s->peers = calloc(conf->peer_n ? conf->peer_n : 1, sizeof(*s->peers));
+	if (!s->dbs || !s->secrets || !s->peers || !s->deny || !s->leave)
 		goto fail;
 	s->lists = (struct lex_lists){ (const char *const *)s->deny, (const char *const *)s->leave };
 	for (i = 0; i < conf->db_n; i++) {
@@ -260,6 +274,8 @@ struct snapshot *snapshot_make(struct conf *conf, struct tls_set *tls, struct ta
 		if (map_db(&s->fallback, conf->fallback, &m))
 			goto fail;
 	}
+	for (i = 0; i < conf->peer_n; i++)
+		map_peer(&s->peers[i], &conf->peers[i], &m);
 	take_codes(s, conf->g.retry_codes);
 	count_secrets(s);
 	return s;
@@ -284,6 +300,9 @@ void snapshot_drop(struct snapshot *s)
 		unmap_db(&s->dbs[i]);
 	free(s->dbs);
 	unmap_db(&s->fallback);
+	for (i = 0; s->peers && i < s->conf->peer_n; i++)
+		addr_list_free(s->peers[i].addr, s->peers[i].n);
+	free(s->peers);
 	free_list(s->deny);
 	free_list(s->leave);
 	for (i = 0; s->secrets && i < s->conf->user_n; i++) {
@@ -315,6 +334,14 @@ const struct snapshot_db *snapshot_db(const struct snapshot *s, const char *name
 	if (!d)
 		return NULL;
 	return d == s->conf->fallback ? &s->fallback : &s->dbs[d - s->conf->dbs];
+}
+
+const struct addr *snapshot_peer(const struct snapshot *s, int id)
+{
+	const struct conf_peer *p = conf_find_peer(s->conf, id);
+	const struct snapshot_peer *at = p ? &s->peers[p - s->conf->peers] : NULL;
+
+	return at && at->n ? &at->addr[0] : NULL;
 }
 
 const char *snapshot_secret_for(const struct snapshot_db *db, const struct target *t,

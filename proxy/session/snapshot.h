@@ -44,12 +44,19 @@ struct snapshot_db {
 	const struct tls_db *tls;      /* NULL: in clear */
 };
 
+/* One of [peers]. */
+struct snapshot_peer {
+	struct addr *addr;             /* sock_len 0: a name that has no address; NULL: no host */
+	size_t n;
+};
+
 struct snapshot {
 	_Atomic unsigned refs;
 	struct conf *conf;
 	struct tls_set *tls;           /* NULL: none */
 	struct snapshot_db *dbs;       /* parallel to conf->dbs */
 	struct snapshot_db fallback;   /* conf NULL when there is none */
+	struct snapshot_peer *peers;   /* parallel to conf->peers */
 	char **deny;                   /* retry_deny_functions, lower case, NULL at the end */
 	char **leave;                  /* pin_functions, the same */
 	struct lex_lists lists;        /* both, for the lexer */
@@ -83,6 +90,8 @@ struct kernel_tcp snapshot_tcp(const struct snapshot *s);
 
 /* NULL when the name is not served. */
 const struct snapshot_db *snapshot_db(const struct snapshot *s, const char *name);
+/* Where the peer of that number listens. NULL: there is none. */
+const struct addr *snapshot_peer(const struct snapshot *s, int id);
 /* conf_secret_for the host that gave the entry this target. */
 const char *snapshot_secret_for(const struct snapshot_db *db, const struct target *t,
 				const char *dbname, const char *user);

@@ -141,7 +141,7 @@ def test_every_number(weir, pg, table, workers, lazy):
     assert d['total_received'] == sum(c.sent for c in done) - 5 * len(done)   # but for their Terminate
     assert d['total_client_parse_count'] == sum(c.parses for c in done)
     assert d['total_bind_count'] == sum(c.binds for c in done)
-    assert 0 < d['total_server_parse_count'] <= d['total_client_parse_count']
+    assert d['total_server_parse_count'] > 0
     assert d['total_client_login_count'] == len(done)
     # the end of the login is sent to them too: who they are, their key, ready
     login = d['total_sent'] - sum(c.got for c in done)

@@ -361,6 +361,14 @@ int kernel_peer_uid(int fd, uint32_t *uid, uint32_t *pid)
 	return -1;
 }
 
+int kernel_local(int fd, struct sockaddr_storage *sa, socklen_t *len)
+{
+	(void)fd;
+	(void)sa;
+	(void)len;
+	return -1;
+}
+
 void kernel_shut(int fd)
 {
 	net_fd_shut(current->net, fd);

@@ -1,0 +1,513 @@
+"""One process after another: --reboot takes over all sockets from the pgweir that runs.
+
+SPDX-License-Identifier: ISC
+"""
+import os
+import socket
+import time
+import urllib.request
+
+import pytest
+
+import handoff
+import wire
+from conftest import Spawned, alive, db, free_port, ini, until
+from wire import cancel, query
+
+pytestmark = pytest.mark.weir_only
+
+
+@pytest.fixture
+def home(base):
+    """A directory that is pgweir's alone."""
+    d = '%s/take-%d' % (base, free_port())
+    os.mkdir(d, 0o700)
+    return d
+
+
+def conf(pg, home, **kw):
+    s = dict(takeover_dir=home, default_pool_size=5, unix_socket_dir=home, pidfile=home + '/pid')
+    return ini({'app': db(pg)}, **{**s, **kw})
+
+
+@pytest.fixture
+def start(weir, pg, home):
+    """start(): the first; start(before): takes over from it."""
+    port = free_port()
+
+    def make(before=None, wait=True, **kw):
+        args = kw.pop('args', ('-p', str(port))) + (('-R',) if before else ())
+        env = kw.pop('env', None)
+        return weir(conf(pg, home, **kw), args=args, wait=wait, env=env)
+    return make
+
+
+def pid_of(home):
+    with open(home + '/pid') as f:
+        return int(f.read())
+
+
+def test_takes_over(start, home):
+    old = start()
+    c = old.connect()
+    c.hold()
+    new = start(old)
+    assert new.port == old.port
+    old.wait_log('event=taken_over', 'by=%d' % new.pid)
+    new.wait_log('event=took_over', 'from=%d' % old.pid)
+    assert pid_of(home) == new.pid
+    # who comes now comes to the new one, by either socket
+    new.sql('SELECT 1')
+    new.wait_log('event=client_login')
+    with wire.Conn(new.port, host=home) as u:
+        assert u.one('SELECT 1') == '1'
+    # the transaction ends as it began
+    assert c.one('SELECT 1') == '1'
+    assert wire.shape(c.ask(query('COMMIT'))) == 'C:COMMIT Z:I'
+    c.close()
+    assert old.wait() == 0
+    new.wait_log('event=predecessor_ended')
+    assert os.path.exists('%s/.s.PGSQL.%d' % (home, new.port)) and pid_of(home) == new.pid
+    assert new.one('SELECT 1') == '1'
+    new.term()
+    assert new.wait() == 0
+    assert sorted(os.listdir(home)) == []
+
+
+def test_again_and_again(start, home):
+    w = start()
+    for _ in range(5):
+        old, w = w, start(w)
+        assert old.wait() == 0
+        assert w.one('SELECT 1') == '1'
+
+
+def test_nobody_to_take_over_from(start, home):
+    w = start(before=True)
+    assert w.log_lines('event=nobody_to_take_over_from')
+    assert w.one('SELECT 1') == '1'
+    assert pid_of(home) == w.pid
+
+
+# ---- the old process, and a new one that fails -------------------------------------------------
+
+def still_whole(w, home):
+    """It goes on as if nothing had been asked: by either socket, and the next may take over."""
+    assert alive(w.pid)
+    w.wait_log('event=takeover_failed')
+    assert w.one('SELECT 1') == '1'
+    with wire.Conn(w.port, host=home) as u:
+        assert u.one('SELECT 1') == '1'
+    assert pid_of(home) == w.pid
+
+
+def offered(home):
+    e = handoff.knock(home)
+    e.send(handoff.HELLO)
+    return e, e.expect(handoff.OFFER)
+
+
+def to_trial(home):
+    e, m = offered(home)
+    e.send(handoff.READY, taken=(1 << len(m.fds)) - 1)
+    e.expect(handoff.GO)
+    return e, m
+
+
+@pytest.mark.parametrize('step', ['knocked', 'offered', 'ready', 'trial'])
+def test_new_process_dies(start, home, step):
+    old = start()
+    c = old.connect()
+    if step == 'knocked':
+        e = handoff.knock(home)
+    elif step == 'trial':
+        e, m = to_trial(home)
+        m.close()
+    else:
+        e, m = offered(home)
+        m.close()
+        if step == 'ready':
+            e.send(handoff.READY, taken=7)
+    old.wait_log('event=takeover_asked')
+    e.close()
+    still_whole(old, home)
+    assert c.one('SELECT 1') == '1'
+    new = start(old)
+    c.close()
+    assert old.wait() == 0
+    assert new.one('SELECT 1') == '1'
+
+
+def test_nobody_is_refused_while_a_trial_fails(start, home):
+    """Who knocks while neither accepts waits in the backlog."""
+    old = start()
+    e, m = to_trial(home)
+    waits = Spawned(lambda: old.one('SELECT 42'))
+    time.sleep(0.2)
+    assert waits.is_alive()
+    m.close()
+    e.close()
+    assert waits.result() == '42'
+
+
+@pytest.mark.parametrize('what', ['version', 'magic', 'short', 'early', 'unknown'])
+def test_new_process_talks_nonsense(start, home, what):
+    old = start()
+    e = handoff.knock(home)
+    if what == 'version':
+        e.send(handoff.HELLO, version=77)
+        assert 'version 77' in e.expect(handoff.NO).text
+    elif what == 'magic':
+        e.send(handoff.HELLO, magic=1)
+    elif what == 'short':
+        e.sock.send(b'hello')
+    elif what == 'early':
+        e.send(handoff.STEADY)
+        assert 'out of place' in e.expect(handoff.NO).text
+    else:
+        e.send(99)
+        e.expect(handoff.NO)
+    assert e.recv() is None
+    still_whole(old, home)
+
+
+def test_one_at_a_time(start, home):
+    old = start()
+    a, m = offered(home)
+    b = handoff.knock(home)
+    assert 'another process' in b.expect(handoff.NO).text
+    m.close()
+    a.close()
+    still_whole(old, home)
+    c, m = offered(home)
+    m.close()
+
+
+def test_a_stopped_process_is_not_waited_for(start, home):
+    """It accepts nothing and says nothing: the old one takes back what it had."""
+    old = start()
+    e, m = to_trial(home)
+    assert 'in time' in Spawned(e.expect, handoff.NO).result(20).text
+    still_whole(old, home)
+    m.close()
+
+
+@pytest.mark.parametrize('bad', [dict(listen_backlog='many'), dict(auth_type='scram-sha-256'),
+                                 dict(logfile='/nonexistent/dir/log'), dict(listen_addr='192.0.2.1')])
+def test_broken_configuration_of_the_new_one(start, home, bad):
+    old = start()
+    new = start(old, wait=False, **bad)
+    assert new.wait() != 0
+    new.stop = lambda: []       # its exit status is no complaint
+    assert alive(old.pid)
+    assert old.one('SELECT 1') == '1'
+    assert pid_of(home) == old.pid
+    with wire.Conn(old.port, host=home) as u:
+        assert u.one('SELECT 1') == '1'
+
+
+def test_killed_in_its_trial(start, home):
+    """A binary that crashes as soon as it serves."""
+    old = start()
+    new = start(old)
+    new.proc.kill()
+    new.wait()
+    new.stop = lambda: []
+    still_whole(old, home)
+
+
+# ---- the new process, and an old one that fails ---------------------------------------------------
+
+class Old:
+    """The test in the place of the process that runs."""
+
+    def __init__(self, home):
+        self.door = handoff.door(home)
+        self.tcp = socket.create_server(('127.0.0.1', 0))
+        self.port = self.tcp.getsockname()[1]
+
+    def let_in(self):
+        s, _ = self.door.accept()
+        self.end = handoff.End(s)
+        self.end.expect(handoff.HELLO)
+        return self.end
+
+    def offer(self):
+        self.end.send(handoff.OFFER, roles=(handoff.LISTEN, handoff.DOOR),
+                      fds=(self.tcp.fileno(), self.door.fileno()))
+
+    def close(self):
+        self.door.close()
+        self.tcp.close()
+        self.end.close()
+
+
+@pytest.fixture
+def fake_old(home):
+    o = Old(home)
+    yield o
+    o.close()
+
+
+@pytest.mark.parametrize('step', ['offered', 'ready', 'go', 'over'])
+def test_old_process_dies(start, home, fake_old, step):
+    """Behind its offer the new one has all that it needs."""
+    new = start(before=True, args=('-p', str(fake_old.port)), wait=False)
+    e = fake_old.let_in()
+    fake_old.offer()
+    if step != 'offered':
+        assert e.expect(handoff.READY).taken == 3
+    if step in ('go', 'over'):
+        e.send(handoff.GO)
+        new.wait_ready()
+    if step == 'over':
+        e.expect(handoff.STEADY)
+        e.send(handoff.OVER)
+    fake_old.close()
+    if step in ('offered', 'ready'):
+        new.wait_ready()
+    new.wait_log('event=predecessor_ended' if step in ('go', 'over') else 'event=started')
+    assert new.port == fake_old.port
+    assert new.one('SELECT 1') == '1'
+    until(lambda: pid_of(home) == new.pid)
+
+
+@pytest.mark.parametrize('step', ['hello', 'ready', 'trial'])
+def test_old_process_refuses(start, home, fake_old, step):
+    new = start(before=True, args=('-p', str(fake_old.port)), wait=False)
+    e = fake_old.let_in()
+    if step != 'hello':
+        fake_old.offer()
+        e.expect(handoff.READY)
+    if step == 'trial':
+        e.send(handoff.GO)
+        new.wait_ready()
+    e.send(handoff.NO, text='not today')
+    assert new.wait() == 1
+    assert 'not today' in new.log()
+    assert not os.path.exists(home + '/pid') or not os.path.getsize(home + '/pid')
+    new.stop = lambda: []       # its exit status is no complaint
+
+
+@pytest.mark.parametrize('what', ['version', 'ends', 'nonsense'])
+def test_old_process_is_another_version(start, home, fake_old, what):
+    new = start(before=True, args=('-p', str(fake_old.port)), wait=False)
+    e = fake_old.let_in()
+    if what == 'version':
+        e.send(handoff.NO, version=9)
+    elif what == 'nonsense':
+        e.send(handoff.GO)
+    e.close()
+    assert new.wait() == 1
+    assert {'version': 'version 9', 'ends': 'ended the connection', 'nonsense': 'no sense'}[what] in new.log()
+    new.stop = lambda: []
+
+
+# ---- who may, and where ---------------------------------------------------------------------------
+
+@pytest.mark.parametrize('mode', [0o770, 0o707, 0o777])
+def test_directory_must_be_private(weir, pg, base, home, mode):
+    os.chmod(home, mode)
+    w = weir(conf(pg, home), wait=False)
+    assert w.wait() == 1
+    assert 'chmod 700' in w.log()
+    w.stop = lambda: []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason='needs to be root')
+def test_another_user_is_turned_away(start, home):
+    old = start()
+    os.chmod(home, 0o711)
+    os.chmod(home + '/takeover', 0o666)
+    pid = os.fork()
+    if not pid:
+        os.setgid(65534)
+        os.setuid(65534)
+        try:
+            os._exit(0 if handoff.knock(home).recv() is None else 1)
+        except BaseException:
+            os._exit(2)
+    assert os.waitpid(pid, 0)[1] == 0
+    assert old.wait_log('event=takeover_refused')
+    assert old.one('SELECT 1') == '1'
+
+
+def test_without_takeover_dir(weir, pg):
+    w = weir(ini({'app': db(pg)}), args=('-R',), wait=False)
+    assert w.wait() == 1
+    assert 'takeover_dir' in w.log()
+    w.stop = lambda: []
+
+
+def test_two_that_want_one_directory(weir, start, home, pg):
+    w = start()
+    other = weir(conf(pg, home, unix_socket_dir=None, pidfile=None), wait=False)
+    assert other.wait() == 1
+    assert 'takeover_dir' in other.log() and 'in use' in other.log()
+    other.stop = lambda: []
+    assert w.one('SELECT 1') == '1'
+
+
+def test_shutting_down_lets_nobody_take_over(start, home):
+    old = start()
+    c = old.connect()
+    c.hold()
+    old.term()
+    old.wait_log('event=draining')
+    until(lambda: not os.path.exists(home + '/takeover'))
+    new = start(before=True)
+    assert new.log_lines('event=nobody_to_take_over_from')
+    assert new.one('SELECT 1') == '1'
+    c.sql('COMMIT')
+    c.close()
+    assert old.wait() == 0
+    assert new.one('SELECT 1') == '1' and pid_of(home) == new.pid
+
+
+def test_other_addresses(start, home, pg):
+    """What only a restart applies is applied: other addresses, another unix socket."""
+    old = start(listen_addr='127.0.0.1,127.0.0.2')
+    os.mkdir(home + '/s', 0o700)
+    new = start(old, listen_addr='127.0.0.1,127.0.0.3', unix_socket_dir=home + '/s')
+    assert old.wait() == 0
+    for host in ('127.0.0.1', '127.0.0.3', home + '/s'):
+        assert wire.Conn(new.port, host=host).one('SELECT 1') == '1'
+    with pytest.raises(OSError):
+        wire.Conn(new.port, host='127.0.0.2')
+    assert not [f for f in os.listdir(home) if f.startswith('.s.')]
+
+
+# ---- cancels ----------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize('workers', [1, 2])
+def test_cancel_of_a_client_of_the_old_one(start, home, pg, workers):
+    old = start(workers=workers)
+    cs = [old.connect() for _ in range(3)]
+    for c in cs:
+        c.send(query('SELECT pg_sleep(30)'))
+    until(lambda: pg.backends("state = 'active' AND usename = 'app'") == 3)
+    new = start(old, workers=3 - workers)
+    old.wait_log('event=taken_over')
+    last = start(new)
+    new.wait_log('event=taken_over')
+    # nobody's key is nobody's
+    assert cancel(last.port, (cs[0].key[0], cs[0].key[1] ^ 1))
+    for c in cs:
+        # answered when it has been delivered, as always
+        assert cancel(last.port, c.key)
+        assert [m[1]['C'] for m in c.until() if m[0] == 'E'] == ['57014']
+        c.close()
+    assert old.wait() == 0
+    assert new.wait() == 0
+    with last.connect() as c:
+        c.send(query('SELECT pg_sleep(30)'))
+        until(lambda: pg.backends("state = 'active' AND usename = 'app'") == 1)
+        assert cancel(last.port, c.key)
+        assert [m[1]['C'] for m in c.until() if m[0] == 'E'] == ['57014']
+
+
+# ---- the end of the old one -----------------------------------------------------------------------
+
+def test_idle_clients_are_told_nothing(start, home):
+    """They are served until they go, or until shutdown_timeout."""
+    old = start(shutdown_timeout=2)
+    goes, stays = old.connect(), old.connect()
+    new = start(old)
+    old.wait_log('event=taken_over')
+    for c in (goes, stays):
+        for _ in range(3):
+            assert c.one('SELECT 1') == '1'
+    goes.close()
+    assert [m[1]['C'] for m in read_to_end(stays) if m[0] == 'E'] == ['57P01']
+    assert old.wait() == 0
+    assert new.one('SELECT 1') == '1'
+
+
+def read_to_end(c):
+    out = []
+    try:
+        while True:
+            out.append(c.read())
+    except wire.Closed:
+        return out
+
+
+def test_a_signal_hurries_the_old_one(start, home):
+    """The first tells idle clients to go, the second ends all, as ever."""
+    old = start()
+    idle, busy = old.connect(), old.connect()
+    busy.hold()
+    start(old)
+    old.wait_log('event=taken_over')
+    old.term()
+    assert [m[1]['C'] for m in read_to_end(idle) if m[0] == 'E'] == ['57P01']
+    assert wire.shape(busy.ask(query('COMMIT'))).startswith('C:COMMIT')
+    assert old.wait() == 0
+
+
+def test_old_servers_go_with_their_clients(start, home, pg):
+    """The new process wants their places."""
+    old = start()
+    cs = [old.connect() for _ in range(4)]
+    for c in cs:
+        c.hold()
+    start(old, default_pool_size=1)
+    old.wait_log('event=taken_over')
+    assert pg.backends("usename = 'app'") == 4
+    for c in cs[1:]:
+        c.sql('COMMIT')
+    until(lambda: pg.backends("usename = 'app'") == 1)
+    assert cs[0].one('SELECT 1') == '1'
+    for c in cs:
+        c.close()
+    assert old.wait() == 0
+
+
+# ---- the service manager -----------------------------------------------------------------------------
+
+def test_main_process_by_notify(start, home, tmp_path):
+    """The old one says who is the main process now, before that says that it is ready; and
+    no more of stopping, since the service does not stop."""
+    os.chmod(tmp_path, 0o755)
+    s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    s.bind(str(tmp_path / 'notify'))
+    os.chmod(tmp_path / 'notify', 0o777)
+    s.settimeout(20)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+
+    def hear():
+        data, anc, _, _ = s.recvmsg(4096, 100)
+        pid = int.from_bytes(anc[0][2][:4], 'little')
+        return pid, data.decode().split('\n')
+    env = {'NOTIFY_SOCKET': str(tmp_path / 'notify')}
+    old = start(env=env)
+    assert hear() == (old.pid, ['READY=1', 'STATUS=accepting connections'])
+    new = start(old, env=env)
+    assert hear() == (old.pid, ['MAINPID=%d' % new.pid])
+    assert hear() == (new.pid, ['READY=1', 'STATUS=accepting connections'])
+    assert old.wait() == 0
+    new.term()
+    assert hear()[1][0] == 'STOPPING=1'
+    assert new.wait() == 0
+
+
+def test_http_changes_hands(start, home):
+    port = free_port()
+    kw = dict(http_addr='127.0.0.1:%d' % port)
+
+    def ready():
+        try:
+            with urllib.request.urlopen('http://127.0.0.1:%d/ready' % port, timeout=20) as r:
+                return r.status
+        except OSError:
+            return 0
+    old = start(**kw)
+    c = old.connect()
+    until(lambda: ready() == 200)
+    new = start(old, **kw)
+    new.wait_log('event=http_listening')
+    until(lambda: ready() == 200)
+    assert c.one('SELECT 1') == '1'
+    c.close()
+    assert old.wait() == 0
+    assert ready() == 200
