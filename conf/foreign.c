@@ -22,7 +22,6 @@ static const struct foreign rows[] = {
 	{"job_name", WINDOWS},
 	{"log_pooler_errors", "the line of each client's end has the SQLSTATE that it was told: "
 			      "log_disconnections"},
-	{"log_stats", "the numbers are in SHOW STATS, and over HTTP with http_addr"},
 	{"max_packet_size", "messages of any size pass through in bounded memory"},
 	{"pkt_buf", BUFFERS},
 	{"pool_idle_timeout", "a pool without clients and servers is forgotten after ten seconds"},
