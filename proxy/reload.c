@@ -101,6 +101,7 @@ static void use_snapshot(struct daemon *d, struct snapshot *snap, struct round *
 
 	snapshot_drop(d->snap);
 	d->snap = snap;
+	period_set(&d->period, &snap->conf->g);
 	checks_start(snap, &d->registry.targets, &d->w, nodes_changed, d);
 	s->snap = snapshot_hold(snap);
 	round_send(r);
@@ -196,6 +197,7 @@ static void apply(struct daemon *d, struct snapshot *snap, struct round *r)
 	use_snapshot(d, snap, r);
 	reload_tcp(d);
 	halls_make_room(&d->sh, quota_strangers_max(g));
+	d->reloaded(d);
 }
 
 /* Takes over both references. false: *e says why, and nothing has changed. */
