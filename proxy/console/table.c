@@ -10,6 +10,7 @@
 
 #include "console/driver.h"
 #include "console/nodes.h"
+#include "console/orders.h"
 #include "console/pools.h"
 #include "console/queries.h"
 #include "console/show.h"
@@ -28,7 +29,7 @@ static const struct command help_commands[] = {
 
 static const struct command *const tables[] = {
 	show_commands, stats_commands, query_commands, pool_commands, socket_commands,
-	node_commands, help_commands, driver_commands,
+	node_commands, order_commands, help_commands, driver_commands,
 };
 #define TABLES (sizeof(tables) / sizeof(*tables))
 
