@@ -68,26 +68,29 @@ static void move_to_others(struct queries *q, struct query_slot *s)
 	HIST_BUMP(&q->others.errors, atomic_load_explicit(&s->errors, memory_order_relaxed));
 }
 
-/* The free one of the set, or the one that has earned least. All lose half. */
-static struct query_slot *choose(struct query_slot *set)
+/* The free one of the set, or the one that has nothing left. NULL: the one that had least
+ * has paid one for this. from: of those that have the same, any. */
+static struct query_slot *choose(struct query_slot *set, unsigned from)
 {
-	struct query_slot *least = NULL;
-	uint32_t earned, best = 0;
+	struct query_slot *least = &set[0];
+	uint32_t left = UINT32_MAX;
 	unsigned i;
 
-	for (i = 0; i < QUERIES_WAYS; i++)
-		if (!print_of(&set[i]))
-			return &set[i];
 	for (i = 0; i < QUERIES_WAYS; i++) {
-		earned = atomic_load_explicit(&set[i].earned, memory_order_relaxed);
-		if (!least || earned < best) {
-			least = &set[i];
-			best = earned;
+		struct query_slot *s = &set[(from + i) % QUERIES_WAYS];
+		uint32_t earned = atomic_load_explicit(&s->earned, memory_order_relaxed);
+
+		if (!print_of(s))
+			return s;
+		if (earned < left) {
+			left = earned;
+			least = s;
 		}
-		atomic_store_explicit(&set[i].earned, earned / 2, memory_order_relaxed);
 	}
-	/* whoever is in use stays, until that is used up */
-	return best > 1 ? NULL : least;
+	if (!left)
+		return least;
+	atomic_store_explicit(&least->earned, left - 1, memory_order_relaxed);
+	return NULL;
 }
 
 static struct query_slot *take(struct queries *q, uint64_t print)
@@ -96,7 +99,8 @@ static struct query_slot *take(struct queries *q, uint64_t print)
 
 	if (pthread_mutex_trylock(&q->lock))
 		return NULL;
-	s = choose(set_of(q, print));
+	q->chance = q->chance * 1664525u + 1013904223u;
+	s = choose(set_of(q, print), q->chance >> 24);
 	if (s) {
 		if (print_of(s))
 			move_to_others(q, s);
@@ -126,7 +130,7 @@ void queries_add(struct queries *q, uint64_t print, uint64_t us, bool error)
 	if (error)
 		HIST_BUMP(&s->errors, 1);
 	earned = atomic_load_explicit(&s->earned, memory_order_relaxed);
-	if (earned < UINT32_MAX)
+	if (earned < QUERIES_EARN)
 		atomic_store_explicit(&s->earned, earned + 1, memory_order_relaxed);
 }
 

@@ -7,10 +7,11 @@
  *          with the others.
  *
  * The table is of sets of eight slots; a fingerprint belongs to one set. When its set is
- * full, a new one takes the place of the slot that has earned least: each use earns one,
- * and each time that a place is wanted all of the set lose half. So what runs often stays,
- * what was frequent yesterday goes, and a flood of texts that come once cannot drive out
- * what is in use. What a slot had counted when it goes is added to `others`.
+ * full, a new one takes the place of a slot that has nothing left: each use earns one, up to
+ * QUERIES_EARN, and who finds no place takes one from the slot that has least, and counts
+ * with the others this time. So what runs often stays, what was frequent yesterday goes, and
+ * a flood of texts that come once takes places from each other. What a slot had counted when
+ * it goes is added to `others`.
  *
  * SPDX-License-Identifier: ISC
  */
@@ -27,6 +28,7 @@
 #include "health/histogram.h"
 
 #define QUERIES_WAYS 8u          /* slots of a set */
+#define QUERIES_EARN 1000u
 #define QUERIES_TEXT 256u        /* of a normalized text, with its zero */
 
 struct query_slot {
@@ -40,6 +42,7 @@ struct query_slot {
 struct queries {
 	struct query_slot *slot;       /* NULL: off */
 	unsigned n;                    /* a multiple of QUERIES_WAYS */
+	uint32_t chance;
 	struct query_slot others;
 	pthread_mutex_t lock;
 };
