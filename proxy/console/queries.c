@@ -84,8 +84,9 @@ static void more_queries(struct task *t)
 static void show_queries(struct task *t)
 {
 	if (!t->c->h->queries.slot) {
-		task_fail(t, "55000", "queries are not counted: query_stats is 0", NULL,
-			  "Set query_stats to the number of fingerprints to keep, and restart.");
+		task_notice(t, "queries are not counted: query_stats is 0", NULL,
+			    "Set query_stats to the number of fingerprints to keep, and restart.");
+		task_done(t);
 		return;
 	}
 	t->more = more_queries;
