@@ -27,6 +27,8 @@ enum order_what {
 	OP_KILL,
 	OP_KILL_CLIENT,
 	OP_RELOAD,
+	OP_SET,
+	OP_DRAIN,        /* a node; answered when no server connection there is left */
 	OP_SHUTDOWN,
 	OP_SHUTDOWN_SERVERS,
 	OP_SHUTDOWN_CLIENTS,
@@ -43,7 +45,8 @@ struct order {
 	uint64_t id;                   /* of this order; OP_END: of the other one */
 	uint64_t number;               /* KILL_CLIENT: the client's id */
 	bool gone;                     /* OP_END: its client is not there any more */
-	char arg[ORDER_ARG_MAX];       /* a database, empty: all */
+	char arg[ORDER_ARG_MAX];       /* a database, empty: all; a node; a setting, and */
+	char value[ORDER_ARG_MAX];     /* its value */
 	struct worker *from;           /* where it goes back to: */
 	void (*answer)(struct worker *w, struct letter *l);
 	void *own;                     /* the sender's */

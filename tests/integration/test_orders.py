@@ -586,3 +586,133 @@ def test_pause_is_waited_for_at_the_end(admin):
         w.wait_log('event=pause')
         w.proc.send_signal(signal.SIGQUIT)
         assert w.wait() == 0
+
+
+# ---- SET -------------------------------------------------------------------------------------
+
+def shown(c, key):
+    return next(r[1] for r in c.sql('SHOW CONFIG') if r[0] == key)
+
+
+@BOTH
+def test_set(admin, pg, workers):
+    w, c = admin(workers, default_pool_size=1, query_wait_timeout=30)
+    assert tag(c, 'SET default_pool_size = 3') == 'C:SET default_pool_size=3 Z:I'
+    assert shown(c, 'default_pool_size') == '3'
+    cs = [w.connect() for _ in range(4)]
+    for x in cs[:3]:
+        x.hold()                     # three servers at once, whichever worker has them
+    assert tag(c, "SET Query_Wait_Timeout TO '0.2'") == 'C:SET query_wait_timeout=0.2 Z:I'
+    with w.connect() as late:
+        assert refused(late, 'SELECT 1')[0] == '53300'
+    for x in cs:
+        x.close()
+    c.sql('SET retry_codes = 40001, 40P01')
+    assert shown(c, 'retry_codes').replace(' ', '') == '40001,40P01'
+    c.sql('RELOAD')                  # as the file says
+    assert shown(c, 'default_pool_size') == '1' and shown(c, 'query_wait_timeout') == '30'
+
+
+def test_set_refused(admin):
+    w, c = admin()
+    for text, code in (('SET nonsense = 1', '42704'), ('SET listen_port = 1', '55P02'),
+                       ('SET default_pool_size = -1', '22023'), ('SET default_pool_size = many', '22023'),
+                       ('SET pool_mode = ', '42601'), ('SET pool_mode session', '42601'), ('SET', '42601')):
+        assert refused(c, text)[0] == code, text
+    with w.connect('watcher', 'pgbouncer') as s:
+        assert refused(s, 'SET verbose = 1')[0] == '42501'
+        assert tag(s, 'SET client_encoding = utf8') == 'C:SET Z:I'
+    assert w.one('SELECT 1') == '1'
+
+
+# ---- nodes -----------------------------------------------------------------------------------
+
+@BOTH
+def test_drain_node(admin, pg, workers):
+    w, c = admin(workers)
+    node = '127.0.0.1:%d' % pg.port
+    a, b = w.connect(), w.connect()
+    a.hold()
+    b.one('SELECT 1')
+    p = Spawned(tag, c, "DRAIN NODE '%s'" % node)
+    until(lambda: pg.backends() == 1)        # the idle ones went at once
+    assert p.is_alive()
+    b.send(query('SELECT 1'))
+    a.sql('COMMIT')
+    assert p.result() == 'C:DRAIN Z:I'
+    assert pg.backends() == 0
+    assert b.quiet()
+    assert tag(c, "UNDRAIN NODE '%s'" % node) == 'C:UNDRAIN Z:I'
+    assert wire.shape(b.until()) == 'T D C:SELECT 1 Z:I'
+    assert refused(c, "DRAIN NODE 'nobody:1'") == ('42704', 'there is no node "nobody:1"')
+    a.close()
+    b.close()
+
+
+@pytest.mark.parametrize('how', ['INCLUDE', 'UNDRAIN', 'cancel', 'leave'])
+def test_drain_node_ends(admin, pg, how):
+    w, c = admin()
+    node = "'127.0.0.1:%d'" % pg.port
+    with w.connect() as a, w.connect('admin', 'pgweir') as second:
+        a.hold()
+        c.send(query('DRAIN NODE ' + node))
+        w.wait_log('event=node_excluded')
+        if how == 'cancel':
+            wire.cancel(w.port, c.key)
+        elif how == 'leave':
+            c.close()
+        else:
+            second.sql('%s NODE %s' % (how, node))
+        if how != 'leave':
+            assert [m[1]['C'] for m in c.until() if m[0] == 'E'] == ['57014']
+        second.sql('INCLUDE NODE ' + node)
+        assert a.one('SELECT 1') == '1'
+        a.sql('COMMIT')
+        assert w.one('SELECT 1') == '1'
+
+
+# ---- everything at once ------------------------------------------------------------------------
+
+@BOTH
+def test_all_orders_under_load(admin, pg, workers):
+    """In any order, and nobody notices but by waiting."""
+    w, c = admin(workers, default_pool_size=3)
+    load = Load(w, pg, n=8)
+    node = "'127.0.0.1:%d'" % pg.port
+    for n in range(4):
+        for text in ('PAUSE', 'RECONNECT', 'RESUME', 'SET default_pool_size = %d' % (2 + n), 'RECONNECT app',
+                     'DISABLE app', 'RELOAD', 'DRAIN NODE ' + node, 'WAIT_CLOSE', 'UNDRAIN NODE ' + node, 'ENABLE app',
+                     'PAUSE app', 'RELOAD', 'SET max_db_connections = 2', 'RESUME app', 'WAIT_CLOSE app',
+                     'PROBE'):
+            c.sql(text)
+        load.goes_on()
+    load.result()
+    assert w.pool_waiting() == 0
+
+
+# ---- what SHOW says ----------------------------------------------------------------------------
+
+@BOTH
+def test_shown(admin, workers):
+    w, c = admin(workers)
+
+    def state():
+        return dict(c.sql('SHOW STATE'))
+
+    def database(name):
+        return next((r['paused'], r['disabled']) for r in w.console('SHOW DATABASES') if r['name'] == name)
+    assert state()['paused'] == 'no' and state()['active'] == 'yes'
+    assert database('app') == ('0', '0')
+    c.sql('PAUSE app')
+    c.sql('DISABLE app2')
+    assert (database('app'), database('app2'), state()['paused']) == (('1', '0'), ('0', '1'), 'no')
+    c.sql('PAUSE')
+    assert state()['paused'] == 'yes' and state()['active'] == 'no'
+    assert database('app2') == ('1', '1')
+    c.sql('RESUME')
+    assert (database('app'), database('app2'), state()['paused']) == (('1', '0'), ('0', '1'), 'no')
+
+
+def test_no_suspend(admin):
+    _, c = admin()
+    assert refused(c, 'SUSPEND')[0] == '0A000'
