@@ -133,6 +133,8 @@ static void on_look(struct deadline *dl)
 	LIST_EACH(l, tmp, &d->waiting) {
 		struct order *o = LIST_ITEM(l, struct order, link);
 
+		if (o->spreading)
+			continue;
 		if (o->what == OP_WAIT_CLOSE)
 			ask_closing(d, o);
 		else if (o->what == OP_DRAIN)
@@ -152,14 +154,21 @@ static void wait_for(struct daemon *d, struct order *o)
 
 /* ---- the table ---- */
 
+static void pause_over(struct daemon *d, struct order *o, enum order_fate fate);
+
 static void on_changed(struct daemon *d, void *arg)
 {
 	struct order *o = arg;
 
-	if (o && o->what == OP_PAUSE && !d->over)
-		wait_for(d, o);
-	else if (o)
+	if (!o)
+		return;
+	o->spreading = false;
+	if (o->what != OP_PAUSE || d->over)
 		answer(d, o);
+	else if (o->fate)
+		pause_over(d, o, o->fate);
+	else
+		on_look(&d->look_dl);
 }
 
 /* o: may be NULL. false: it has been refused. */
@@ -167,8 +176,13 @@ static bool spread(struct daemon *d, struct gates *g, struct order *o)
 {
 	const char *kill = o && o->what == OP_KILL ? o->arg : NULL;
 
-	if (gatekeeper_use(d, g, kill, on_changed, o))
+	if (gatekeeper_use(d, g, kill, on_changed, o)) {
+		if (o && o->what == OP_PAUSE) {
+			o->spreading = true;
+			list_push_back(&d->waiting, &o->link);
+		}
 		return true;
+	}
 	if (o)
 		refuse(d, o, "53200", "out of memory", NULL);
 	return false;
@@ -190,7 +204,7 @@ static void end_pauses(struct daemon *d, const char *db)
 		struct order *o = LIST_ITEM(l, struct order, link);
 
 		if (o->what == OP_PAUSE && strcmp(o->arg, db ? db : "") == 0)
-			refuse(d, o, "57014", "canceling PAUSE due to RESUME", NULL);
+			pause_over(d, o, FATE_RESUMED);
 	}
 }
 
@@ -407,32 +421,52 @@ static void do_wait_close(struct daemon *d, struct order *o)
 		wait_for(d, o);
 }
 
+/* A PAUSE ends before the connections have. */
+static void pause_over(struct daemon *d, struct order *o, enum order_fate fate)
+{
+	struct gates *g;
+	char db[ORDER_ARG_MAX];
+
+	if (o->spreading) {
+		o->fate = o->fate ? o->fate : fate;
+		return;
+	}
+	(void)snprintf(db, sizeof(db), "%s", o->arg);
+	if (fate == FATE_GONE) {
+		answer(d, o); /* what is paused stays so */
+		return;
+	}
+	if (fate == FATE_RESUMED) {
+		refuse(d, o, "57014", "canceling PAUSE due to RESUME", NULL);
+		return;
+	}
+	refuse(d, o, "57014", "canceling statement due to user request",
+	       "What it had paused goes on.");
+	if (d->leaving)
+		return;
+	g = gates_copy(d->gates, *db ? db : NULL);
+	if (g && *db)
+		gates_entry(g, db)->paused = false;
+	else if (g)
+		g->paused = false;
+	if (spread(d, g, NULL)) {
+		log_order(d, "resume", *db ? db : NULL);
+		end_pauses(d, *db ? db : NULL); /* of others, who have paused the same */
+	}
+}
+
 /* Its client has gone, or has asked for an end of it. */
 static void do_end(struct daemon *d, struct order *end)
 {
 	struct order *o = waiting(d, end->id);
-	struct gates *g;
-	char db[ORDER_ARG_MAX];
 
 	if (o && o->what == OP_DRAIN)
 		target_drop(o->control);
-	if (o && end->gone) {
-		answer(d, o); /* what is paused stays so */
-	} else if (o && o->what == OP_PAUSE && !d->leaving) {
-		g = gates_copy(d->gates, arg_of(o));
-		if (g && *o->arg)
-			gates_entry(g, o->arg)->paused = false;
-		else if (g)
-			g->paused = false;
-		(void)snprintf(db, sizeof(db), "%s", o->arg);
-		refuse(d, o, "57014", "canceling statement due to user request",
-		       "What it had paused goes on.");
-		if (spread(d, g, NULL))
-			log_order(d, "resume", *db ? db : NULL);
-	} else if (o) {
+	if (o && o->what == OP_PAUSE)
+		pause_over(d, o, end->gone ? FATE_GONE : FATE_CANCELLED);
+	else if (o)
 		refuse(d, o, "57014", "canceling statement due to user request",
 		       o->what == OP_DRAIN ? "The node stays excluded: see INCLUDE NODE." : NULL);
-	}
 	answer(d, end);
 }
 
@@ -544,6 +578,8 @@ void orders_close(struct daemon *d)
 	LIST_EACH(l, tmp, &d->waiting) {
 		struct order *o = LIST_ITEM(l, struct order, link);
 
+		if (o->spreading)
+			continue; /* answered when the round is back */
 		if (o->what == OP_DRAIN)
 			target_drop(o->control);
 		refuse(d, o, "57P01", "pgweir has ended", NULL);

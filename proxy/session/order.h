@@ -36,6 +36,8 @@ enum order_what {
 	OP_N
 };
 
+enum order_fate { FATE_NONE = 0, FATE_CANCELLED, FATE_GONE, FATE_RESUMED };
+
 #define ORDER_ARG_MAX 256u
 
 struct order {
@@ -50,7 +52,9 @@ struct order {
 	struct worker *from;           /* where it goes back to: */
 	void (*answer)(struct worker *w, struct letter *l);
 	void *own;                     /* the sender's */
-	void *control;                 /* the control loop's */
+	void *control;                 /* the control loop's, */
+	bool spreading;                /* workers are being told */
+	enum order_fate fate;          /* ... and that is to become of it then */
 	struct shared *sh;
 	/* the answer: sqlstate "" is a success */
 	char sqlstate[6];

@@ -199,6 +199,18 @@ def test_cancelled_pause_resumes(admin, workers, what):
     assert refused(c, 'RESUME app' if 'app' in what else 'RESUME')[0] == '55000'
 
 
+def test_cancelled_pause_ends_that_of_another(admin):
+    w, c = admin()
+    with w.connect() as busy, w.connect('admin', 'pgbouncer') as second:
+        busy.hold()
+        ps = [Spawned(refused, x, 'PAUSE app') for x in (c, second)]
+        w.wait_log('event=pause', n=2)
+        wire.cancel(w.port, c.key)
+        assert [p.result() for p in ps] == [('57014', 'canceling statement due to user request'),
+                                            ('57014', 'canceling PAUSE due to RESUME')]
+        assert w.one('SELECT 1') == '1'
+
+
 def test_pause_outlives_its_client(admin, pg):
     w, c = admin()
     with w.connect() as busy, w.connect('admin', 'pgbouncer') as second:
