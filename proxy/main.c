@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sysexits.h>
 
 #include "conf/conf.h"
 #include "conf/version.h"
@@ -12,6 +13,7 @@
 #include "hush.h"
 #include "reload.h"
 #include "top/top.h"
+#include "upgrade.h"
 #include "usage.h"
 
 static int bad(const char *what, const char *value)
@@ -35,7 +37,7 @@ static int take_port(const char *s, int *out)
 struct choice {
 	struct daemon_args args;
 	char *shown;                   /* the source, where others see it */
-	bool check, done;
+	bool check, upgrade, done;
 };
 
 static int show_manual(struct choice *c)
@@ -81,6 +83,9 @@ static int parse(int argc, char **argv, struct choice *c)
 		case 'u':
 			c->args.over.user = optarg;
 			break;
+		case OPT_UPGRADE:
+			c->upgrade = true;
+			break;
 		case OPT_CHECK:
 			c->check = true;
 			break;
@@ -112,6 +117,29 @@ static int parse(int argc, char **argv, struct choice *c)
 	return 0;
 }
 
+/* The process that runs starts its successor. Exit status. */
+static int upgrade(const struct conf *conf)
+{
+	struct err e = { "" };
+	pid_t pid = 0;
+
+	if (!conf->g.takeover_dir)
+		return bad("--upgrade needs the setting takeover_dir, where it meets the pgweir that "
+			   "runs", NULL);
+	if (upgrade_ask(conf->g.takeover_dir, &pid, &e)) {
+		fprintf(stderr, "pgweir: %s\n", e.text);
+		return 1;
+	}
+	printf("pgweir: process %d has taken over\n", (int)pid);
+	return 0;
+}
+
+/* sysexits.h; a service manager must not try again and again (RestartPreventExitStatus=). */
+static int bad_configuration(const struct choice *c)
+{
+	return !c->check && !c->upgrade && getenv("NOTIFY_SOCKET") ? EX_CONFIG : 1;
+}
+
 /* Loads, and runs or only checks. */
 static int run(struct choice *c)
 {
@@ -123,7 +151,7 @@ static int run(struct choice *c)
 
 	if (reload_load(&c->args, &conf, &tls, &e)) {
 		fprintf(stderr, "pgweir: %s\n", e.text);
-		return 1;
+		return bad_configuration(c);
 	}
 	if (conf->from_uri && conf->dbs[0].secret.password)
 		hush_argument(c->shown);
@@ -134,6 +162,12 @@ static int run(struct choice *c)
 		conf_drop(conf);
 		puts("pgweir: the configuration is fine");
 		return 0;
+	}
+	if (c->upgrade) {
+		rc = upgrade(conf);
+		tls_set_drop(tls);
+		conf_drop(conf);
+		return rc;
 	}
 	rc = daemon_run(&c->args, conf, tls, &e);
 	if (rc)
@@ -158,6 +192,7 @@ int main(int argc, char **argv)
 	if (!source)
 		return bad("out of memory", NULL);
 	c.args.source = source;
+	c.args.argv = argv;
 	rc = run(&c);
 	free(source);
 	return rc;

@@ -28,6 +28,8 @@ static const struct row rows[] = {
 	{ 'v', "verbose", NULL, TAKES_NOTHING, "say more; may be repeated" },
 	{ 'R', "reboot", NULL, TAKES_NOTHING,
 	  "take over from the pgweir that runs (needs takeover_dir)" },
+	{ OPT_UPGRADE, "upgrade", NULL, TAKES_NOTHING,
+	  "have the pgweir that runs start its successor, and wait for it" },
 	{ 'u', "user", "USER", TAKES_USER, "become this user after start" },
 	{ OPT_CHECK, "check", NULL, TAKES_NOTHING, "check the configuration and exit" },
 	{ OPT_MANUAL, "manual", "PAGE", TAKES_PAGE,

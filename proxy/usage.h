@@ -12,7 +12,7 @@
 #include <stdio.h>
 
 /* What getopt gives for options without a letter. */
-enum { OPT_CHECK = 256, OPT_MANUAL, OPT_COMPLETION };
+enum { OPT_CHECK = 256, OPT_UPGRADE, OPT_MANUAL, OPT_COMPLETION };
 
 #define USAGE_OPTIONS_MAX 32
 
