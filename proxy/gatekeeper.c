@@ -41,10 +41,9 @@ void gatekeeper_tell_web(struct daemon *d)
 	const struct gates *g = d->gates;
 
 	if (!d->leaving)
-		web_tell_running(d->web, g && g->shutting  ? RUNNING_DRAINING :
-					 g && g->suspended ? RUNNING_SUSPENDED :
-					 g && g->paused	   ? RUNNING_PAUSED :
-							     RUNNING);
+		web_tell_running(d->web, g && g->shutting ? RUNNING_DRAINING :
+					 g && g->paused	  ? RUNNING_PAUSED :
+							    RUNNING);
 }
 
 bool gatekeeper_use(struct daemon *d, struct gates *g, const char *kill, gatekeeper_fn *over,

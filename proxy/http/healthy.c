@@ -78,8 +78,7 @@ const char *health_word_name(enum health_word v)
 
 const char *running_name(enum running r)
 {
-	static const char *const name[RUNNING_N] = { "running", "paused", "suspended", "draining",
-						     "stopping" };
+	static const char *const name[RUNNING_N] = { "running", "paused", "draining", "stopping" };
 
 	return name[r];
 }

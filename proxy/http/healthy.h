@@ -24,7 +24,6 @@ enum health_word { HEALTHY = 0, DEGRADED, UNHEALTHY, HEALTH_WORDS };
 enum running {
 	RUNNING = 0,
 	RUNNING_PAUSED,      /* PAUSE, of all databases */
-	RUNNING_SUSPENDED,
 	RUNNING_DRAINING,
 	RUNNING_STOPPING,
 	RUNNING_N

@@ -94,7 +94,6 @@ static void says(struct world *w, enum health_word want, bool ready, const char 
 	assert_int_equal(health_word_of(&f, 500000, NULL, NULL), want);
 	assert_int_equal(health_not_ready(&f, RUNNING) == NULL, ready);
 	assert_string_equal(health_not_ready(&f, RUNNING_PAUSED), "paused");
-	assert_string_equal(health_not_ready(&f, RUNNING_SUSPENDED), "suspended");
 	assert_string_equal(health_not_ready(&f, RUNNING_DRAINING), "draining");
 	assert_string_equal(health_not_ready(&f, RUNNING_STOPPING), "stopping");
 	facts_free(&f);
