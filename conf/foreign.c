@@ -31,6 +31,8 @@ static const struct foreign rows[] = {
 	{"server_fast_close", "a server of a session is closed when the session ends, however "
 			      "long that takes"},
 	{"service_name", WINDOWS},
+	{"suspend_timeout", "there is no SUSPEND: a new process takes over by -R, and the old one "
+			    "ends with shutdown_timeout"},
 	{"syslog", SYSLOG},
 	{"syslog_facility", SYSLOG},
 	{"syslog_ident", SYSLOG},
