@@ -35,11 +35,7 @@ pytestmark = pytest.mark.weir_only
 COVERED = ['README.md', 'docs/README.md', 'docs/install.md', 'docs/quickstart-cockroachdb.md', 'docs/quickstart-postgresql.md',
            'docs/metrics.md', 'docs/security.md', 'docs/top.md']
 # Not in the index yet.
-<<<<<<< HEAD
-PENDING = ['console.md', 'metrics.md', 'orders.md']
-=======
-PENDING = ['console.md', 'from-pgbouncer.md', 'orders.md', 'tuning.md']
->>>>>>> operator
+PENDING = ['console.md', 'orders.md']
 PAGES = sorted(os.path.relpath(p, ROOT) for p in [os.path.join(ROOT, 'README.md'), *glob.glob(os.path.join(ROOT, 'docs', '*.md'))])
 KINDS = r'ini( file=\S+| lines)?|sh (run|live|not run: \S.*)|sql (run|not run: \S.*)|text( output)?'
 
