@@ -158,6 +158,8 @@ def test_traffic_is_what_clients_do(weir, pg):
     rates = [float(x.replace(',', '')) for x in re.findall(r'^Traffic +([\d.,]+) queries/s', out, re.M)]
     assert p.returncode == 0 and len(rates) == 40
     assert sum(x > 10 for x in rates) > 20, rates
+    # and how long they took
+    assert re.search(r'query p99 [\d.]+ (us|ms|s)  ', out)
     assert re.search(r'^ +[▁-█]{20,} +up to [\d.,]+ queries/s$', out, re.M) or '#' in out
 
 
