@@ -141,12 +141,12 @@ def test_cannot_listen(pg, kw, args, say):
 
 
 def test_section_pgbouncer_listens_in_tmp(weir, pg):
-    w = weir(ini({'app': db(pg)}, section='pgbouncer'))
+    w = weir(ini({'app': db(pg)}, section='pgbouncer', listen_addr='127.0.0.1'))
     assert psql(dsn(w, '/tmp')) == '42'
     w.term()
     assert w.wait() == 0
     assert not os.path.exists(path('/tmp', w.port))
-    w = weir(ini({'app': db(pg)}, section='pgbouncer', unix_socket_dir=''))
+    w = weir(ini({'app': db(pg)}, section='pgbouncer', listen_addr='127.0.0.1', unix_socket_dir=''))
     assert not os.path.exists(path('/tmp', w.port))
 
 
