@@ -15,7 +15,7 @@ import pytest
 
 import certs
 import wire
-from conftest import db, free_port, ini, until
+from conftest import ROOT, db, free_port, ini, until
 from wire import bind, describe, execute, parse, query, sync
 
 # ---- columns and types ---------------------------------------------------------------------
@@ -57,6 +57,8 @@ COLUMNS = {
         'max_user_connections', 'current_connections', 'max_user_client_connections',
         'current_client_connections'),
     'PEERS': [('peer_id', INT4), ('host', TEXT), ('port', INT4), ('pool_size', INT4)],
+    'PEER_POOLS': ints('peer_id', 'cl_active_cancel_req', 'cl_waiting_cancel_req', 'sv_active_cancel',
+                       'sv_login'),
     'FDS': [('fd', INT4), ('task', TEXT), ('user', TEXT), ('database', TEXT), ('addr', TEXT), ('port', INT4),
             ('cancel', INT8), ('link', INT4), ('client_encoding', TEXT), ('std_strings', TEXT),
             ('datestyle', TEXT), ('timezone', TEXT), ('password', TEXT), ('scram_client_key', BYTEA),
@@ -135,7 +137,7 @@ def test_columns_beside_pgbouncer(weir, pg, bouncer):
     with wire.Conn(bouncer, user='admin', database='pgbouncer') as theirs, \
             w.connect('admin', 'pgbouncer') as ours:
         for what, mine in COLUMNS.items():
-            if what in ('PEERS', 'USERS', 'LISTS'):
+            if what in ('PEERS', 'PEER_POOLS', 'USERS', 'LISTS'):
                 continue
             have = described(theirs, 'SHOW ' + what)
             if what == 'STATE':
@@ -314,6 +316,14 @@ def test_fds_have_no_secrets(w):
             assert r['password'] is r['scram_client_key'] is r['scram_server_key'] is None
 
 
+def test_peers(weir, pg):
+    w = weir(ini({'app': db(pg, dbname='app')}, peer_id=1) +
+             '[peers]\n2 = host=127.0.0.1 port=7001\n3 = host=/run/other pool_size=4\n')
+    assert [list(r.values()) for r in w.console('SHOW PEERS')] == [
+        ['2', '127.0.0.1', '7001', '20'], ['3', '/run/other', '6432', '4']]
+    assert [list(r.values()) for r in w.console('SHOW PEER_POOLS')] == [['2'] + ['0'] * 4, ['3'] + ['0'] * 4]
+
+
 def test_mem_and_state(w):
     m = {r['name']: r for r in w.console('SHOW MEM')}
     assert int(m['client_cache']['used']) == 1
@@ -412,3 +422,28 @@ def test_shutdown_while_it_shows(weir, pg):
         assert w.wait() == 0
         for c in clients + admins:
             c.close()
+
+
+# ---- docs/console.md -----------------------------------------------------------------------
+
+def test_the_page_names_every_column(weir, pg):
+    """In order, and every SHOW of the list is on one of the pages."""
+    w = weir(ini({'app': db(pg, dbname='app')}))
+    with open(os.path.join(ROOT, 'docs', 'console.md')) as f:
+        page = f.read()
+    sections = dict(re.findall(r'^### (SHOW \w+)\n(.*?)(?=^### |\Z)', page, re.M | re.S))
+    assert len(sections) >= 18
+    with w.connect('admin', 'pgweir') as c:
+        for sql, text in sections.items():
+            names = re.findall(r'^\| (\w+) \|', text, re.M)
+            assert names.pop(0) == 'column'
+            got = [n for n, _ in described(c, sql)]
+            assert names == (got[len(SOCKET):] if sql == 'SHOW SOCKETS' else got), sql
+    pages = ''
+    for name in os.listdir(os.path.join(ROOT, 'docs')):
+        if name.endswith('.md'):
+            with open(os.path.join(ROOT, 'docs', name)) as f:
+                pages += f.read()
+    for r in w.console('SHOW HELP'):
+        if r['command'].startswith('SHOW '):
+            assert re.search(r'\b%s\b' % r['command'], pages), r['command']
