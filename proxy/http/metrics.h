@@ -10,6 +10,7 @@
 #include <stdbool.h>
 
 #include "http/facts.h"
+#include "http/measured.h"
 #include "http/out.h"
 #include "http/totals.h"
 #include "http/healthy.h"
@@ -19,6 +20,7 @@ struct metrics {
 	bool openmetrics;
 	const struct facts *f;
 	const struct totals *t;
+	const struct measured *of[METER_KINDS]; /* databases, nodes */
 	enum running running;
 	enum health_word health;
 	int64_t started_s;             /* since 1970 */

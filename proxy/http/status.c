@@ -31,11 +31,39 @@ static void on_hub(void *arg, struct hub *hub)
 	}
 }
 
-void status_init(struct status *s, const struct shared *sh, uint64_t now_us)
+/* Of all databases. */
+static int read_times(struct hist_sum *to, struct shared *sh, uint64_t now_us)
 {
+	struct meter_sum *s = malloc(sizeof(*s));
+
+	if (!s)
+		return -1;
+	meters_total(&sh->meters, now_us, s, NULL);
+	*to = s->hist[METER_QUERY];
+	free(s);
+	return 0;
+}
+
+static uint64_t p99(struct status *s, struct shared *sh, uint64_t now_us)
+{
+	struct hist_sum now, *before = &s->times[s->seq % STATUS_TIMES], was = *before;
+
+	if (read_times(&now, sh, now_us))
+		return 0;
+	*before = now;
+	hist_sum_since(&now, &was);
+	return hist_quantile(&now, 99000);
+}
+
+void status_init(struct status *s, struct shared *sh, uint64_t now_us)
+{
+	unsigned i;
+
 	memset(s, 0, sizeof(*s));
 	s->at_us = now_us;
 	totals_read(&s->last, sh);
+	for (i = 0; i < STATUS_TIMES; i++)
+		(void)read_times(&s->times[i], sh, now_us);
 }
 
 void status_tick(struct status *s, struct shared *sh, uint64_t now_us)
@@ -51,6 +79,7 @@ void status_tick(struct status *s, struct shared *sh, uint64_t now_us)
 	m->absorbed = diff(totals_absorbed(&t), totals_absorbed(&s->last));
 	m->busy = n.busy > 0 ? (uint32_t)n.busy : 0;
 	m->waiting = n.waiting > 0 ? (uint32_t)n.waiting : 0;
+	m->p99_us = p99(s, sh, now_us);
 	m->span_ms = diff(now_us, s->at_us) / 1000;
 	s->last = t;
 	s->at_us = now_us;

@@ -14,6 +14,7 @@
 #include "http/healthy.h"
 
 #define STATUS_SECONDS 300u
+#define STATUS_TIMES 10u         /* seconds that a p99 is of */
 #define STATUS_POOLS 50u         /* that the page shows, the busiest */
 
 /* One second. */
@@ -29,11 +30,12 @@ struct status {
 	uint64_t seq;                  /* moments so far; the last is ring[(seq - 1) % N] */
 	uint64_t at_us;
 	struct totals last;
+	struct hist_sum times[STATUS_TIMES]; /* of queries, at the ends of the last seconds */
 };
 
 /* A second has passed. */
 void status_tick(struct status *s, struct shared *sh, uint64_t now_us);
-void status_init(struct status *s, const struct shared *sh, uint64_t now_us);
+void status_init(struct status *s, struct shared *sh, uint64_t now_us);
 
 /* after: the newest moment that the asker has, 0: none. */
 void status_json(struct out *o, const struct status *s, const struct facts *f,

@@ -257,15 +257,25 @@ static void give_metrics(struct web *w, struct evhttp_request *req, struct facts
 	bool open = ask_openmetrics(
 		evhttp_find_header(evhttp_request_get_input_headers(req), "Accept"));
 	struct metrics m = { .openmetrics = open, .f = f, .started_s = w->started_s };
+	struct measured of[METER_KINDS] = { { 0 } };
 	struct totals t;
 	struct out o = { 0 };
+	unsigned k;
 
 	totals_read(&t, w->sh);
+	for (k = 0; k < METER_KINDS; k++) {
+		if (measured_read(&of[k], &w->sh->meters, (enum meter_kind)k, w->w.now_us))
+			o.bad = true;
+		m.of[k] = &of[k];
+	}
 	m.t = &t;
 	m.running = (enum running)atomic_load(&w->running);
 	m.health = health_word_of(f, (uint64_t)w->snap->conf->g.health_slow, NULL, NULL);
 	m.workers = w->sh->hall_n;
-	metrics_write(&o, &m);
+	if (!o.bad)
+		metrics_write(&o, &m);
+	for (k = 0; k < METER_KINDS; k++)
+		measured_free(&of[k]);
 	reply(w, req, 200,
 	      open ? "application/openmetrics-text; version=1.0.0; charset=utf-8" :
 		     "text/plain; version=0.0.4; charset=utf-8",

@@ -3,17 +3,20 @@ comes by HTTP can hold up anything.
 
 SPDX-License-Identifier: ISC
 """
+import json
 import os
 import re
 import shutil
 import socket
 import subprocess
+from urllib.parse import quote
 
 import pytest
 
 from conftest import PGWEIR, ROOT, Spawned, db, free_port, ini, until
 from test_nodes import QUICK
 from webs import OPENMETRICS, get, metrics, raw, rest, samples, wait_health, web_port
+from wire import PgError
 
 pytestmark = pytest.mark.weir_only
 
@@ -58,6 +61,7 @@ def test_unhealthy(weir, new_cluster):
     w = weir(ini({'app': db(a, dbname='app'), 'rw': db(b, target_session_attrs='primary')},
                  **{**WEB, 'health_slow': 0}))
     port = web_port(w)
+    until(lambda: get(port, '/health').json['live_nodes'] == 2)
     h = wait_health(port, 'degraded')
     assert h['reasons'] == ['database rw has no live node of the role that it asks for']
     assert (h['live_databases'], h['total_databases']) == (1, 2)
@@ -157,6 +161,55 @@ def test_metrics_are_right(weir, pg):
         stats = re.findall(r'^\tX\((\w+),', f.read(), re.M)
     assert len(stats) > 50
     assert text.count('_total') >= len(stats)
+
+
+HISTS = ('wait', 'query', 'transaction', 'login', 'replay')
+
+
+def test_histograms_and_parts(weir, cluster):
+    """Of each database and each node, and with the total of all."""
+    w = weir(ini({'a': db(cluster.primary, dbname='app'), 'b': db(cluster.nodes[1], dbname='app')}, **{**WEB, 'workers': 2}))
+    port = web_port(w)
+    until(lambda: get(port, '/ready').status == 200)
+    with w.connect(database='a') as a, w.connect(database='b') as b:
+        for _ in range(5):
+            a.sql('SELECT 1')
+        a.sql('SELECT pg_sleep(0.3)')
+        b.sql('SELECT 2')
+        for _ in range(2):
+            with pytest.raises(PgError):
+                b.sql('SELECT 1/0')
+    until(lambda: metrics(port).sum('database_client_disconnects_total') >= 2)
+    m = metrics(port)
+    na, nb = ('127.0.0.1:%d' % n.port for n in cluster.nodes[:2])
+    assert m('database_queries_total', database='a') == 6 == m('node_queries_total', node=na)
+    assert m('database_queries_total', database='b') == 3 == m('node_queries_total', node=nb)
+    assert m('database_transactions_total', database='a') == 6
+    assert m('database_errors_total', database='b', **{'class': '22'}) == 2
+    assert m('node_errors_total', node=nb, **{'class': '22'}) == 2
+    assert m('database_errors_total', database='a', **{'class': '40'}) == 0
+    # of the whole, and nothing counted twice
+    assert m.sum('database_queries_total') == m('queries_total')
+    assert m.sum('database_received_bytes_total') == m('received_bytes_total') > 0
+    # buckets: each has those of the one before, the last has all
+    for kind, label, name, n in (('database', 'database', 'a', 6), ('node', 'node', nb, 3)):
+        for h in HISTS:
+            family = 'pgweir_%s_%s_duration_seconds' % (kind, h)
+            le = sorted((float(dict(k)['le']), v) for (f, k), v in m.items()
+                        if f == family + '_bucket' and dict(k)[label] == name)
+            assert len(le) == 22 and le[-1][0] == float('inf') and le[0][0] == 0.000064
+            assert [v for _, v in le] == sorted(v for _, v in le)
+            assert le[-1][1] == m['%s_count' % family, frozenset([(label, name)])]
+        assert m('%s_query_duration_seconds_count' % kind, **{label: name}) == n
+    a = {'database': 'a'}
+    assert m('database_query_duration_seconds_sum', **a) >= 0.3
+    slow = [v for le in ('0.262144', '0.524288', '67.108864')
+            for v in [m('database_query_duration_seconds_bucket', le=le, **a)]]
+    assert slow[0] <= 5 and slow[2] == 6
+    assert m('database_login_duration_seconds_count', **a) == 1
+    assert m('node_login_duration_seconds_count', node=na) >= 1
+    # and the page has a p99 of it
+    until(lambda: any(h[2] and h[2] >= 300 for h in get(port, '/status').json['history']))
 
 
 def test_both_formats(weir, pg):
@@ -436,6 +489,41 @@ def test_the_page_is_right(weir, pg, tmp_path):
         assert get(port, path).status == 200
 
 
+def dashboard():
+    with open(os.path.join(ROOT, 'docs', 'grafana.json')) as f:
+        return json.load(f)
+
+
+def test_dashboard(weir, pg):
+    """docs/grafana.json asks for nothing that is not there."""
+    d = dashboard()
+    assert len({p['id'] for p in d['panels']}) == len(d['panels']) > 25
+    place = set()
+    for p in d['panels']:
+        g = p['gridPos']
+        mine = {(x, y) for x in range(g['x'], g['x'] + g['w']) for y in range(g['y'], g['y'] + g['h'])}
+        assert g['x'] + g['w'] <= 24 and not mine & place, p['title']
+        place |= mine
+    w, port = weir_of(weir, pg)
+    w.sql('SELECT 1')
+    until(lambda: get(port, '/ready').status == 200)
+    m = metrics(port)
+    names = {n for n, _ in m}
+    labels = {}
+    for n, have in m:
+        labels.setdefault(n, set()).update(k for k, _ in have)
+    asked = [t['expr'] for p in d['panels'] for t in p.get('targets', ())]
+    asked += [v['query']['query'] for v in d['templating']['list'] if v['type'] == 'query']
+    assert len(asked) > 40
+    for expr in asked:
+        found = re.findall(r'(pgweir_\w+)(?:\{([^}]*)\})?', expr)
+        assert found, expr
+        for name, where in found:
+            assert name in names, expr
+            for label in re.findall(r'(\w+)=', where):
+                assert label == 'instance' or label in labels[name], (label, expr)
+
+
 # ---- Prometheus ----------------------------------------------------------------------------
 
 @pytest.mark.no_san
@@ -464,6 +552,12 @@ def test_prometheus(weir, pg, tmp_path):
         names = {x['metric']['__name__'] for x in ask('%7Bjob=%22pgweir%22%7D')}
         assert {n for n, _ in metrics(port)} <= names
         assert ask('pgweir_queries_total')[0]['value'][1] == '1'
+        # it understands every question of the dashboard
+        for panel in dashboard()['panels']:
+            for t in panel.get('targets', ()):
+                q = re.sub(r'\$__(rate_interval|range)', '1m', t['expr'])
+                r = get(mine, '/api/v1/query?query=' + quote(re.sub(r'\$\w+', '.*', q)))
+                assert r.status == 200 and r.json['status'] == 'success', (t['expr'], r.text)
     finally:
         p.terminate()
         p.wait(30)
