@@ -10,6 +10,7 @@ import ssl
 import struct
 import subprocess
 import tempfile
+import threading
 
 import pytest
 
@@ -291,17 +292,42 @@ def test_pins(w):
     c.close()
 
 
-def test_cancels_are_counted(w, pg):
-    """A server that has come free waits for the cancel that may still hit it."""
-    assert all(r['cl_active_cancel_req'] == r['sv_being_canceled'] == '0' for r in w.console('SHOW POOLS'))
-    with w.connect('app', 'app') as c:
-        c.send(query('SELECT pg_sleep(60)'))
-        until(lambda: pg.sql("SELECT 1 FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)' "
-                             "AND state = 'active' AND pid <> pg_backend_pid()"))
-        wire.cancel(w.port, c.key)
-        assert [m for m in c.until('Z') if m[0] == 'E'][0][1]['C'] == '57014'
-    until(lambda: all(r['cl_active_cancel_req'] == r['sv_active_cancel'] == '0'
-                      for r in w.console('SHOW POOLS')))
+@pytest.mark.parametrize('workers', [1, 2])
+def test_cancels_are_counted(weir, workers):
+    """On their way, and where a server that has come free waits for one."""
+    answer, hold = threading.Event(), threading.Event()
+
+    def script(conn):
+        if not conn.read_startup():
+            hold.wait(20)           # a cancel that takes its time
+            return
+        conn.welcome()
+        if server.is_probe(conn):
+            return
+        conn.expect_query('SELECT 1')
+        answer.wait(20)
+        conn.send(wire.result(), wire.ready())
+        conn.wait_close()
+
+    with wire.FakeServer(script, login=False) as server:
+        w = weir(ini({'app': db(server)}, workers=workers, default_pool_size=1))
+
+        def pool(**want):
+            got = w.pool('app')
+            return got and all(got[k] == str(v) for k, v in want.items())
+        with w.connect('app', 'app') as c, wire.dial('127.0.0.1', w.port) as asker:
+            until(lambda: pool(sv_idle=1))
+            c.send(query('SELECT 1'))
+            until(lambda: pool(sv_active=1, cl_active=1, cl_active_cancel_req=0, sv_active_cancel=0))
+            until(lambda: server.seen)
+            asker.sendall(wire.special(wire.CODE_CANCEL, struct.pack('!ii', *c.key)))
+            until(lambda: pool(cl_active_cancel_req=1, sv_active_cancel=1, sv_active=1, sv_being_canceled=0))
+            answer.set()
+            c.until('Z')
+            until(lambda: pool(sv_active=0, sv_idle=0, sv_being_canceled=1, sv_tested=0, sv_cleaning=1))
+            assert [r['state'] for r in w.console('SHOW SERVERS')] == ['being_canceled']
+            hold.set()
+            until(lambda: pool(sv_idle=1, sv_being_canceled=0, cl_active_cancel_req=0, sv_active_cancel=0))
 
 
 def test_fds_have_no_secrets(w):
