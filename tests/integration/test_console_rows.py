@@ -6,6 +6,7 @@ SPDX-License-Identifier: ISC
 import os
 import re
 import resource
+import socket
 import ssl
 import struct
 import subprocess
@@ -292,18 +293,21 @@ def test_pins(w):
     c.close()
 
 
-@pytest.mark.parametrize('workers', [1, 2])
-def test_cancels_are_counted(weir, workers):
+@pytest.mark.parametrize('workers,ends', [(1, False), (2, False), (1, True)])
+def test_cancels_are_counted(weir, workers, ends):
     """On their way, and where a server that has come free waits for one."""
     answer, hold = threading.Event(), threading.Event()
 
     def script(conn):
-        if not conn.read_startup():
-            hold.wait(20)           # a cancel that takes its time
-            return
-        conn.welcome()
-        if server.is_probe(conn):
-            return
+        try:
+            if not conn.read_startup():
+                hold.wait(20)       # a cancel that takes its time
+                return
+            conn.welcome()
+            if server.is_probe(conn):
+                return
+        except wire.Closed:
+            return                  # was ended by this test
         conn.expect_query('SELECT 1')
         answer.wait(20)
         conn.send(wire.result(), wire.ready())
@@ -326,8 +330,13 @@ def test_cancels_are_counted(weir, workers):
             c.until('Z')
             until(lambda: pool(sv_active=0, sv_idle=0, sv_being_canceled=1, sv_tested=0, sv_cleaning=1))
             assert [r['state'] for r in w.console('SHOW SERVERS')] == ['being_canceled']
+            if ends:                # a server that goes is not one that waits
+                for x in [x for x in server.conns if not x.is_cancel and not x.ended]:
+                    x.sock.shutdown(socket.SHUT_RDWR)
+                until(lambda: pool(sv_being_canceled=0, sv_cleaning=0, sv_total=0))
             hold.set()
-            until(lambda: pool(sv_idle=1, sv_being_canceled=0, cl_active_cancel_req=0, sv_active_cancel=0))
+            until(lambda: pool(sv_being_canceled=0, cl_active_cancel_req=0, sv_active_cancel=0,
+                               sv_idle=0 if ends else 1))
 
 
 def test_fds_have_no_secrets(w):
@@ -433,6 +442,19 @@ def test_many_clients(weir, pg):
             c.close()
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     until(lambda: not rows(w, 'CLIENTS', database='app'))
+
+
+def test_many_servers(weir, pg):
+    """More than come in one piece: each once."""
+    w = weir(ini({'app': db(pg, dbname='app')}, workers=2, default_pool_size=75))
+    clients = [w.connect('app', 'app') for _ in range(75)]
+    for c in clients:
+        c.hold()
+    sv = w.console('SHOW SERVERS')
+    assert len(sv) == 75 and len({r['remote_pid'] for r in sv}) == 75 and len({r['id'] for r in sv}) == 75
+    assert {r['link'] for r in sv} == {r['ptr'] for r in rows(w, 'CLIENTS', database='app')}
+    for c in clients:
+        c.close()
 
 
 def test_shutdown_while_it_shows(weir, pg):
