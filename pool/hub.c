@@ -299,3 +299,20 @@ void hubs_each(struct hubs *h, void (*fn)(void *arg, struct hub *hub), void *arg
 		fn(arg, hub);
 	pthread_mutex_unlock(&h->lock);
 }
+
+int hubs_used(struct hubs *h, const char *db, int *moving)
+{
+	struct hub *hub;
+	int n = 0, m = 0;
+
+	pthread_mutex_lock(&h->lock);
+	for (hub = h->head; hub; hub = hub->next)
+		if (!db || strcmp(hub->db, db) == 0) {
+			n += atomic_load(&hub->limit.used);
+			m += atomic_load(&hub->moving);
+		}
+	pthread_mutex_unlock(&h->lock);
+	if (moving)
+		*moving = m;
+	return n;
+}

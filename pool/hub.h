@@ -102,6 +102,9 @@ MUST_CHECK int hub_welcome_set(struct hubs *h, struct hub *hub, const uint8_t *k
 			       const uint8_t *p, size_t n);
 long hub_welcome_copy(struct hubs *h, struct hub *hub, const uint8_t *key, size_t key_len,
 		      uint8_t *out, size_t cap);
+/* Server connections of the pools of this database, NULL: of all; those on their way
+ * between workers too (*moving, may be NULL: how many of these). Dials count. */
+int hubs_used(struct hubs *h, const char *db, int *moving);
 /* Calls fn for each hub under the lock: for SHOW and for reloads. */
 /* The hub behind prev (NULL: the first), with a reference; takes over that to prev. NULL:
  * it was the last. For walks in pieces: those that are there all the time come once. */

@@ -21,11 +21,17 @@
 #include "notify.h"
 #include "predecessor.h"
 #include "registry.h"
+#include "session/gates.h"
 #include "session/session.h"
 #include "successor.h"
 
 /* Kinds of deadlines of this loop. */
-enum { CTL_LEAVE, /* shutdown_timeout */ CTL_KINDS };
+enum {
+	CTL_LEAVE,       /* the stages of the end */
+	CTL_LEFT,        /* has everybody gone? */
+	CTL_LOOK,        /* has what orders wait for happened? */
+	CTL_KINDS
+};
 _Static_assert(CTL_KINDS <= DEADLINE_KINDS, "more kinds than lists");
 
 struct daemon_args {
@@ -34,6 +40,15 @@ struct daemon_args {
 	bool quiet;                    /* no line on stdout */
 	bool background;               /* -d */
 	bool reboot;                   /* -R */
+};
+
+/* How pgweir ends, the gentlest first; it goes on to a later one, never back. */
+enum leave_how {
+	LEAVE_NOT = 0,
+	LEAVE_CLIENTS,                 /* when the last client has gone */
+	LEAVE_SERVERS,                 /* when no server is in use */
+	LEAVE_GOODBYE,                 /* every client is told */
+	LEAVE_NOW
 };
 
 struct daemon {
@@ -48,17 +63,25 @@ struct daemon {
 	struct uids *uids;
 	struct web *web;               /* NULL: no http_addr */
 	struct event signal_ev, watchdog_ev;
-	struct deadline leave_dl;
+	struct deadline leave_dl, left_dl;
+	uint64_t leave_at_us;          /* the end, whoever is there */
+	uint64_t leave_since_us;
+	enum leave_how leave;
+	bool shut;                     /* all workers know that no server is to be given */
+	struct link waiting;           /* orders that wait for connections to end */
+	struct deadline look_dl;
+	struct gates *gates;           /* the latest table, one reference; NULL: all is open */
 	pthread_t *threads;
 	struct letter *ended;          /* of each worker: its loop has ended */
 	unsigned started, stopped;
 	int signal_fd, port, log_fd;
 	_Atomic int log_level;
+	void (*reloaded)(struct daemon *d);  /* orders_reloaded */
 	struct predecessor before;     /* proxy/takeover.h */
 	struct successor after;
 	int pidfile_fd;                /* to be written, -1: none */
 	bool given;                    /* another process has taken over */
-	bool quiet;                    /* so nobody is told to go, before there is a signal */
+	bool quiet;                    /* ... and there has been no signal since */
 	bool settled;                  /* the pidfile is ours */
 	int status;                    /* of the exit */
 	bool leaving;                  /* no more clients, no more reloads */

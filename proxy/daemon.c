@@ -20,6 +20,7 @@
 #include "health/probe.h"
 #include "leave.h"
 #include "nodes_seen.h"
+#include "orders.h"
 #include "reload.h"
 #include "session/hall.h"
 #include "session/quota.h"
@@ -41,6 +42,17 @@ static void on_accepting(void *arg, enum accept_mode now)
 
 /* ---- signals, watchdog ---- */
 
+/* The first that is asked for, the next one at once; after a take-over, which asks for the
+ * gentlest by itself, there is one more. */
+static void on_end(struct daemon *d, enum leave_how how)
+{
+	if (d->leaving && !d->quiet)
+		leave_now(d);
+	else
+		leave_begin(d, d->quiet ? LEAVE_SERVERS : how);
+	d->quiet = false;
+}
+
 static void on_signal(evutil_socket_t fd, short what, void *arg)
 {
 	struct daemon *d = arg;
@@ -56,10 +68,13 @@ static void on_signal(evutil_socket_t fd, short what, void *arg)
 			break;
 		case SIGTERM:
 		case SIGINT:
-			if (d->leaving && !d->quiet)
-				leave_now(d);
-			else
-				leave_begin(d);
+			on_end(d, si.ssi_signo == SIGTERM ? LEAVE_CLIENTS : LEAVE_SERVERS);
+			break;
+		case SIGUSR1:
+			orders_pause(d);
+			break;
+		case SIGUSR2:
+			orders_resume(d);
 			break;
 		case SIGQUIT:
 			leave_now(d);
@@ -129,6 +144,8 @@ static int catch_signals(struct daemon *d, struct err *e)
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGQUIT);
+	sigaddset(&set, SIGUSR1);
+	sigaddset(&set, SIGUSR2);
 	if (pthread_sigmask(SIG_BLOCK, &set, NULL))
 		return err_set(e, "cannot block signals");
 	signal(SIGPIPE, SIG_IGN);
@@ -203,6 +220,8 @@ static int start(struct daemon *d, struct err *e)
 	d->sh.target_seen = nodes_tell_seen;
 	d->sh.uid_name = ask_uid;
 	d->sh.node_order = nodes_order;
+	d->sh.order = orders_take;
+	d->reloaded = orders_reloaded;
 	d->sh.hall_stopped = leave_hall_stopped;
 	d->sh.cancel_elsewhere = takeover_cancel;
 	reload_tcp(d);
@@ -238,6 +257,7 @@ static void clean_up(struct daemon *d)
 	web_stop(d->web);
 	stop_threads(d);
 	uids_free(d->uids);
+	orders_close(d);
 	takeover_close(d);
 	listen_stop(&d->listener);
 	if (d->listener.log)
@@ -289,6 +309,7 @@ int daemon_run(const struct daemon_args *args, struct conf *conf, struct tls_set
 	d.notify.fd = -1;
 	d.listener.reserve = -1;
 	leave_init(&d);
+	orders_init(&d);
 	takeover_init(&d);
 	reload_log_level(&d, conf);
 	if (birth_open_log(conf->g.logfile, &d.log_fd, e) || (args->background && birth_background(&conf->g, &started_fd, e)))

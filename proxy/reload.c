@@ -196,6 +196,7 @@ static void apply(struct daemon *d, struct snapshot *snap, struct round *r)
 	use_snapshot(d, snap, r);
 	reload_tcp(d);
 	halls_make_room(&d->sh, quota_strangers_max(g));
+	d->reloaded(d);
 }
 
 /* Takes over both references. false: *e says why, and nothing has changed. */

@@ -77,7 +77,7 @@ static void on_given(void *arg, pid_t pid)
 	d->web = NULL;
 	if (d->leaving)
 		return;
-	leave_begin(d);
+	leave_begin(d, LEAVE_CLIENTS);
 	d->quiet = true;
 }
 
@@ -150,7 +150,7 @@ static void on_withdrawn(void *arg, const char *why)
 	LOG(&d->w.log_ctx, LOG_LEVEL_ERROR, "takeover_withdrawn", "reason=%s",
 	    log_quote(q, sizeof(q), why));
 	d->status = 1;
-	leave_begin(d);
+	leave_begin(d, LEAVE_CLIENTS);
 }
 
 static void on_gone(void *arg)

@@ -10,6 +10,7 @@
 
 #include "console/driver.h"
 #include "console/nodes.h"
+#include "console/orders.h"
 #include "console/pools.h"
 #include "console/show.h"
 #include "console/sockets.h"
@@ -25,7 +26,8 @@ static const struct command help_commands[] = {
 };
 
 static const struct command *const tables[] = {
-	show_commands, pool_commands, socket_commands, node_commands, help_commands, driver_commands,
+	show_commands, pool_commands, socket_commands, node_commands, order_commands, help_commands,
+	driver_commands,
 };
 #define TABLES (sizeof(tables) / sizeof(*tables))
 

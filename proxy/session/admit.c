@@ -74,6 +74,12 @@ enum startup admit(struct client *c, struct startup_no *no)
 			       "pgweir serves the names in [databases]; * there serves all.",
 			       "database \"%.60s\" does not exist", c->db);
 	}
+	if (gates_disabled(h->gates, c->db)) {
+		welcome_auth_ok(c);
+		return refusal(no, "57P03", "database disabled",
+			       "An operator has said DISABLE on the console; ENABLE ends it.",
+			       "database \"%.60s\" is disabled", c->db);
+	}
 	if (over_quota(c, db->conf, no))
 		return STARTUP_REFUSED;
 	alone = shard_is_for_one(c, db);

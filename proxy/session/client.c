@@ -470,6 +470,10 @@ static void relay(struct client *c, bool readable)
 				database_gone(c);
 				return;
 			}
+			if (c->h->shutting) {
+				say_goodbye(c);
+				return;
+			}
 			if (link_need(c))
 				continue;
 			stream_want(&c->s, false);
@@ -622,12 +626,35 @@ void client_drain(struct client *c)
 	struct server *s = server_for(c);
 	bool between = !s || (!replay_runs(c) && owed_nothing(&s->owed) && s->tx == 'I' && c->at_start);
 
-	if (!c->inner && (c->state == CL_LINGER || c->state == CL_WAITING || c->state == CL_WELCOME))
+	bool waits = c->state == CL_WAITING || c->state == CL_WELCOME;
+
+	if (!c->inner && (c->state == CL_LINGER || (waits && !c->h->shutting)))
 		return;
 	if (c->inner || c->state == CL_STARTUP || c->state == CL_TLS || c->state == CL_PASSWORD ||
 	    c->state == CL_AUTH || c->replication)
 		client_close(c, "shutting down");
 	else if (between && !c->body_left && c->state != CL_BACKOFF && c->state != CL_REPLAY)
+		say_goodbye(c);
+}
+
+void client_turn_away(struct client *c)
+{
+	if (!c->pc.ticket)
+		return;
+	if (c->inner)
+		client_close(c, "shutting down");
+	else
+		say_goodbye(c);
+}
+
+void client_last_word(struct client *c)
+{
+	bool stranger = c->state == CL_STARTUP || c->state == CL_TLS || c->state == CL_PASSWORD ||
+			c->state == CL_AUTH;
+
+	if (c->inner || stranger || c->replication)
+		client_close(c, "shutting down");
+	else
 		say_goodbye(c);
 }
 

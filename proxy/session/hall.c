@@ -16,6 +16,7 @@
 #include "session/link.h"
 #include "session/shard.h"
 #include "session/login.h"
+#include "session/obey.h"
 #include "session/peers.h"
 #include "session/quota.h"
 #include "session/server.h"
@@ -38,16 +39,6 @@ static const struct server_up server_up = {
 	.cancelled = serve_cancelled,
 };
 
-static bool only_inner(struct hall *h)
-{
-	struct link *l, *tmp;
-
-	LIST_EACH(l, tmp, &h->clients)
-		if (!LIST_ITEM(l, struct client, all)->inner)
-			return false;
-	return true;
-}
-
 static void on_tick(struct deadline *d)
 {
 	struct hall *h = LIST_ITEM(d, struct hall, tick);
@@ -55,8 +46,6 @@ static void on_tick(struct deadline *d)
 	link_tick(h);
 	askers_tick(h);
 	peers_tick(h);
-	if (h->closing && only_inner(h))
-		askers_drop(h);
 	deadline_set(&h->w, DL_TICK, d, h->w.now_us + TICK_US);
 }
 
@@ -73,7 +62,7 @@ static void turn_end(struct worker *w)
 	struct hall *h = hall_of(w);
 
 	clients_run_ready(h);
-	if ((!h->draining && !h->stopping && !h->closing) || !list_empty(&h->clients))
+	if ((!h->draining && !h->stopping) || !list_empty(&h->clients))
 		return;
 	cancels_drop(h);
 	close_servers(h);
@@ -138,6 +127,8 @@ void hall_free(struct hall *h)
 	proofs_free(&h->proofs);
 	snapshot_drop(h->snap);
 	h->snap = NULL;
+	gates_drop(h->gates);
+	h->gates = NULL;
 }
 
 void hall_run(struct hall *h)
@@ -285,6 +276,17 @@ static void on_drain(struct worker *w, struct letter *l)
 void hall_tell_drain(struct hall *h)
 {
 	post(h, on_drain);
+}
+
+static void on_end(struct worker *w, struct letter *l)
+{
+	obey_end(hall_of(w));
+	free(l);
+}
+
+void hall_tell_end(struct hall *h)
+{
+	post(h, on_end);
 }
 
 static void on_finish(struct worker *w, struct letter *l)

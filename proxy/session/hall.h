@@ -38,8 +38,9 @@ void halls_make_room(struct shared *sh, unsigned max);
 void hall_tell_targets(struct hall *h);
 /* No more work: clients go when their transaction ends, idle ones at once. */
 void hall_tell_drain(struct hall *h);
-/* Nobody new comes. Clients are served as ever until they go, and their servers go with
- * them; then it ends. */
+/* ... they go now, and are told so. */
+void hall_tell_end(struct hall *h);
+/* Nobody new comes. Clients are served as ever, and servers that nobody uses go. */
 void hall_tell_finish(struct hall *h);
 /* Everything ends now. */
 void hall_tell_stop(struct hall *h);

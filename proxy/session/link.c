@@ -388,6 +388,8 @@ void link_dial(struct shard *sh)
 {
 	bool any = !sh->gone && !list_empty(&sh->trials);
 
+	if (sh->paused)
+		return;
 	if (any)
 		try_passwords(sh, false);
 	dial_waiters(sh);
@@ -425,7 +427,8 @@ static bool outlived(const struct server *s)
 {
 	const struct shard *sh = s->shard;
 
-	return s->close_needed || s->owed.unsure || sh->gone || (s->once && s->used) ||
+	return s->close_needed || s->owed.unsure || sh->gone || sh->paused ||
+	       s->born_us < sh->renew_us || (s->once && s->used) ||
 	       too_old(s) || limit_over(&sh->pool.hub->limit) ||
 	       limit_over(&sh->pool.hub->in->limit) || limit_over(&sh->pool.hub->of->limit) ||
 	       !target_role_suits(s->target, shard_attrs(sh));
@@ -551,7 +554,7 @@ static void trim_idle(struct shard *sh, uint64_t now)
 		else if (idle_max && extra && now - s->idle_us > idle_max)
 			server_close(s, "server_idle_timeout", true);
 	}
-	while (sh->clients && !sh->gone && keep > atomic_load(&sh->pool.hub->limit.used) &&
+	while (sh->clients && !sh->gone && !sh->paused && keep > atomic_load(&sh->pool.hub->limit.used) &&
 	       now >= sh->dial_after_us)
 		if (!dial_one(sh))
 			break;

@@ -408,7 +408,7 @@ enum retry_verdict replay_decide(const struct client *c, char status)
 
 	if (r->phase == REPLAY_OFF)
 		return (enum retry_verdict)c->replay_why;
-	if (c->h->draining && !r->attempts)
+	if (hall_leaves(c->h) && !r->attempts)
 		return RV_SESSION; /* shutting down: no new ones */
 	if (u->other_error || u->names_lost || c->retry_off)
 		return RV_CLASS;

@@ -461,7 +461,7 @@ bool replay_may_move(const struct client *c, const struct server *s, const struc
 	bool runs = replay_runs(c), in_flight = !runs && !c->at_start;
 
 	if ((!runs && !replay_covers(c)) || c->pool_mode == POOL_SESSION || residue_holds(c) ||
-	    (s->body_left && !s->body_swallow) || c->body_left || c->ending || c->h->draining ||
+	    (s->body_left && !s->body_swallow) || c->body_left || c->ending || hall_leaves(c->h) ||
 	    has_reason(w))
 		return false;
 	if (runs && r->cancelled)

@@ -28,8 +28,10 @@
 #include "pool/pool.h"
 #include "session/client_state.h"
 #include "session/door.h"
+#include "session/gates.h"
 #include "session/hold.h"
 #include "session/known.h"
+#include "session/order.h"
 #include "session/proofs.h"
 #include "session/refusal.h"
 #include "session/server_state.h"
@@ -438,6 +440,8 @@ struct shard {
 	char *found;                 /* the user's secret by auth_query, NULL: none */
 	enum secret_kind found_kind;
 	bool gone;                   /* its database left the configuration */
+	bool paused;                 /* ... is paused: no server for anybody */
+	uint64_t renew_us;           /* servers born before that are not used again */
 	bool asked_spare;            /* the other workers have been asked for a spare server */
 	bool asked_evict;            /* ... to make room in the database */
 	bool asked_place;            /* ... in the pool, for a trial */
@@ -510,8 +514,10 @@ struct hall {
 	struct known known;          /* what they have heard */
 	struct deadline tick;
 	uint64_t rebalance_us;       /* when shares are looked at next */
+	struct gates *gates;         /* one reference */
+	bool shutting;               /* ... by them: who needs a server is told to go */
 	bool draining, stopping;
-	bool closing;                /* ends when its clients have gone, who are told nothing */
+	bool closing;                /* another process has taken over, and wants its places */
 	_Atomic bool ended;          /* its loop turns no more; any thread */
 };
 
@@ -521,6 +527,12 @@ struct peer_use {
 	_Atomic int id;
 	_Atomic unsigned waiting, connecting, active;
 };
+
+/* Is it about to end? Nothing new is begun then. */
+static inline bool hall_leaves(const struct hall *h)
+{
+	return h->draining || h->shutting;
+}
 
 enum node_order { ORDER_EXCLUDE = 0, ORDER_INCLUDE, ORDER_PROBE };
 
@@ -544,6 +556,9 @@ struct shared {
 	/* Any thread: what an operator wishes for a node (console). false: out of
 	 * memory. */
 	bool (*node_order)(struct shared *sh, struct target *t, enum node_order what);
+	/* Any thread: an order for the control loop, which is its until o->answer. */
+	void (*order)(struct shared *sh, struct order *o);
+	_Atomic uint64_t order_ids;
 	uint32_t uid;            /* of this process */
 	/* Any thread: what is the user of l->uid called? The answer is delivered to l->to.
 	 * false: too many ask already, or out of memory; l stays the caller's. */

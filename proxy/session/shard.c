@@ -188,6 +188,7 @@ static struct shard *shard_make(struct hall *h, const struct snapshot_db *db, co
 	sh->user_conf = conf_find_user(h->snap->conf, user);
 	sh->asks = asks;
 	deadline_init(&sh->dial_dl, on_dial_again);
+	sh->paused = gates_paused(h->gates, db_name);
 	list_init(&sh->trials);
 	sh->log.log = &h->w.log;
 	sh->meter = h->lobby; /* questions of our own are nobody's queries */

@@ -46,6 +46,11 @@ struct wait_words wait_words(const struct shard *sh)
 	bool up = node_up(sh) && !(sh->fails && none);
 	bool pinned = atomic_load(&sh->pool.hub->pins.used) > 0;
 
+	if (sh->paused)
+		return (struct wait_words){
+			"57P03", "the database is paused, and query_wait_timeout is over", NULL,
+			"An operator has said PAUSE (or KILL) on the console; RESUME ends it."
+		};
 	if (!sh->db->node_n)
 		return (struct wait_words){
 			"57P03",

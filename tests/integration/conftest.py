@@ -320,16 +320,16 @@ class Weir:
         """Ends it and says what went wrong: a list of complaints."""
         bad = []
         if self.proc.poll() is None:
-            # SIGTERM drains; the second one ends at once
-            self.term()
+            # SIGINT waits for servers in use; the second one ends at once
+            self.proc.send_signal(signal.SIGINT)
             try:
                 self.proc.wait(0.3)
             except subprocess.TimeoutExpired:
-                self.term()
+                self.proc.send_signal(signal.SIGINT)
             try:
                 self.proc.wait(20 * SLOW)
             except subprocess.TimeoutExpired:
-                bad.append('did not end within %d s of the second SIGTERM' % (20 * SLOW))
+                bad.append('did not end within %d s of the second SIGINT' % (20 * SLOW))
                 self.proc.kill()
                 self.proc.wait(10)
         elif not self.ended:

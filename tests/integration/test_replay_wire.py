@@ -2494,7 +2494,7 @@ def test_shutdown_in_the_replay(stage):
     st.start()
     st.fails()
     st.get(BEGIN)
-    st.w.proc.send_signal(signal.SIGTERM)
+    st.w.proc.send_signal(signal.SIGINT)
     st.w.wait_log('drain')
     st.say(BEGIN_OK)
     st.get(READ)

@@ -433,15 +433,17 @@ def read_to_end(c):
 
 
 def test_a_signal_hurries_the_old_one(start, home):
-    """The first tells idle clients to go, the second ends all, as ever."""
+    """After the first transactions end, and then idle clients are told to go; the second ends all,
+    as ever."""
     old = start()
     idle, busy = old.connect(), old.connect()
     busy.hold()
     start(old)
     old.wait_log('event=taken_over')
     old.term()
-    assert [m[1]['C'] for m in read_to_end(idle) if m[0] == 'E'] == ['57P01']
+    old.wait_log('event=draining', 'until=no_server_is_in_use')
     assert wire.shape(busy.ask(query('COMMIT'))).startswith('C:COMMIT')
+    assert [m[1]['C'] for m in read_to_end(idle) if m[0] == 'E'] == ['57P01']
     assert old.wait() == 0
 
 
