@@ -17,7 +17,7 @@ CFLAGS = -std=c11 $(OPT) $(HARDEN) $(SAN) $(WARN) -pthread $(EXTRA_CFLAGS)
 LDFLAGS += -pie -Wl,-z,relro,-z,now $(SAN) -pthread
 LDLIBS = $(shell pkg-config --libs $(PKGS) 2>/dev/null)
 
-ROOMS = conf health pool proxy/wire proxy/io proxy/session proxy/console proxy/http proxy
+ROOMS = conf health pool proxy/wire proxy/io proxy/session proxy/console proxy/http proxy/top proxy
 SRC = $(foreach d,$(ROOMS),$(sort $(wildcard $(d)/*.c)))
 OBJ = $(SRC:%.c=$(BUILD)/%.o)
 LIBOBJ = $(filter-out $(BUILD)/proxy/main.o,$(OBJ))
@@ -86,7 +86,7 @@ SIM_PARTS = $(filter-out $(addprefix $(BUILD)/tests/sim/,world.o checks.o faults
 	visitor.o node.o net.o kernel.o sim.o),$(SIM_OBJ))
 SIM_HOUSE = $(filter-out $(patsubst %.c,$(BUILD)/%.o,$(wildcard proxy/*.c)) \
 	$(addprefix $(BUILD)/proxy/io/,kernel.o listen.o sockfile.o uids.o), \
-	$(filter-out $(addprefix $(BUILD)/health/,probe.o http.o resolve.o) $(BUILD)/proxy/http/%,$(OBJ)))
+	$(filter-out $(addprefix $(BUILD)/health/,probe.o http.o resolve.o) $(BUILD)/proxy/http/% $(BUILD)/proxy/top/%,$(OBJ)))
 SIM_WRAP = $(patsubst %,-Wl$(,)--wrap=%,log_line client_next server_next malloc calloc realloc strdup strndup)
 , := ,
 

@@ -12,12 +12,14 @@
 #include "daemon.h"
 #include "hush.h"
 #include "reload.h"
+#include "top/top.h"
 
 static const char usage[] =
 	"pgweir: a pooling, failing-over, retrying PostgreSQL endpoint\n"
 	"\n"
 	"Usage: pgweir [OPTION]... FILE.ini\n"
 	"       pgweir [OPTION]... 'postgresql://USER@HOST1:PORT,HOST2:PORT/DB'\n"
+	"       pgweir top [OPTION]...      a live view of a running one: pgweir top --help\n"
 	"\n"
 	"  -p, --port=PORT      TCP port to listen on (0: a free one)\n"
 	"  -l, --listen=ADDRS   addresses to listen on, comma separated\n"
@@ -157,8 +159,11 @@ int main(int argc, char **argv)
 {
 	struct choice c = { .args = { .over = { .listen_port = -1 } } };
 	char *source;
-	int rc = parse(argc, argv, &c);
+	int rc;
 
+	if (argc > 1 && strcmp(argv[1], "top") == 0)
+		return top_main(argc - 1, argv + 1);
+	rc = parse(argc, argv, &c);
 	if (rc || c.done)
 		return rc;
 	hush_core();

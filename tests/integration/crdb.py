@@ -60,6 +60,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 class Node:
     """A process of crdbnode.py."""
 
+    inside = ()         # what it is started with: a namespace
+
     def __init__(self, directory, name, conf):
         self.name = name
         self.conf = {'port': free_port(), 'http_port': free_port(), **conf}
@@ -80,7 +82,7 @@ class Node:
         self.buf, self.stopped = b'', False
         with open(self.log, 'ab') as log:
             self.proc = subprocess.Popen(
-                [sys.executable, '-B', os.path.join(HERE, 'crdbnode.py'), json.dumps(self.conf)],
+                [*self.inside, sys.executable, '-B', os.path.join(HERE, 'crdbnode.py'), json.dumps(self.conf)],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, cwd='/')
         return self.wait_ready() if wait else self
 

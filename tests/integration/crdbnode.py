@@ -1376,8 +1376,8 @@ async def main(conf):
     node = Node(conf)
     Http.node = node
     loop = asyncio.get_running_loop()
-    await loop.create_server(lambda: Pipe(node.accept), '127.0.0.1', conf['port'], backlog=500)
-    await loop.create_server(Http, '127.0.0.1', conf['http_port'], backlog=100)
+    await loop.create_server(lambda: Pipe(node.accept), conf.get('host', '127.0.0.1'), conf['port'], backlog=500)
+    await loop.create_server(Http, conf.get('host', '127.0.0.1'), conf['http_port'], backlog=100)
     sys.stdout.write('ready\n')
     sys.stdout.flush()
     await control(node)

@@ -1,6 +1,5 @@
 """The Debian package: built, checked with lintian, installed, run, upgraded, removed and
-purged in a copy of this machine (an overlay over /, in namespaces of its own) that is
-thrown away. There is no systemd in the copy: what the package does to units is done by
+purged in a copy of this machine (machine.py). There is no systemd in the copy: what the package does to units is done by
 deb-systemd-helper, and the daemon is started by hand, as the unit would.
 
 SPDX-License-Identifier: ISC
@@ -13,57 +12,11 @@ import subprocess
 import pytest
 
 from conftest import ROOT
+from machine import Machine
 
 NEEDS = [x for x in ('dpkg-buildpackage', 'dh', 'lintian', 'unshare', 'nsenter') if not shutil.which(x)]
 pytestmark = [pytest.mark.weir_only, pytest.mark.no_san, pytest.mark.timeout(300),
               pytest.mark.skipif(bool(NEEDS), reason='not installed: %s' % ' '.join(NEEDS))]
-
-# A machine on which "/" is what is below: dpkg, PostgreSQL's libraries, systemd's tools.
-SETUP = '''set -e
-mount -t tmpfs tmpfs "$1"
-cd "$1"
-mkdir up work root
-mount -t overlay overlay -o lowerdir=/,upperdir=up,workdir=work root
-mount --rbind /dev root/dev
-mount -t proc proc root/proc
-mount -t tmpfs tmpfs root/run
-mount -t tmpfs tmpfs root/tmp
-mkdir root/run/lock
-chmod 1777 root/tmp
-ip link set lo up
-echo ready
-read -r end
-'''
-
-
-class Machine:
-    def __init__(self, where):
-        self.root = where + '/root'
-        self.proc = subprocess.Popen(['unshare', '-m', '-n', '--propagation', 'private', 'sh', '-c', SETUP, 'sh', where],
-                                     stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        if self.proc.stdout.readline() != 'ready\n':
-            why = self.proc.communicate()[1]
-            pytest.skip('no overlay can be mounted here: %s' % why.strip())
-
-    def run(self, *argv, check=True, stdin=None):
-        out = subprocess.run(['nsenter', '-t', str(self.proc.pid), '-m', '-n', 'chroot', self.root, *argv],
-                             stdin=stdin or subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60,
-                             env={**os.environ, 'DEBIAN_FRONTEND': 'noninteractive', 'LC_ALL': 'C.UTF-8'})
-        assert not check or out.returncode == 0, '%s:\n%s' % (' '.join(argv), out.stdout)
-        return out.stdout
-
-    def sh(self, text, check=True):
-        return self.run('sh', '-ec', text, check=check)
-
-    def take(self, path):
-        """A file from outside comes to /tmp inside."""
-        with open(path, 'rb') as f:
-            self.run('sh', '-c', 'cat >/tmp/' + os.path.basename(path), stdin=f)
-        return '/tmp/' + os.path.basename(path)
-
-    def stop(self):
-        self.proc.communicate('end\n')
-
 
 @pytest.fixture(scope='module')
 def deb(tmp_path_factory):

@@ -1,6 +1,7 @@
 #!/bin/bash
 # layers.sh ROOT - the arrow of the house:
 #   main,daemon,notify -> http/ -> console/ -> session/ -> io/ -> wire/ -> pool/ -> health/ -> conf/
+# and beside it top/, which sees conf/ only and is seen by main,
 # where wire/ and io/ stand inside proxy/ and so may see pool/, never the other
 # way round. A file includes headers of its own folder and of those to the
 # right; inside a folder no two modules (x.h + x.c) need each other, directly or
@@ -23,7 +24,8 @@ rank() { # the folder's place on the arrow
 	proxy/session) echo 6 ;;
 	proxy/console) echo 7 ;;
 	proxy/http) echo 8 ;;
-	proxy) echo 9 ;;
+	proxy/top) echo 9 ;;
+	proxy) echo 10 ;;
 	*) echo 0 ;;
 	esac
 }
@@ -50,6 +52,10 @@ while IFS= read -r f; do
 			echo "$f:$line: $dir/ may not see ${to%/*}/ (\"$inc\")"
 			bad=1
 		fi
+		case $dir:${to%/*} in
+		proxy/top:conf | proxy/top:proxy/top) ;;
+		proxy/top:*) echo "$f:$line: $dir/ is a client and may see conf/ only (\"$inc\")"; bad=1 ;;
+		esac
 		a=${f%.*} b=${to%.*}
 		[ "$a" = "$b" ] || [ "$dir" != "${to%/*}" ] || echo "$a $b" >>"$edges"
 	done < <(grep -nE '^[[:space:]]*#[[:space:]]*include[[:space:]]*"' "$f")

@@ -63,6 +63,10 @@ house; echo '#include "session/c.h"' >>proxy/io/kernel.c
 catches 'io sees session' 'proxy/io/ may not see proxy/session/' "$here/layers.sh" .
 house; echo '#include "proxy/wire/b.h"' >>pool/a.c
 catches 'pool sees wire, full name' 'pool/ may not see proxy/wire/' "$here/layers.sh" .
+house; mkdir proxy/top; printf '#include "conf/a.h"\n#include "pool/a.h"\n' >proxy/top/t.c
+catches 'top sees pool' 'proxy/top/t.c:2: proxy/top/ is a client' "$here/layers.sh" .
+house; mkdir proxy/top; echo >proxy/top/t.h; echo '#include "top/t.h"' >>proxy/wire/a.h
+catches 'wire sees top' 'proxy/wire/ may not see proxy/top/' "$here/layers.sh" .
 house; echo '#include "nowhere.h"' >>pool/a.c
 catches 'no such header' 'nowhere.h' "$here/layers.sh" .
 house; echo '#include "wire/a.h"' >>proxy/wire/b.h
