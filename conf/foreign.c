@@ -40,7 +40,7 @@ static const struct foreign rows[] = {
 /* These would change what happens, and do not. */
 static const char *const refused[] = {
 	"autodb_idle_timeout", "client_encoding", "connect_query", "datestyle", "disable_pqexec",
-	"ignore_startup_parameters", "log_stats", "login_notify_message", "pool_idle_timeout",
+	"ignore_startup_parameters", "login_notify_message", "pool_idle_timeout",
 	"query_timeout", "query_wait_notify", "reserve_pool", "reserve_pool_size",
 	"reserve_pool_timeout", "scram_iterations", "timezone", "transaction_timeout",
 };

@@ -19,6 +19,7 @@
 #include "io/listen.h"
 #include "io/uids.h"
 #include "notify.h"
+#include "period.h"
 #include "predecessor.h"
 #include "registry.h"
 #include "session/gates.h"
@@ -30,6 +31,7 @@ enum {
 	CTL_LEAVE,       /* the stages of the end */
 	CTL_LEFT,        /* has everybody gone? */
 	CTL_LOOK,        /* has what orders wait for happened? */
+	CTL_PERIOD,      /* stats_period */
 	CTL_KINDS
 };
 _Static_assert(CTL_KINDS <= DEADLINE_KINDS, "more kinds than lists");
@@ -63,6 +65,7 @@ struct daemon {
 	struct uids *uids;
 	struct web *web;               /* NULL: no http_addr */
 	struct event signal_ev, watchdog_ev;
+	struct period period;
 	struct deadline leave_dl, left_dl;
 	uint64_t leave_at_us;          /* the end, whoever is there */
 	uint64_t leave_since_us;

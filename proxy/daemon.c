@@ -227,6 +227,7 @@ static int start(struct daemon *d, struct err *e)
 	reload_tcp(d);
 	if (start_halls(d, e) || takeover_begin(d, e))
 		return -1;
+	period_start(&d->period, &d->w, CTL_PERIOD, &d->sh.meters, g);
 	web_use(&d->web, &d->sh, snapshot_hold(d->snap), &d->w.log_ctx);
 	checks_start(d->snap, &d->registry.targets, &d->w, nodes_changed, d);
 	event_assign(&d->watchdog_ev, d->w.base, -1, EV_PERSIST, on_watchdog, d);

@@ -101,6 +101,7 @@ static void use_snapshot(struct daemon *d, struct snapshot *snap, struct round *
 
 	snapshot_drop(d->snap);
 	d->snap = snap;
+	period_set(&d->period, &snap->conf->g);
 	checks_start(snap, &d->registry.targets, &d->w, nodes_changed, d);
 	s->snap = snapshot_hold(snap);
 	round_send(r);

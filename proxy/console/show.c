@@ -307,8 +307,6 @@ const struct command show_commands[] = {
 	  dns_host_columns, "SHOW", show_dns_hosts },
 	{ "SHOW DNS_ZONES", "", "SHOW DNS_ZONES", "nothing: names are not looked up by zones", false,
 	  dns_zone_columns, "SHOW", no_rows },
-	{ "SHOW STATS", "", "SHOW STATS", "counters", false, counter_columns, "SHOW",
-	  show_counters },
 	{ "SHOW COUNTERS", "", "SHOW COUNTERS", "counters of what happened, since the start", false,
 	  counter_columns, "SHOW", show_counters },
 	{ "SHOW RETRIES", "", "SHOW RETRIES", "counters of retries and replays", false,

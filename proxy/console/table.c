@@ -14,6 +14,7 @@
 #include "console/pools.h"
 #include "console/show.h"
 #include "console/sockets.h"
+#include "console/stats.h"
 
 static void show_help(struct task *t);
 
@@ -26,8 +27,8 @@ static const struct command help_commands[] = {
 };
 
 static const struct command *const tables[] = {
-	show_commands, pool_commands, socket_commands, node_commands, order_commands, help_commands,
-	driver_commands,
+	show_commands, stats_commands, pool_commands, socket_commands,
+	node_commands, order_commands, help_commands, driver_commands,
 };
 #define TABLES (sizeof(tables) / sizeof(*tables))
 

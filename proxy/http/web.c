@@ -96,6 +96,7 @@ static void on_adopt(evutil_socket_t fd, short what, void *arg)
 {
 	struct web *w = arg;
 	struct link *at, *after;
+	const struct kernel_tcp tcp = { .keepalive = true };
 	struct web_conn *c;
 	void *evcon;
 
@@ -113,6 +114,7 @@ static void on_adopt(evutil_socket_t fd, short what, void *arg)
 			continue;
 		}
 		c->evcon = evcon;
+		kernel_tcp(bufferevent_getfd(evhttp_connection_get_bufferevent(evcon)), &tcp);
 		evhttp_connection_set_closecb(c->evcon, on_closed, c);
 	}
 	LIST_EACH(at, after, &w->conns) {

@@ -184,8 +184,8 @@ static void linked(struct client *c)
 	if (c->state != CL_WELCOME) {
 		client_step(c, CE_LINK);
 		server_for(c)->used = true;
+		COUNT_AT(c, server_for(c), assignments);
 	}
-	COUNT_AT(c, server_for(c), assignments);
 }
 
 /* Is the server that was taken still there? */

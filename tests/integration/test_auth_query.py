@@ -146,7 +146,7 @@ def console(w, text):
 
 
 def stat(w, name):
-    return next(int(r['value']) for r in console(w, 'SHOW STATS') if r['name'] == name)
+    return next(int(r['value']) for r in console(w, 'SHOW COUNTERS') if r['name'] == name)
 
 
 # ---- secrets and methods ---------------------------------------------------------------

@@ -272,7 +272,7 @@ def test_strangers_do_not_keep_clients_out(weir, pg, tmp_path, what, workers):
             assert c.take(1) == b'N'
         assert c.quiet(0.01)
     w.wait_log('event=client_shed', 'why=max_client_logins')
-    assert int({r['name']: r['value'] for r in rows(w, 'SHOW STATS')}['client_logins_shed']) >= 40
+    assert int({r['name']: r['value'] for r in rows(w, 'SHOW COUNTERS')}['client_logins_shed']) >= 40
     close_all(out)
     until(lambda: logging_in(w) == 0, why='all strangers to be gone')
     close_all(kept)

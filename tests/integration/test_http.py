@@ -356,13 +356,25 @@ def test_connections_are_bounded(weir, pg):
     until(lambda: w.fds() <= fds)
 
 
+def answers(port):
+    try:
+        return get(port, '/health').status == 200
+    except OSError:
+        return False
+
+
 def test_time_is_bounded(weir, pg):
     """A request that comes in drops, one that never comes, an answer that nobody reads."""
-    w = weir(ini({'*': db(pg, dbname='app', user='app')}, **{**WEB, 'http_timeout': '0.5'}))
-    port = web_port(w)
-    for i in range(100):
+    def conf(seconds):
+        return ini({'*': db(pg, dbname='app', user='app')}, **{**WEB, 'http_addr': port, 'http_timeout': seconds})
+    port = free_port()
+    w = weir(conf(30))
+    for i in range(60):
         w.one('SELECT 1', database='d%d' % i)
     big = len(get(port, '/metrics').body)
+    w.rewrite(conf(0.5))
+    w.hup()
+    w.wait_log('event=reloaded')
     fds = w.fds()
     silent, drops = raw(port), raw(port, b'GET / HTTP/1.1\r\n')
     deaf = socket.socket()
@@ -386,7 +398,10 @@ def test_time_is_bounded(weir, pg):
     assert rest(silent) == b'' and rest(drops) == b''
     for s in (silent, drops, deaf):
         s.close()
-    assert get(port, '/health').status == 200
+    w.rewrite(conf(30))
+    w.hup()
+    w.wait_log('event=reloaded', n=2)
+    until(lambda: answers(port))
 
 
 def test_nobody_waits_for_http(weir, pg):
@@ -460,12 +475,14 @@ def test_wrong_addresses(weir, value, say, tmp_path):
 
 
 def test_off_by_default(weir, pg):
-    w = weir(ini({'app': db(pg)}, **QUICK))
-    assert w.one('SELECT 1') == '1'
-    assert not w.log_lines('event=http')
-    with open('/proc/%d/status' % w.pid) as f:
-        threads = int(re.search(r'Threads:\s+(\d+)', f.read()).group(1))
-    assert threads == 2                # its loop and one worker
+    threads = []
+    for more in ({}, {'http_addr': 0}):
+        w = weir(ini({'app': db(pg)}, **{**QUICK, **more}))
+        assert w.one('SELECT 1') == '1'
+        assert bool(w.log_lines('event=http_listening')) == bool(more)
+        with open('/proc/%d/status' % w.pid) as f:
+            threads.append(int(re.search(r'Threads:\s+(\d+)', f.read()).group(1)))
+    assert threads[1] == threads[0] + 1
 
 
 def test_the_page_is_right(weir, pg, tmp_path):

@@ -81,7 +81,7 @@ class Nodes:
         self.b.close(check=kind is None)
 
     def moved(self):
-        return int(next(r['value'] for r in self.w.console('SHOW STATS') if r['name'] == 'moved'))
+        return int(next(r['value'] for r in self.w.console('SHOW COUNTERS') if r['name'] == 'moved'))
 
 
 SHAPES = {

@@ -457,7 +457,7 @@ def test_many_messages(weir, pg):
         m = ask(c, 'UPDATE kv SET v = v + 10 WHERE k = 500')
         assert codes(m) == ['40001'], m
     assert w.retries()['refused_memory'] == 1
-    stats = {r['name']: int(r['value']) for r in w.console('SHOW STATS')}
+    stats = {r['name']: int(r['value']) for r in w.console('SHOW COUNTERS')}
     assert stats['server_closed'] == 0 and stats['server_connects'] == 1
 
 

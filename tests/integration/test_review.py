@@ -50,7 +50,7 @@ class Scripted:
         self.b.close(check=False)
 
     def moved(self):
-        return int(next(r['value'] for r in self.w.console('SHOW STATS') if r['name'] == 'moved'))
+        return int(next(r['value'] for r in self.w.console('SHOW COUNTERS') if r['name'] == 'moved'))
 
 
 # ---- run twice -----------------------------------------------------------------------------

@@ -118,7 +118,7 @@ def ask_until_stuck(c, w):
     """Asks for one answer after the other without reading any, until one does not go out
     to its end. It has been read to its end: the transaction is over. Returns how many."""
     def ended():
-        return int({r['name']: r['value'] for r in w.console('SHOW STATS')}['xacts'])
+        return int({r['name']: r['value'] for r in w.console('SHOW COUNTERS')}['xacts'])
     before, n = ended(), 0
     while n == 0 or w.pool()['sv_active'] == '0':
         c.send(query("SELECT repeat('x', 60000)"))

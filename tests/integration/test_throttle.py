@@ -73,7 +73,7 @@ def retried(dial, want, **kw):
 
 def stats(w, user='carol'):
     with w.connect(user, 'pgweir', secret=USERS[user]) as c:
-        return {r[0]: int(r[1]) for r in c.sql('SHOW STATS')}
+        return {r[0]: int(r[1]) for r in c.sql('SHOW COUNTERS')}
 
 
 # ---- growing, and forgiving -----------------------------------------------------------------

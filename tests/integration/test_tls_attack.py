@@ -431,7 +431,7 @@ def test_tls_server_goes_between_workers(weir, pg, pki):
             for k in range(100):
                 assert c.one("SELECT '%d-%d' || repeat('y', %d)" % (i, k, k * 200)) == '%d-%d' % (i, k) + 'y' * k * 200
     run_threads(6, one)
-    moved = {r['name']: r['value'] for r in w.console('SHOW STATS')}
+    moved = {r['name']: r['value'] for r in w.console('SHOW COUNTERS')}
     assert len([r for r in tap.seen if b'app' in r.get('next', b'app')]) <= 3, tap.seen
     assert moved
     tap.close()
