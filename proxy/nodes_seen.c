@@ -70,20 +70,26 @@ void nodes_tell_seen(struct shared *sh, struct target *t, enum target_seen what)
 	worker_post(&b->d->w, &b->l);
 }
 
+void nodes_exclude(struct daemon *d, struct target *t, bool excluded)
+{
+	if (!target_exclude(t, excluded, clock_mono_us()))
+		return;
+	LOG(&d->w.log_ctx, LOG_LEVEL_INFO, excluded ? "node_excluded" : "node_included", "node=%s",
+	    t->addr.name);
+	nodes_changed(d, t);
+}
+
 static void on_node_order(struct worker *w, struct letter *l)
 {
 	struct seen_letter *b = (struct seen_letter *)(void *)l;
-	bool excluded = b->order == ORDER_EXCLUDE;
 
+	(void)w;
 	if (b->d->over) {
 		let_go(b);
 		return;
 	}
-	if (b->order != ORDER_PROBE && target_exclude(b->t, excluded, clock_mono_us())) {
-		LOG(&w->log_ctx, LOG_LEVEL_INFO, excluded ? "node_excluded" : "node_included",
-		    "node=%s", b->t->addr.name);
-		nodes_changed(b->d, b->t);
-	}
+	if (b->order != ORDER_PROBE)
+		nodes_exclude(b->d, b->t, b->order == ORDER_EXCLUDE);
 	probe_now(b->t);
 	let_go(b);
 }

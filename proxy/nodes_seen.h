@@ -12,6 +12,8 @@
 
 /* A node is in another state or role: arg is the struct daemon. */
 void nodes_changed(void *arg, struct target *t);
+/* An operator's word. */
+void nodes_exclude(struct daemon *d, struct target *t, bool excluded);
 /* For struct shared. */
 void nodes_tell_seen(struct shared *sh, struct target *t, enum target_seen what);
 bool nodes_order(struct shared *sh, struct target *t, enum node_order what);

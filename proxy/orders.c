@@ -8,8 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "conf/key.h"
 #include "gatekeeper.h"
 #include "leave.h"
+#include "nodes_seen.h"
 #include "reload.h"
 #include "session/obey.h"
 #include "session/round.h"
@@ -109,6 +111,20 @@ static void ask_closing(struct daemon *d, struct order *o)
 	round_send(r);
 }
 
+/* DRAIN: is the node empty, or in use again by somebody else's word? */
+static void look_at_node(struct daemon *d, struct order *o)
+{
+	struct target *t = o->control;
+
+	if (!atomic_load(&t->excluded))
+		refuse(d, o, "57014", "canceling DRAIN due to INCLUDE NODE", NULL);
+	else if (!atomic_load(&t->conns) && !atomic_load(&t->dialling))
+		answer(d, o);
+	else
+		return;
+	target_drop(t);
+}
+
 static void on_look(struct deadline *dl)
 {
 	struct daemon *d = LIST_ITEM(dl, struct daemon, look_dl);
@@ -117,8 +133,12 @@ static void on_look(struct deadline *dl)
 	LIST_EACH(l, tmp, &d->waiting) {
 		struct order *o = LIST_ITEM(l, struct order, link);
 
+		if (o->spreading)
+			continue;
 		if (o->what == OP_WAIT_CLOSE)
 			ask_closing(d, o);
+		else if (o->what == OP_DRAIN)
+			look_at_node(d, o);
 		else if (!hubs_used(&d->sh.hubs, arg_of(o), NULL))
 			answer(d, o);
 	}
@@ -134,14 +154,21 @@ static void wait_for(struct daemon *d, struct order *o)
 
 /* ---- the table ---- */
 
+static void pause_over(struct daemon *d, struct order *o, enum order_fate fate);
+
 static void on_changed(struct daemon *d, void *arg)
 {
 	struct order *o = arg;
 
-	if (o && o->what == OP_PAUSE && !d->over)
-		wait_for(d, o);
-	else if (o)
+	if (!o)
+		return;
+	o->spreading = false;
+	if (o->what != OP_PAUSE || d->over)
 		answer(d, o);
+	else if (o->fate)
+		pause_over(d, o, o->fate);
+	else
+		on_look(&d->look_dl);
 }
 
 /* o: may be NULL. false: it has been refused. */
@@ -149,8 +176,13 @@ static bool spread(struct daemon *d, struct gates *g, struct order *o)
 {
 	const char *kill = o && o->what == OP_KILL ? o->arg : NULL;
 
-	if (gatekeeper_use(d, g, kill, on_changed, o))
+	if (gatekeeper_use(d, g, kill, on_changed, o)) {
+		if (o && o->what == OP_PAUSE) {
+			o->spreading = true;
+			list_push_back(&d->waiting, &o->link);
+		}
 		return true;
+	}
 	if (o)
 		refuse(d, o, "53200", "out of memory", NULL);
 	return false;
@@ -172,7 +204,7 @@ static void end_pauses(struct daemon *d, const char *db)
 		struct order *o = LIST_ITEM(l, struct order, link);
 
 		if (o->what == OP_PAUSE && strcmp(o->arg, db ? db : "") == 0)
-			refuse(d, o, "57014", "canceling PAUSE due to RESUME", NULL);
+			pause_over(d, o, FATE_RESUMED);
 	}
 }
 
@@ -181,7 +213,7 @@ static bool not_paused_yet(struct daemon *d, struct order *o)
 {
 	if (d->leaving)
 		refuse(d, o, "55000", "pooler is shutting down", NULL);
-	else if (d->gates && (d->gates->paused || d->gates->suspended))
+	else if (d->gates && d->gates->paused)
 		refuse(d, o, "55000", "already suspended/paused", "RESUME ends it.");
 	else
 		return true;
@@ -238,7 +270,7 @@ static void do_resume(struct daemon *d, struct order *o)
 		refuse(d, o, "55000", "pooler is shutting down", NULL);
 		return;
 	}
-	if (!*o->arg && !(d->gates && (d->gates->paused || d->gates->suspended))) {
+	if (!*o->arg && !(d->gates && d->gates->paused)) {
 		refuse(d, o, "55000", "pooler is not paused/suspended", NULL);
 		return;
 	}
@@ -251,7 +283,7 @@ static void do_resume(struct daemon *d, struct order *o)
 	if (g && *o->arg)
 		gates_entry(g, o->arg)->paused = false;
 	else if (g)
-		g->paused = g->suspended = false;
+		g->paused = false;
 	if (spread(d, g, o)) {
 		log_order(d, "resume", arg_of(o));
 		end_pauses(d, arg_of(o));
@@ -338,35 +370,103 @@ static void do_reload(struct daemon *d, struct order *o)
 		reload(d, on_reloaded, o);
 }
 
+static void on_set(void *arg, const char *error)
+{
+	struct order *o = arg;
+	struct daemon *d = o->control;
+
+	if (error)
+		refuse(d, o, "22023", error, NULL);
+	else
+		answer(d, o);
+}
+
+static void do_set(struct daemon *d, struct order *o)
+{
+	const struct key *k = key_find(KEY_GLOBAL, o->arg);
+	struct conf *conf;
+	struct err e;
+
+	o->control = d;
+	if (d->leaving) {
+		refuse(d, o, "55000", "pooler is shutting down", NULL);
+	} else if (conf_set(d->snap->conf, o->arg, o->value, &conf, &e)) {
+		refuse(d, o, !k ? "42704" : k->is_reloadable ? "22023" : "55P02", e.text,
+		       "SHOW CONFIG lists the settings.");
+	} else {
+		LOG(&d->w.log_ctx, LOG_LEVEL_INFO, "set", "setting=%s", k->name);
+		reload_use(d, conf, on_set, o);
+	}
+}
+
+static void do_drain(struct daemon *d, struct order *o)
+{
+	struct target *t = d->registry.targets.head;
+
+	while (t && (strcmp(t->addr.name, o->arg) != 0 || !registry_entry(d->snap, t)))
+		t = t->next;
+	if (!t) {
+		refuse_name(d, o, "42704", "there is no node \"", "\"", "SHOW NODES lists them.");
+		return;
+	}
+	nodes_exclude(d, t, true);
+	target_hold(t);
+	o->control = t;
+	wait_for(d, o);
+}
+
 static void do_wait_close(struct daemon *d, struct order *o)
 {
 	if (known(d, o, "wait in"))
 		wait_for(d, o);
 }
 
+/* A PAUSE ends before the connections have. */
+static void pause_over(struct daemon *d, struct order *o, enum order_fate fate)
+{
+	struct gates *g;
+	char db[ORDER_ARG_MAX];
+
+	if (o->spreading) {
+		o->fate = o->fate ? o->fate : fate;
+		return;
+	}
+	(void)snprintf(db, sizeof(db), "%s", o->arg);
+	if (fate == FATE_GONE) {
+		answer(d, o); /* what is paused stays so */
+		return;
+	}
+	if (fate == FATE_RESUMED) {
+		refuse(d, o, "57014", "canceling PAUSE due to RESUME", NULL);
+		return;
+	}
+	refuse(d, o, "57014", "canceling statement due to user request",
+	       "What it had paused goes on.");
+	if (d->leaving)
+		return;
+	g = gates_copy(d->gates, *db ? db : NULL);
+	if (g && *db)
+		gates_entry(g, db)->paused = false;
+	else if (g)
+		g->paused = false;
+	if (spread(d, g, NULL)) {
+		log_order(d, "resume", *db ? db : NULL);
+		end_pauses(d, *db ? db : NULL); /* of others, who have paused the same */
+	}
+}
+
 /* Its client has gone, or has asked for an end of it. */
 static void do_end(struct daemon *d, struct order *end)
 {
 	struct order *o = waiting(d, end->id);
-	struct gates *g;
-	char db[ORDER_ARG_MAX];
 
-	if (o && end->gone) {
-		answer(d, o); /* what is paused stays so */
-	} else if (o && o->what == OP_PAUSE && !d->leaving) {
-		g = gates_copy(d->gates, arg_of(o));
-		if (g && *o->arg)
-			gates_entry(g, o->arg)->paused = false;
-		else if (g)
-			g->paused = false;
-		(void)snprintf(db, sizeof(db), "%s", o->arg);
+	if (o && o->what == OP_DRAIN)
+		target_drop(o->control);
+	if (o && o->what == OP_PAUSE)
+		pause_over(d, o, end->gone ? FATE_GONE : FATE_CANCELLED);
+	else if (o)
 		refuse(d, o, "57014", "canceling statement due to user request",
-		       "What it had paused goes on.");
-		if (spread(d, g, NULL))
-			log_order(d, "resume", *db ? db : NULL);
-	} else if (o) {
-		refuse(d, o, "57014", "canceling statement due to user request", NULL);
-	}
+		       o->what == OP_DRAIN ? "The node stays excluded: see INCLUDE NODE." : NULL);
 	answer(d, end);
 }
 
@@ -391,6 +491,8 @@ static void on_order(struct worker *w, struct letter *l)
 		[OP_KILL] = do_pause,
 		[OP_KILL_CLIENT] = do_kill_client,
 		[OP_RELOAD] = do_reload,
+		[OP_SET] = do_set,
+		[OP_DRAIN] = do_drain,
 		[OP_SHUTDOWN] = do_shutdown,
 		[OP_SHUTDOWN_SERVERS] = do_shutdown,
 		[OP_SHUTDOWN_CLIENTS] = do_shutdown,
@@ -424,7 +526,7 @@ void orders_pause(struct daemon *d)
 {
 	struct gates *g;
 
-	if (d->leaving || (d->gates && (d->gates->paused || d->gates->suspended))) {
+	if (d->leaving || (d->gates && d->gates->paused)) {
 		LOG(&d->w.log_ctx, LOG_LEVEL_WARN, "pause_ignored", "why=\"already suspended/paused\"");
 		return;
 	}
@@ -439,13 +541,13 @@ void orders_resume(struct daemon *d)
 {
 	struct gates *g;
 
-	if (d->leaving || !d->gates || !(d->gates->paused || d->gates->suspended)) {
+	if (d->leaving || !d->gates || !d->gates->paused) {
 		LOG(&d->w.log_ctx, LOG_LEVEL_WARN, "resume_ignored", "why=\"not paused/suspended\"");
 		return;
 	}
 	g = gates_copy(d->gates, NULL);
 	if (g)
-		g->paused = g->suspended = false;
+		g->paused = false;
 	if (spread(d, g, NULL)) {
 		log_order(d, "resume", NULL);
 		end_pauses(d, NULL);
@@ -473,8 +575,15 @@ void orders_close(struct daemon *d)
 	struct link *l, *tmp;
 
 	deadline_clear(&d->look_dl);
-	LIST_EACH(l, tmp, &d->waiting)
-		refuse(d, LIST_ITEM(l, struct order, link), "57P01", "pgweir has ended", NULL);
+	LIST_EACH(l, tmp, &d->waiting) {
+		struct order *o = LIST_ITEM(l, struct order, link);
+
+		if (o->spreading)
+			continue; /* answered when the round is back */
+		if (o->what == OP_DRAIN)
+			target_drop(o->control);
+		refuse(d, o, "57P01", "pgweir has ended", NULL);
+	}
 	gates_drop(d->gates);
 	d->gates = NULL;
 }

@@ -102,23 +102,6 @@ bool driver_takes_set(const struct task *t)
 	return at + 1 < t->words.n && is_taken(words_at(&t->words, at));
 }
 
-static void set(struct task *t)
-{
-	char text[320];
-
-	if (driver_takes_set(t)) {
-		task_done(t);
-		return;
-	}
-	if (task_args(t) < 3) {
-		task_misused(t, "this is not how SET is used");
-		return;
-	}
-	(void)snprintf(text, sizeof(text), "unrecognized configuration parameter \"%s\"",
-		       task_arg(t, 0));
-	task_fail(t, "42704", text, NULL, "SHOW CONFIG lists the settings.");
-}
-
 static void nothing(struct task *t)
 {
 	task_done(t);
@@ -143,7 +126,6 @@ const struct command driver_commands[] = {
 	  transaction_isolation_column, "SHOW", show_transaction_isolation },
 	{ "SHOW TIME ZONE", "", "SHOW TIME ZONE", NULL, false, timezone_column, "SHOW",
 	  show_timezone },
-	{ "SET", "*", "SET NAME = VALUE", NULL, false, NULL, "SET", set },
 	{ "RESET", "*", "RESET NAME", NULL, false, NULL, "RESET", nothing },
 	{ "DISCARD ALL", "", "DISCARD ALL", NULL, false, NULL, "DISCARD ALL", nothing },
 	{ "CLOSE ALL", "", "CLOSE ALL", NULL, false, NULL, "CLOSE CURSOR ALL", nothing },

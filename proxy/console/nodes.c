@@ -219,6 +219,8 @@ const struct command node_commands[] = {
 	  true, NULL, "EXCLUDE", exclude },
 	{ "INCLUDE NODE", "q", "INCLUDE NODE 'NAME'", "undoes EXCLUDE", true, NULL, "INCLUDE",
 	  include },
+	{ "UNDRAIN NODE", "q", "UNDRAIN NODE 'NAME'", "undoes DRAIN, as INCLUDE NODE", true, NULL,
+	  "UNDRAIN", include },
 	{ "PROBE", "", "PROBE [NODE 'NAME']", "checks this node, or all, now", true, NULL, "PROBE",
 	  probe },
 	{ "PROBE NODE", "q", "PROBE [NODE 'NAME']", NULL, true, NULL, "PROBE", probe },

@@ -4,12 +4,14 @@
  */
 #include "console/orders.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
+#include "console/driver.h"
 #include "console/sockets.h"
 
 /* Back from the control loop. */
@@ -17,14 +19,16 @@ static void on_answer(struct worker *w, struct letter *l)
 {
 	struct order *o = LIST_ITEM(l, struct order, l);
 	struct task *t = o->own;
+	char tag[64];
 
 	(void)w;
+	(void)snprintf(tag, sizeof(tag), "SET %.20s=%.36s", o->arg, o->value);
 	t->stop = NULL;
 	t->own = NULL;
 	if (t->c && *o->sqlstate)
 		task_fail(t, o->sqlstate, o->message, NULL, *o->hint ? o->hint : NULL);
 	else if (t->c)
-		task_done(t);
+		task_done_as(t, o->what == OP_SET ? tag : t->cmd->tag);
 	task_put(t);
 	free(o);
 }
@@ -50,8 +54,9 @@ static void stop(struct task *t)
 	o->sh->order(o->sh, end);
 }
 
-/* arg: NULL, none. */
-static void order(struct task *t, enum order_what what, const char *arg, uint64_t number)
+/* arg, value: NULL, none. */
+static void post(struct task *t, enum order_what what, const char *arg, const char *value,
+		 uint64_t number)
 {
 	struct shared *sh = t->c->h->sh;
 	struct order *o = calloc(1, sizeof(*o));
@@ -61,6 +66,7 @@ static void order(struct task *t, enum order_what what, const char *arg, uint64_
 		return;
 	}
 	o->what = what;
+	(void)snprintf(o->value, sizeof(o->value), "%s", value ? value : "");
 	o->id = atomic_fetch_add(&sh->order_ids, 1) + 1;
 	o->number = number;
 	(void)snprintf(o->arg, sizeof(o->arg), "%s", arg ? arg : "");
@@ -72,6 +78,11 @@ static void order(struct task *t, enum order_what what, const char *arg, uint64_
 	t->stop = stop;
 	task_hold(t);
 	sh->order(sh, o);
+}
+
+static void order(struct task *t, enum order_what what, const char *arg, uint64_t number)
+{
+	post(t, what, arg, NULL, number);
 }
 
 static void run_pause(struct task *t)
@@ -131,6 +142,50 @@ static void run_kill_client(struct task *t)
 		      strncasecmp(text, "0x", 2) == 0 ? id : socket_client_of(t->h->sh, id));
 }
 
+/* What drivers set at their start is taken; the rest are settings of pgweir: name = value or
+ * name TO value, where commas join words. */
+static void run_set(struct task *t)
+{
+	char value[ORDER_ARG_MAX] = "", name[ORDER_ARG_MAX];
+	size_t n = 0;
+	unsigned i;
+
+	if (driver_takes_set(t)) {
+		task_done_as(t, "SET");
+		return;
+	}
+	if (task_args(t) < 3 || (strcmp(task_arg(t, 1), "=") != 0 && strcasecmp(task_arg(t, 1), "TO") != 0)) {
+		task_misused(t, "this is not how SET is used");
+		return;
+	}
+	if (!t->c->console_admin) {
+		task_fail(t, "42501", "only users of admin_users may do this", NULL, NULL);
+		return;
+	}
+	for (i = 2; i < task_args(t) && n < sizeof(value); i++)
+		n += (size_t)snprintf(value + n, sizeof(value) - n, "%s", task_arg(t, i));
+	if (n >= sizeof(value)) {
+		task_fail(t, "22001", "the value is too long", NULL, NULL);
+		return;
+	}
+	for (i = 0; i + 1 < sizeof(name) && task_arg(t, 0)[i]; i++)
+		name[i] = (char)tolower((unsigned char)task_arg(t, 0)[i]);
+	name[i] = 0;
+	post(t, OP_SET, name, value, 0);
+}
+
+static void run_drain(struct task *t)
+{
+	order(t, OP_DRAIN, task_arg(t, 0), 0);
+}
+
+static void run_suspend(struct task *t)
+{
+	task_fail(t, "0A000", "there is no SUSPEND: pgweir hands its sockets over by itself",
+		  "PgBouncer's -R needs it to take over sockets that nobody reads from.",
+		  "pgweir --reboot takes over from this process; PAUSE holds queries back.");
+}
+
 static void run_shutdown(struct task *t)
 {
 	const char *how = task_arg(t, 0);
@@ -166,6 +221,13 @@ const struct command order_commands[] = {
 	  run_kill_client },
 	{ "RELOAD", "", "RELOAD", "reads the configuration again; answers when it is in force", true,
 	  NULL, "RELOAD", run_reload },
+	{ "SET", "*", "SET NAME = VALUE",
+	  "changes a setting until the next reload, for admin_users; what drivers set is taken from all",
+	  false, NULL, "SET", run_set },
+	{ "DRAIN NODE", "q", "DRAIN NODE 'NAME'",
+	  "as EXCLUDE NODE, and answers when no server connection there is left", true, NULL, "DRAIN",
+	  run_drain },
+	{ "SUSPEND", "", "SUSPEND", NULL, true, NULL, "SUSPEND", run_suspend },
 	{ "SHUTDOWN", "n?", "SHUTDOWN [WAIT_FOR_SERVERS | WAIT_FOR_CLIENTS]",
 	  "ends pgweir: at once, when no server is in use, or when all clients have left", true, NULL,
 	  "SHUTDOWN", run_shutdown },

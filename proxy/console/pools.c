@@ -214,8 +214,8 @@ static void database_row(struct task *t, const char *name, const struct snapshot
 	rows_int(r, hubs_db_used(hs, name));
 	rows_int(r, setting(c->k.max_db_client_connections, g->max_db_client_connections));
 	rows_int(r, counts_used(&hs->clients, COUNT_DB, name));
-	rows_int(r, 0);
-	rows_int(r, 0);
+	rows_int(r, gates_paused(t->h->gates, name));
+	rows_int(r, gates_disabled(t->h->gates, name));
 	nodes_of(r, db);
 	rows_text(r, key_word(KEY_SESSION_ATTRS, setting(c->k.target_session_attrs,
 							 g->target_session_attrs)));

@@ -199,8 +199,10 @@ static void state_row(struct rows *r, const char *key, bool yes)
 
 static void show_state(struct task *t)
 {
-	state_row(&t->rows, "active", true);
-	state_row(&t->rows, "paused", false);
+	bool paused = t->h->gates && t->h->gates->paused;
+
+	state_row(&t->rows, "active", !paused);
+	state_row(&t->rows, "paused", paused);
 	state_row(&t->rows, "suspended", false);
 	task_done(t);
 }

@@ -12,6 +12,7 @@
 #include "console/nodes.h"
 #include "console/orders.h"
 #include "console/pools.h"
+#include "console/queries.h"
 #include "console/show.h"
 #include "console/sockets.h"
 #include "console/stats.h"
@@ -27,7 +28,7 @@ static const struct command help_commands[] = {
 };
 
 static const struct command *const tables[] = {
-	show_commands, stats_commands, pool_commands, socket_commands,
+	show_commands, stats_commands, query_commands, pool_commands, socket_commands,
 	node_commands, order_commands, help_commands, driver_commands,
 };
 #define TABLES (sizeof(tables) / sizeof(*tables))

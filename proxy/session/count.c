@@ -4,6 +4,8 @@
  */
 #include "session/count.h"
 
+#include "session/prints.h"
+
 /* Of c's database, and of the node of s unless that is NULL. */
 static void took(struct client *c, struct server *s, enum meter_hist h, uint64_t us)
 {
@@ -38,6 +40,8 @@ void count_answered(struct client *c, struct server *s, char status)
 	c->queries++;
 	COUNT_AT(c, s, queries);
 	took(c, s, METER_QUERY, now - c->unit.query_us);
+	if (s->prints)
+		prints_answered(c, s, now - c->unit.query_us, c->unit.error != 0);
 	c->unit.query_us = now; /* of one that was sent behind it, which runs from now on */
 	settle_error(c);
 	if (status != 'I')

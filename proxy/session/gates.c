@@ -71,7 +71,6 @@ struct gates *gates_copy(const struct gates *g, const char *name)
 			goto failed;
 	if (g) {
 		to->paused = g->paused;
-		to->suspended = g->suspended;
 		to->shutting = g->shutting;
 		to->renew_us = g->renew_us;
 	}
@@ -105,14 +104,4 @@ uint64_t gates_renew(const struct gates *g, const char *name)
 	uint64_t all = g ? g->renew_us : 0;
 
 	return e && e->renew_us > all ? e->renew_us : all;
-}
-
-bool gates_some_paused(const struct gates *g)
-{
-	size_t i;
-
-	for (i = 0; g && i < g->n; i++)
-		if (g->gate[i].paused)
-			return true;
-	return false;
 }

@@ -29,7 +29,6 @@ struct gate {
 struct gates {
 	_Atomic unsigned refs;
 	bool paused;                   /* PAUSE of all */
-	bool suspended;
 	bool shutting;                 /* ... for good: who needs a server is told to go */
 	uint64_t renew_us;
 	size_t n;
@@ -48,7 +47,5 @@ void gates_drop(struct gates *g);      /* NULL is fine, for both */
 bool gates_paused(const struct gates *g, const char *name);
 bool gates_disabled(const struct gates *g, const char *name);
 uint64_t gates_renew(const struct gates *g, const char *name);
-/* Is there an entry that is paused? */
-bool gates_some_paused(const struct gates *g);
 
 #endif

@@ -85,6 +85,8 @@ int hall_init(struct hall *h, unsigned id, struct shared *sh, const struct log *
 	list_init(&h->ready);
 	list_init(&h->resume);
 	known_init(&h->known, KNOWN_USERS);
+	if (queries_init(&h->queries, (unsigned)snap->conf->g.query_stats))
+		return err_set(e, "out of memory");
 	if (random_secret(key, sizeof(key)))
 		return err_set(e, "the system has no randomness");
 	stmts_init(&h->stmts, id, key);
@@ -122,6 +124,7 @@ void hall_free(struct hall *h)
 	shards_sweep(h, true);
 	worker_free(&h->w);
 	meters_put(&h->sh->meters, h->console_meter);
+	queries_free(&h->queries);
 	stmts_free(&h->stmts);
 	holds_free(&h->holds);
 	proofs_free(&h->proofs);

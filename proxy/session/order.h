@@ -27,12 +27,16 @@ enum order_what {
 	OP_KILL,
 	OP_KILL_CLIENT,
 	OP_RELOAD,
+	OP_SET,
+	OP_DRAIN,        /* a node; answered when no server connection there is left */
 	OP_SHUTDOWN,
 	OP_SHUTDOWN_SERVERS,
 	OP_SHUTDOWN_CLIENTS,
 	OP_END,          /* of another order, `id`: its client has gone or does not want it any more */
 	OP_N
 };
+
+enum order_fate { FATE_NONE = 0, FATE_CANCELLED, FATE_GONE, FATE_RESUMED };
 
 #define ORDER_ARG_MAX 256u
 
@@ -43,11 +47,14 @@ struct order {
 	uint64_t id;                   /* of this order; OP_END: of the other one */
 	uint64_t number;               /* KILL_CLIENT: the client's id */
 	bool gone;                     /* OP_END: its client is not there any more */
-	char arg[ORDER_ARG_MAX];       /* a database, empty: all */
+	char arg[ORDER_ARG_MAX];       /* a database, empty: all; a node; a setting, and */
+	char value[ORDER_ARG_MAX];     /* its value */
 	struct worker *from;           /* where it goes back to: */
 	void (*answer)(struct worker *w, struct letter *l);
 	void *own;                     /* the sender's */
-	void *control;                 /* the control loop's */
+	void *control;                 /* the control loop's, */
+	bool spreading;                /* workers are being told */
+	enum order_fate fate;          /* ... and that is to become of it then */
 	struct shared *sh;
 	/* the answer: sqlstate "" is a success */
 	char sqlstate[6];

@@ -94,6 +94,7 @@ static void bury(struct corpse *corpse)
 	struct server *s = LIST_ITEM(corpse, struct server, corpse);
 
 	owed_free(&s->owed);
+	free(s->prints);
 	params_clear(&s->params);
 	params_clear(&s->base);
 	stmt_cache_clear(&s->cache);

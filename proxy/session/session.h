@@ -17,6 +17,7 @@
 #include "conf/conf.h"
 #include "health/meter.h"
 #include "health/mismatches.h"
+#include "health/queries.h"
 #include "health/stats.h"
 #include "health/target.h"
 #include "io/stream.h"
@@ -374,6 +375,7 @@ struct server {
 	unsigned cancels;        /* under way: not to be reused before they end */
 	bool parked;             /* free but for them */
 	struct owed owed;
+	struct prints *prints;     /* session/prints.h */
 	struct params params;    /* what we or clients have set on it */
 	struct params base;      /* what it reported at login */
 	struct stmt_cache cache;
@@ -498,6 +500,7 @@ struct hall {
 	struct meter *console_meter;
 	struct meter_side *console;  /* of those of the console */
 	struct mismatches mismatches;
+	struct queries queries;      /* query_stats */
 	struct link clients, servers, ready, resume;
 	uint64_t client_ids, server_ids, server_places;
 	struct shard *shards;

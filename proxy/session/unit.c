@@ -5,6 +5,7 @@
 #include "session/unit.h"
 
 #include "session/count.h"
+#include "session/prints.h"
 #include "session/replay.h"
 #include "session/step.h"
 #include "wire/lexer.h"
@@ -83,6 +84,7 @@ void unit_begin(struct client *c, const struct server *s)
 	}
 	u->explicit_txn = s->tx != 'I';
 	count_begin(c, was.query_us);
+	prints_begin(s);
 	c->moving = false;
 	u->noted_before = c->residue.leaves != 0;
 	u->begun_us = c->h->w.now_us;

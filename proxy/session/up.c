@@ -5,6 +5,7 @@
 #include "session/up.h"
 
 #include "session/count.h"
+#include "session/prints.h"
 #include "session/replay.h"
 #include "session/unit.h"
 #include "wire/wire.h"
@@ -78,8 +79,14 @@ enum step up_room(struct up *u, int pieces, size_t own)
 
 enum step up_owe(struct up *u, char type, char what, bool swallow, uint64_t ref, bool *live)
 {
-	if (owed_sent(&u->s->owed, type, what, swallow, ref, live))
+	bool counts;
+
+	if (owed_sent(&u->s->owed, type, what, swallow, ref, &counts))
 		return up_refuse(u, "out of memory", "53200", "out of memory");
+	if (live)
+		*live = counts;
+	if ((type == 'S' || type == 'Q' || type == 'F') && counts && !swallow && prints_on(u->c))
+		prints_sent(u->s);
 	return STEP_ON;
 }
 

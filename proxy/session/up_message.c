@@ -10,6 +10,7 @@
 
 #include "session/count.h"
 #include "session/ours.h"
+#include "session/prints.h"
 #include "session/replay.h"
 #include "session/unit.h"
 #include "session/up_rewrite.h"
@@ -68,6 +69,8 @@ static enum step up_query(struct up *u, const uint8_t *msg, uint32_t len, size_t
 		no = up_switch_fails(u, sql, len - WIRE_HEADER - 1, &k);
 	if (r == STEP_ON && no == REFUSED_NOT && (k.leaves || u->s->odd_sql || c->temp_path) && !stmt_ends_only(&k))
 		no = up_note(u, k.leaves, k.sure, sql, whole ? len - WIRE_HEADER - 1 : 0);
+	if (r == STEP_ON && prints_on(c))
+		prints_text(c, u->s, sql, whole ? len - WIRE_HEADER - 1 : have - WIRE_HEADER, 0);
 	/* A simple Query ends the unnamed statement on the server. */
 	takes = c->unnamed || c->pending;
 	if (r == STEP_ON)
@@ -296,6 +299,9 @@ static enum step up_bind(struct up *u, const uint8_t *msg, uint32_t len, size_t 
 	if (r != STEP_ON)
 		return r;
 	COUNT_INC(u->c, binds);
+	if (st && prints_on(u->c))
+		prints_text(u->c, u->s, (const char *)st->body,
+			    strnlen((const char *)st->body, st->len), st->print);
 	if (!replay_takes(u->c, u->s, st ? &st->replayable : NULL) && st && !st->retryable)
 		unit_doubt(u->c, RV_CLASS);
 	replay_binds(u->c, (const char *)msg + WIRE_HEADER);

@@ -10,9 +10,11 @@
 
 #include "session/count.h"
 #include "session/ours.h"
+#include "session/prints.h"
 #include "session/replay.h"
 #include "session/settings.h"
 #include "session/unit.h"
+#include "wire/fingerprint.h"
 #include "wire/switches.h"
 #include "wire/wire.h"
 
@@ -97,6 +99,8 @@ void up_classify(struct client *c, struct stmt *st)
 	size_t n = strnlen((const char *)st->body, st->len);
 
 	lex_classify((const char *)st->body, n, &c->h->snap->lists, &k);
+	if (prints_on(c))
+		st->print = lex_fingerprint((const char *)st->body, n);
 	st->retryable = lex_retryable(&k) && k.statements == 1;
 	st->all_or_nothing = lex_all_or_nothing(&k);
 	st->session_only = lex_session_only(&k);

@@ -13,5 +13,8 @@
 
 /* Never 0. Of a long text the first 4096 tokens count. */
 uint64_t lex_fingerprint(const char *sql, size_t len);
+/* The text that all of that number share, but for its blanks: a ? for constants and lists of
+ * them, one blank between tokens, unquoted words in lower case. Cut at cap. Returns out. */
+const char *lex_normalized(const char *sql, size_t len, char *out, size_t cap);
 
 #endif

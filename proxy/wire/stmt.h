@@ -41,6 +41,7 @@ struct stmt {
 	uint16_t leaves;               /* what it may leave behind: lex_leaves */
 	struct replayable replayable;  /* what it means for a replay */
 	uint32_t len;
+	uint64_t print;                /* its fingerprint, 0: nobody has asked */
 	uint64_t id;
 	uint64_t hash;
 	struct stmt *next;             /* in its bucket */

@@ -100,7 +100,7 @@ def test_pause_under_load(admin, pg, workers):
     load = Load(w, pg)
     for _ in range(5):
         assert tag(c, 'PAUSE') == 'C:PAUSE Z:I'
-        assert pg.backends() == 0          # none is left, and none comes
+        until(lambda: pg.backends() == 0)     # none is left, and none comes
         seen = list(load.total)
         until(lambda: w.pool_waiting() == load.n)
         assert load.total == seen and pg.backends() == 0
@@ -123,7 +123,7 @@ def test_pause_waits_for_transactions(admin, pg, workers):
         assert busy.one('SELECT 2') == '2'
         busy.sql('COMMIT')
         assert p.result() == 'C:PAUSE Z:I'
-        assert pg.backends() == 0
+        until(lambda: pg.backends() == 0)
         assert late.quiet()
         c.sql('RESUME')
         assert wire.shape(late.until()) == 'T D C:SELECT 1 Z:I'
@@ -198,6 +198,18 @@ def test_cancelled_pause_resumes(admin, workers, what):
     assert refused(c, 'RESUME app' if 'app' in what else 'RESUME')[0] == '55000'
 
 
+def test_cancelled_pause_ends_that_of_another(admin):
+    w, c = admin()
+    with w.connect() as busy, w.connect('admin', 'pgbouncer') as second:
+        busy.hold()
+        ps = [Spawned(refused, x, 'PAUSE app') for x in (c, second)]
+        w.wait_log('event=pause', n=2)
+        wire.cancel(w.port, c.key)
+        assert [p.result() for p in ps] == [('57014', 'canceling statement due to user request'),
+                                            ('57014', 'canceling PAUSE due to RESUME')]
+        assert w.one('SELECT 1') == '1'
+
+
 def test_pause_outlives_its_client(admin, pg):
     w, c = admin()
     with w.connect() as busy, w.connect('admin', 'pgbouncer') as second:
@@ -241,10 +253,10 @@ def test_pause_and_min_pool_size(admin, pg):
         a.one('SELECT 1')
         until(lambda: pg.backends() == 2)
         c.sql('PAUSE')
-        assert pg.backends() == 0
+        until(lambda: pg.backends() == 0)
         w.hup()                       # looks at all pools anew
         w.wait_log('event=reloaded')
-        assert pg.backends() == 0
+        until(lambda: pg.backends() == 0)
         c.sql('RESUME')
         until(lambda: pg.backends() == 2)
 
@@ -357,7 +369,7 @@ def test_kill_all(admin, pg):
     a.one('SELECT 1')
     assert tag(c, 'KILL') == 'C:KILL Z:I'
     assert last_words(a) == last_words(b) == '57P01'
-    assert pg.backends() == 0
+    until(lambda: pg.backends() == 0)
     c.sql('RESUME')
     assert w.one('SELECT 1') == '1'
 
@@ -477,7 +489,7 @@ def test_wait_for_clients(admin, pg, workers, how):
     idle.close()
     assert last_words(c) == '57P01'  # a client of the console holds nobody up
     assert w.wait() == 0
-    assert pg.backends() == 0
+    until(lambda: pg.backends() == 0)
 
 
 @BOTH
@@ -503,7 +515,7 @@ def test_wait_for_servers(admin, pg, workers, how):
     assert [last_words(x) for x in (idle, a, b, c)] == ['57P01'] * 4
     assert w.wait() == 0
     assert pg.one('SELECT v FROM kv WHERE k = 44') == '9'
-    assert pg.backends() == 0
+    until(lambda: pg.backends() == 0)
 
 
 @BOTH
@@ -586,3 +598,133 @@ def test_pause_is_waited_for_at_the_end(admin):
         w.wait_log('event=pause')
         w.proc.send_signal(signal.SIGQUIT)
         assert w.wait() == 0
+
+
+# ---- SET -------------------------------------------------------------------------------------
+
+def shown(c, key):
+    return next(r[1] for r in c.sql('SHOW CONFIG') if r[0] == key)
+
+
+@BOTH
+def test_set(admin, pg, workers):
+    w, c = admin(workers, default_pool_size=1, query_wait_timeout=30)
+    assert tag(c, 'SET default_pool_size = 3') == 'C:SET default_pool_size=3 Z:I'
+    assert shown(c, 'default_pool_size') == '3'
+    cs = [w.connect() for _ in range(4)]
+    for x in cs[:3]:
+        x.hold()                     # three servers at once, whichever worker has them
+    assert tag(c, "SET Query_Wait_Timeout TO '0.2'") == 'C:SET query_wait_timeout=0.2 Z:I'
+    with w.connect() as late:
+        assert refused(late, 'SELECT 1')[0] == '53300'
+    for x in cs:
+        x.close()
+    c.sql('SET retry_codes = 40001, 40P01')
+    assert shown(c, 'retry_codes').replace(' ', '') == '40001,40P01'
+    c.sql('RELOAD')                  # as the file says
+    assert shown(c, 'default_pool_size') == '1' and shown(c, 'query_wait_timeout') == '30'
+
+
+def test_set_refused(admin):
+    w, c = admin()
+    for text, code in (('SET nonsense = 1', '42704'), ('SET listen_port = 1', '55P02'),
+                       ('SET default_pool_size = -1', '22023'), ('SET default_pool_size = many', '22023'),
+                       ('SET pool_mode = ', '42601'), ('SET pool_mode session', '42601'), ('SET', '42601')):
+        assert refused(c, text)[0] == code, text
+    with w.connect('watcher', 'pgbouncer') as s:
+        assert refused(s, 'SET verbose = 1')[0] == '42501'
+        assert tag(s, 'SET client_encoding = utf8') == 'C:SET Z:I'
+    assert w.one('SELECT 1') == '1'
+
+
+# ---- nodes -----------------------------------------------------------------------------------
+
+@BOTH
+def test_drain_node(admin, pg, workers):
+    w, c = admin(workers)
+    node = '127.0.0.1:%d' % pg.port
+    a, b = w.connect(), w.connect()
+    a.hold()
+    b.one('SELECT 1')
+    p = Spawned(tag, c, "DRAIN NODE '%s'" % node)
+    until(lambda: pg.backends() == 1)        # the idle ones went at once
+    assert p.is_alive()
+    b.send(query('SELECT 1'))
+    a.sql('COMMIT')
+    assert p.result() == 'C:DRAIN Z:I'
+    until(lambda: pg.backends() == 0)
+    assert b.quiet()
+    assert tag(c, "UNDRAIN NODE '%s'" % node) == 'C:UNDRAIN Z:I'
+    assert wire.shape(b.until()) == 'T D C:SELECT 1 Z:I'
+    assert refused(c, "DRAIN NODE 'nobody:1'") == ('42704', 'there is no node "nobody:1"')
+    a.close()
+    b.close()
+
+
+@pytest.mark.parametrize('how', ['INCLUDE', 'UNDRAIN', 'cancel', 'leave'])
+def test_drain_node_ends(admin, pg, how):
+    w, c = admin()
+    node = "'127.0.0.1:%d'" % pg.port
+    with w.connect() as a, w.connect('admin', 'pgweir') as second:
+        a.hold()
+        c.send(query('DRAIN NODE ' + node))
+        w.wait_log('event=node_excluded')
+        if how == 'cancel':
+            wire.cancel(w.port, c.key)
+        elif how == 'leave':
+            c.close()
+        else:
+            second.sql('%s NODE %s' % (how, node))
+        if how != 'leave':
+            assert [m[1]['C'] for m in c.until() if m[0] == 'E'] == ['57014']
+        second.sql('INCLUDE NODE ' + node)
+        assert a.one('SELECT 1') == '1'
+        a.sql('COMMIT')
+        assert w.one('SELECT 1') == '1'
+
+
+# ---- everything at once ------------------------------------------------------------------------
+
+@BOTH
+def test_all_orders_under_load(admin, pg, workers):
+    """In any order, and nobody notices but by waiting."""
+    w, c = admin(workers, default_pool_size=3)
+    load = Load(w, pg, n=8)
+    node = "'127.0.0.1:%d'" % pg.port
+    for n in range(4):
+        for text in ('PAUSE', 'RECONNECT', 'RESUME', 'SET default_pool_size = %d' % (2 + n), 'RECONNECT app',
+                     'DISABLE app', 'RELOAD', 'DRAIN NODE ' + node, 'WAIT_CLOSE', 'UNDRAIN NODE ' + node, 'ENABLE app',
+                     'PAUSE app', 'RELOAD', 'SET max_db_connections = 2', 'RESUME app', 'WAIT_CLOSE app',
+                     'PROBE'):
+            c.sql(text)
+        load.goes_on()
+    load.result()
+    assert w.pool_waiting() == 0
+
+
+# ---- what SHOW says ----------------------------------------------------------------------------
+
+@BOTH
+def test_shown(admin, workers):
+    w, c = admin(workers)
+
+    def state():
+        return dict(c.sql('SHOW STATE'))
+
+    def database(name):
+        return next((r['paused'], r['disabled']) for r in w.console('SHOW DATABASES') if r['name'] == name)
+    assert state()['paused'] == 'no' and state()['active'] == 'yes'
+    assert database('app') == ('0', '0')
+    c.sql('PAUSE app')
+    c.sql('DISABLE app2')
+    assert (database('app'), database('app2'), state()['paused']) == (('1', '0'), ('0', '1'), 'no')
+    c.sql('PAUSE')
+    assert state()['paused'] == 'yes' and state()['active'] == 'no'
+    assert database('app2') == ('1', '1')
+    c.sql('RESUME')
+    assert (database('app'), database('app2'), state()['paused']) == (('1', '0'), ('0', '1'), 'no')
+
+
+def test_no_suspend(admin):
+    _, c = admin()
+    assert refused(c, 'SUSPEND')[0] == '0A000'
