@@ -36,6 +36,13 @@ void birth_limits(const struct conf_global *g, const struct log_ctx *log)
 		    (unsigned long long)rl.rlim_cur, (unsigned long long)need);
 }
 
+uid_t birth_uid(const char *user)
+{
+	const struct passwd *pw = user && *user ? getpwnam(user) : NULL;
+
+	return pw ? pw->pw_uid : geteuid();
+}
+
 int birth_become(const char *user, struct err *e)
 {
 	struct passwd *pw;
@@ -45,6 +52,8 @@ int birth_become(const char *user, struct err *e)
 	pw = getpwnam(user);
 	if (!pw)
 		return err_set(e, "user: there is no user \"%s\" on this machine", user);
+	if (geteuid() == pw->pw_uid)
+		return 0;
 	if (initgroups(user, pw->pw_gid) || setgid(pw->pw_gid) || setuid(pw->pw_uid))
 		return err_set(e, "user: cannot become \"%s\": %s", user, strerror(errno));
 	return 0;
@@ -70,9 +79,13 @@ int birth_open_pidfile(const char *path, int *fd, struct err *e)
 
 int birth_write_pidfile(const char *path, int fd, struct err *e)
 {
+	char text[24];
+	int n = snprintf(text, sizeof(text), "%d\n", (int)getpid());
+
 	if (fd < 0)
 		return 0;
-	return ftruncate(fd, 0) || dprintf(fd, "%d\n", (int)getpid()) < 0 ?
+	/* in this order: nobody finds it empty who reads it meanwhile */
+	return pwrite(fd, text, (size_t)n, 0) != n || ftruncate(fd, n) ?
 		       err_set(e, "pidfile %s: %s", path, strerror(errno)) :
 		       0;
 }

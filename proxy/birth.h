@@ -8,11 +8,15 @@
 #ifndef PGWEIR_BIRTH_H
 #define PGWEIR_BIRTH_H
 
+#include <sys/types.h>
+
 #include "conf/conf.h"
 #include "conf/log.h"
 
 /* As many descriptors as it may have; warns when they are fewer than the settings need. */
 void birth_limits(const struct conf_global *g, const struct log_ctx *log);
+/* The number of the user that it would become. */
+uid_t birth_uid(const char *user);
 /* Becomes that user, NULL or empty: stays. */
 MUST_CHECK int birth_become(const char *user, struct err *e);
 /* The number of worker threads. */

@@ -25,6 +25,7 @@
 #include "session/gates.h"
 #include "session/session.h"
 #include "successor.h"
+#include "upgrade.h"
 
 /* Kinds of deadlines of this loop. */
 enum {
@@ -42,6 +43,7 @@ struct daemon_args {
 	bool quiet;                    /* no line on stdout */
 	bool background;               /* -d */
 	bool reboot;                   /* -R */
+	char *const *argv;             /* main's */
 };
 
 /* How pgweir ends, the gentlest first; it goes on to a later one, never back. */
@@ -82,6 +84,7 @@ struct daemon {
 	void (*reloaded)(struct daemon *d);  /* orders_reloaded */
 	struct predecessor before;     /* proxy/takeover.h */
 	struct successor after;
+	struct upgrade upgrade;
 	int pidfile_fd;                /* to be written, -1: none */
 	bool given;                    /* another process has taken over */
 	bool quiet;                    /* ... and there has been no signal since */

@@ -94,6 +94,8 @@ static void on_watchdog(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	if (!d->before.settled)
+		return; /* the process before is the main one */
 	for (i = 0; i < d->sh.hall_n; i++)
 		if (now - atomic_load(&d->sh.halls[i].w.alive_us) > limit)
 			return;

@@ -36,6 +36,16 @@ static void on_visited(struct round *r)
 	free(c);
 }
 
+void gatekeeper_tell_web(struct daemon *d)
+{
+	const struct gates *g = d->gates;
+
+	if (!d->leaving)
+		web_tell_running(d->web, g && g->shutting ? RUNNING_DRAINING :
+					 g && g->paused	  ? RUNNING_PAUSED :
+							    RUNNING);
+}
+
 bool gatekeeper_use(struct daemon *d, struct gates *g, const char *kill, gatekeeper_fn *over,
 		    void *arg)
 {
@@ -51,6 +61,7 @@ bool gatekeeper_use(struct daemon *d, struct gates *g, const char *kill, gatekee
 	*c = (struct change){ .d = d, .g = g, .kill = kill, .over = over, .arg = arg };
 	gates_drop(d->gates);
 	d->gates = gates_hold(g);
+	gatekeeper_tell_web(d);
 	round_send(r);
 	return true;
 }

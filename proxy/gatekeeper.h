@@ -20,5 +20,7 @@ bool gatekeeper_use(struct daemon *d, struct gates *g, const char *kill, gatekee
 		    void *arg);
 /* No server for anybody from now on. */
 bool gatekeeper_shut(struct daemon *d, gatekeeper_fn *over, void *arg);
+/* HTTP is told what is closed: after a change, and when it may have begun anew. */
+void gatekeeper_tell_web(struct daemon *d);
 
 #endif

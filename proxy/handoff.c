@@ -136,12 +136,18 @@ int handoff_recv(int sock, struct handoff *m)
 	struct iovec iov = { &p, sizeof(p) };
 	struct msghdr h = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = c.room,
 			    .msg_controllen = sizeof(c.room) };
+	bool reset = false;
 	ssize_t got;
 
 	handoff_begin(m, 0);
-	do
+	for (;;) {
 		got = recvmsg(sock, &h, MSG_CMSG_CLOEXEC);
-	while (got < 0 && errno == EINTR);
+		if (got >= 0 || (errno != EINTR && (errno != ECONNRESET || reset)))
+			break;
+		/* told once, in front of what has come, when the other end closed with a
+		 * message of ours unread */
+		reset = errno == ECONNRESET;
+	}
 	if (got <= 0)
 		return got < 0 ? -1 : 0;
 	take_fds(&h, m);
@@ -192,7 +198,7 @@ static int door_name(const char *dir, struct sockaddr_un *un, socklen_t *len, st
 }
 
 /* Who can put something there could take all clients over. */
-static int check_dir(const char *dir, uid_t user, struct err *e)
+static int check_dir(const char *dir, uid_t user, uid_t *owner, struct err *e)
 {
 	struct stat st;
 
@@ -200,7 +206,8 @@ static int check_dir(const char *dir, uid_t user, struct err *e)
 		return err_set(e, "takeover_dir %s: %s", dir, strerror(errno));
 	if (!S_ISDIR(st.st_mode))
 		return err_set(e, "takeover_dir %s is no directory", dir);
-	if (st.st_uid != 0 && st.st_uid != geteuid() && st.st_uid != user)
+	*owner = st.st_uid;
+	if (st.st_uid != 0 && st.st_uid != geteuid() && st.st_uid != user && user != HANDOFF_ANYBODY)
 		return err_set(e, "takeover_dir %s belongs to user number %u; it must be that of pgweir "
 				  "or root", dir, (unsigned)st.st_uid);
 	if (st.st_mode & 022)
@@ -214,15 +221,16 @@ int handoff_door(struct sockfile *f, const char *dir, struct err *e)
 {
 	struct sockaddr_un un;
 	socklen_t len;
+	uid_t owner;
 	int fd;
 
 	*f = (struct sockfile){ .type = SOCK_SEQPACKET, .lock = -1, .setting = "takeover_dir" };
-	if (check_dir(dir, geteuid(), e) || door_name(dir, &un, &len, e) ||
+	if (check_dir(dir, geteuid(), &owner, e) || door_name(dir, &un, &len, e) ||
 	    sockfile_take(f, &un, len, e))
 		return -1;
 	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd >= 0 && bind(fd, (struct sockaddr *)&un, len) == 0 &&
-	    sockfile_dress(f, 0600, NULL, e) == 0 && listen(fd, 4) == 0)
+	    sockfile_dress(f, 0600, NULL, e) == 0 && listen(fd, 16) == 0)
 		return fd;
 	err_set(e, "takeover_dir: cannot listen on %s: %s", un.sun_path, strerror(errno));
 	if (fd >= 0)
@@ -268,11 +276,12 @@ int handoff_knock(const char *dir, uid_t user, bool *nobody, struct err *e)
 	struct timeval limit = { KNOCK_S, 0 };
 	struct sockaddr_un un;
 	socklen_t len;
+	uid_t owner;
 	pid_t pid;
 	int fd;
 
 	*nobody = false;
-	if (check_dir(dir, user, e) || door_name(dir, &un, &len, e))
+	if (check_dir(dir, user, &owner, e) || door_name(dir, &un, &len, e))
 		return -1;
 	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	if (fd < 0)
@@ -285,7 +294,7 @@ int handoff_knock(const char *dir, uid_t user, bool *nobody, struct err *e)
 		close(fd);
 		return -1;
 	}
-	if (may(fd, user, &pid))
+	if (may(fd, user == HANDOFF_ANYBODY ? owner : user, &pid))
 		return fd;
 	close(fd);
 	return err_set(e, "takeover_dir: who answers at %s is another user's process", un.sun_path);

@@ -38,7 +38,8 @@ enum handoff_kind {
 	HANDOFF_GO,
 	HANDOFF_STEADY,
 	HANDOFF_OVER,
-	HANDOFF_CANCEL
+	HANDOFF_CANCEL,
+	HANDOFF_UPGRADE                /* instead of HELLO: start the next process (upgrade.h) */
 };
 
 /* What a descriptor is. */
@@ -82,7 +83,9 @@ MUST_CHECK int handoff_door(struct sockfile *f, const char *dir, struct err *e);
 /* A connection from the door. *pid: who it is. -1: none, or none that may. */
 MUST_CHECK int handoff_let_in(int door, pid_t *pid);
 /* Connects to the door in dir: the socket, or -1; *nobody: because there is nobody, which is
- * no error. user: who the old process may be, beside ourselves and root. */
+ * no error. user: who the old process may be, beside ourselves and root; HANDOFF_ANYBODY: whose
+ * the directory is, for who takes nothing from him. */
+#define HANDOFF_ANYBODY ((uid_t)-1)
 MUST_CHECK int handoff_knock(const char *dir, uid_t user, bool *nobody, struct err *e);
 /* Takes an offered door over, with its name. */
 void handoff_adopt(struct sockfile *f, const char *dir, int lock_fd);

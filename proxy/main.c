@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sysexits.h>
 
 #include "conf/conf.h"
 #include "conf/version.h"
@@ -13,6 +14,7 @@
 #include "hush.h"
 #include "reload.h"
 #include "top/top.h"
+#include "upgrade.h"
 
 static const char usage[] =
 	"pgweir: a pooling, failing-over, retrying PostgreSQL endpoint\n"
@@ -27,19 +29,21 @@ static const char usage[] =
 	"  -q, --quiet          no line on standard output, warnings only in the log\n"
 	"  -v, --verbose        say more; may be repeated\n"
 	"  -R, --reboot         take over from the pgweir that runs (needs takeover_dir)\n"
+	"      --upgrade        have the pgweir that runs start its successor, and wait for it\n"
 	"  -u, --user=USER      become this user after start\n"
 	"      --check          check the configuration and exit\n"
 	"      --manual         write the manual page pgweir.ini(5) and exit\n"
 	"  -V, --version        show the version\n"
 	"  -h, --help           show this\n";
 
-enum { OPT_CHECK = 256, OPT_MANUAL };
+enum { OPT_CHECK = 256, OPT_UPGRADE, OPT_MANUAL };
 
 static const struct option options[] = {
 	{ "port", required_argument, NULL, 'p' },   { "listen", required_argument, NULL, 'l' },
 	{ "daemon", no_argument, NULL, 'd' },	    { "quiet", no_argument, NULL, 'q' },
 	{ "verbose", no_argument, NULL, 'v' },	    { "user", required_argument, NULL, 'u' },
 	{ "check", no_argument, NULL, OPT_CHECK },  { "manual", no_argument, NULL, OPT_MANUAL },
+	{ "upgrade", no_argument, NULL, OPT_UPGRADE },
 	{ "reboot", no_argument, NULL, 'R' },
 	{ "version", no_argument, NULL, 'V' },	    { "help", no_argument, NULL, 'h' },
 	{ NULL, 0, NULL, 0 },
@@ -66,7 +70,7 @@ static int take_port(const char *s, int *out)
 struct choice {
 	struct daemon_args args;
 	char *shown;                   /* the source, where others see it */
-	bool check, done;
+	bool check, upgrade, done;
 };
 
 /* Exit status when there is nothing more to do (c->done), or 0. */
@@ -98,6 +102,9 @@ static int parse(int argc, char **argv, struct choice *c)
 		case 'u':
 			c->args.over.user = optarg;
 			break;
+		case OPT_UPGRADE:
+			c->upgrade = true;
+			break;
 		case OPT_CHECK:
 			c->check = true;
 			break;
@@ -126,6 +133,29 @@ static int parse(int argc, char **argv, struct choice *c)
 	return 0;
 }
 
+/* The process that runs starts its successor. Exit status. */
+static int upgrade(const struct conf *conf)
+{
+	struct err e = { "" };
+	pid_t pid = 0;
+
+	if (!conf->g.takeover_dir)
+		return bad("--upgrade needs the setting takeover_dir, where it meets the pgweir that "
+			   "runs", NULL);
+	if (upgrade_ask(conf->g.takeover_dir, &pid, &e)) {
+		fprintf(stderr, "pgweir: %s\n", e.text);
+		return 1;
+	}
+	printf("pgweir: process %d has taken over\n", (int)pid);
+	return 0;
+}
+
+/* sysexits.h; a service manager must not try again and again (RestartPreventExitStatus=). */
+static int bad_configuration(const struct choice *c)
+{
+	return !c->check && !c->upgrade && getenv("NOTIFY_SOCKET") ? EX_CONFIG : 1;
+}
+
 /* Loads, and runs or only checks. */
 static int run(struct choice *c)
 {
@@ -137,7 +167,7 @@ static int run(struct choice *c)
 
 	if (reload_load(&c->args, &conf, &tls, &e)) {
 		fprintf(stderr, "pgweir: %s\n", e.text);
-		return 1;
+		return bad_configuration(c);
 	}
 	if (conf->from_uri && conf->dbs[0].secret.password)
 		hush_argument(c->shown);
@@ -148,6 +178,12 @@ static int run(struct choice *c)
 		conf_drop(conf);
 		puts("pgweir: the configuration is fine");
 		return 0;
+	}
+	if (c->upgrade) {
+		rc = upgrade(conf);
+		tls_set_drop(tls);
+		conf_drop(conf);
+		return rc;
 	}
 	rc = daemon_run(&c->args, conf, tls, &e);
 	if (rc)
@@ -172,6 +208,7 @@ int main(int argc, char **argv)
 	if (!source)
 		return bad("out of memory", NULL);
 	c.args.source = source;
+	c.args.argv = argv;
 	rc = run(&c);
 	free(source);
 	return rc;

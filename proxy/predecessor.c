@@ -56,7 +56,7 @@ static int hear_offer(struct predecessor *p, struct err *e)
 	int rc;
 
 	handoff_begin(&m, HANDOFF_HELLO);
-	if (handoff_send(p->link, &m))
+	if (handoff_send(p->link, &m) && errno != EPIPE) /* it may have said no and gone */
 		return unanswered(-1, e);
 	rc = handoff_wait(p->link, &p->offer, ANSWER_MS);
 	if (rc <= 0)

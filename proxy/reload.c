@@ -9,6 +9,7 @@
 
 #include "checks.h"
 #include "doors.h"
+#include "gatekeeper.h"
 #include "nodes_seen.h"
 #include "session/hall.h"
 #include "session/quota.h"
@@ -106,6 +107,7 @@ static void use_snapshot(struct daemon *d, struct snapshot *snap, struct round *
 	s->snap = snapshot_hold(snap);
 	round_send(r);
 	web_use(&d->web, &d->sh, snapshot_hold(snap), &d->w.log_ctx);
+	gatekeeper_tell_web(d);
 	registry_sweep_soon(&d->registry);
 }
 

@@ -46,6 +46,16 @@ static void say(struct successor *s, enum handoff_kind kind, const char *why)
 		    strerror(errno));
 }
 
+/* Until it has said what it wants nobody else is let in, who might be the next process. */
+static void in_or_out(struct successor *s, enum successor_state state)
+{
+	if (s->state == SUCCESSOR_HELLO && s->door >= 0)
+		event_add(&s->door_ev, NULL);
+	s->state = state;
+	if (state == SUCCESSOR_HELLO)
+		event_del(&s->door_ev);
+}
+
 /* We go on as before. why NULL: it went, or was told. */
 static void call_off(struct successor *s, const char *why)
 {
@@ -57,7 +67,8 @@ static void call_off(struct successor *s, const char *why)
 	LOG(&s->w->log_ctx, LOG_LEVEL_WARN, "takeover_failed", "pid=%d reason=%s", (int)s->pid,
 	    log_quote(q, sizeof(q), why ? why : "the new process has ended"));
 	drop_link(s);
-	s->state = SUCCESSOR_NONE;
+	in_or_out(s, SUCCESSOR_NONE);
+	s->ops->failed(s->arg, why ? why : "the new process has ended; its log says why");
 	if (silent)
 		s->ops->accept(s->arg, true);
 }
@@ -85,7 +96,7 @@ static void offer(struct successor *s)
 		call_off(s, "the sockets cannot be handed over");
 		return;
 	}
-	s->state = SUCCESSOR_OFFERED;
+	in_or_out(s, SUCCESSOR_OFFERED);
 	set_timer(s, START_S);
 }
 
@@ -139,10 +150,22 @@ static void on_cancel(struct successor *s, struct handoff *m)
 	s->ops->cancel(s->arg, fd, m->key_pid, m->key_secret);
 }
 
+static void on_upgrade(struct successor *s)
+{
+	int fd = s->link;
+
+	event_del(&s->link_ev);
+	set_timer(s, 0);
+	s->link = -1;
+	in_or_out(s, SUCCESSOR_NONE);
+	s->ops->upgrade(s->arg, fd);
+}
+
 static bool fits(enum successor_state state, unsigned kind)
 {
 	switch (kind) {
 	case HANDOFF_HELLO:
+	case HANDOFF_UPGRADE:
 		return state == SUCCESSOR_HELLO;
 	case HANDOFF_READY:
 		return state == SUCCESSOR_OFFERED;
@@ -170,6 +193,8 @@ static void on_message(struct successor *s, struct handoff *m)
 			call_off(s, "a message out of place");
 	} else if (m->kind == HANDOFF_HELLO) {
 		offer(s);
+	} else if (m->kind == HANDOFF_UPGRADE) {
+		on_upgrade(s);
 	} else if (m->kind == HANDOFF_READY) {
 		on_ready(s, m);
 	} else if (m->kind == HANDOFF_STEADY) {
@@ -244,7 +269,7 @@ static void on_door(evutil_socket_t door, short what, void *arg)
 		return;
 	}
 	LOG(&s->w->log_ctx, LOG_LEVEL_INFO, "takeover_asked", "pid=%d", (int)pid);
-	s->state = SUCCESSOR_HELLO;
+	in_or_out(s, SUCCESSOR_HELLO);
 	s->link = fd;
 	s->pid = pid;
 	event_assign(&s->link_ev, s->w->base, fd, EV_READ | EV_PERSIST, on_link, s);

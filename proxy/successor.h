@@ -23,6 +23,10 @@ struct successor_ops {
 	/* It has proved itself: its clients are its own now, ours may finish. The name of our
 	 * unix socket is its too, if it wanted that. */
 	void (*given)(void *arg, pid_t pid);
+	/* It has not taken over: we go on. */
+	void (*failed)(void *arg, const char *why);
+	/* Somebody wants us to start the next process. fd: his, owned. */
+	void (*upgrade)(void *arg, int fd);
 	/* A cancel for a client of ours. fd is owned. */
 	void (*cancel)(void *arg, int fd, uint32_t pid, uint32_t secret);
 };

@@ -4,7 +4,6 @@
  */
 #include "takeover.h"
 
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -16,20 +15,20 @@
 void takeover_init(struct daemon *d)
 {
 	predecessor_init(&d->before);
+	upgrade_init(&d->upgrade, &d->w);
 	d->after.door = d->after.link = d->pidfile_fd = -1;
 }
 
 int takeover_ask(struct daemon *d, struct err *e)
 {
 	const struct conf_global *g = &d->snap->conf->g;
-	const struct passwd *pw = g->user ? getpwnam(g->user) : NULL;
 
 	if (!d->args->reboot)
 		return 0;
 	if (!g->takeover_dir)
 		return err_set(e, "--reboot takes over from the pgweir that runs, and takeover_dir, where "
 				  "they meet, is not set");
-	if (predecessor_ask(&d->before, g->takeover_dir, pw ? pw->pw_uid : geteuid(), e))
+	if (predecessor_ask(&d->before, g->takeover_dir, birth_uid(g->user), e))
 		return -1;
 	if (!predecessor_is_there(&d->before))
 		LOG(&d->w.log_ctx, LOG_LEVEL_WARN, "nobody_to_take_over_from", "takeover_dir=%s",
@@ -72,6 +71,7 @@ static void on_given(void *arg, pid_t pid)
 	notify_close(&d->notify); /* what we say from now on is not about the service */
 	d->settled = false;
 	d->given = true;
+	upgrade_end(&d->upgrade, pid, NULL);
 	/* http_addr is wanted by the other, who tries again each second */
 	web_stop(d->web);
 	d->web = NULL;
@@ -79,6 +79,18 @@ static void on_given(void *arg, pid_t pid)
 		return;
 	leave_begin(d, LEAVE_CLIENTS);
 	d->quiet = true;
+}
+
+static void on_failed(void *arg, const char *why)
+{
+	upgrade_end(&((struct daemon *)arg)->upgrade, 0, why);
+}
+
+static void on_upgrade(void *arg, int fd)
+{
+	struct daemon *d = arg;
+
+	upgrade_begin(&d->upgrade, fd, d->args->argv, d->args->background);
 }
 
 static void on_cancel(void *arg, int fd, uint32_t pid, uint32_t secret)
@@ -93,7 +105,8 @@ static void on_cancel(void *arg, int fd, uint32_t pid, uint32_t secret)
 
 static void listen_for_next(struct daemon *d)
 {
-	static const struct successor_ops ops = { on_accept, on_given, on_cancel };
+	static const struct successor_ops ops = { on_accept, on_given, on_failed, on_upgrade,
+						  on_cancel };
 
 	successor_start(&d->after, &ops, d);
 }
@@ -212,6 +225,7 @@ bool takeover_cancel(struct shared *sh, int fd, uint32_t pid, uint32_t secret)
 void takeover_close(struct daemon *d)
 {
 	predecessor_close(&d->before);
+	upgrade_close(&d->upgrade);
 	successor_close(&d->after);
 	if (d->pidfile_fd >= 0)
 		close(d->pidfile_fd);

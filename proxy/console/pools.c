@@ -219,6 +219,7 @@ static void database_row(struct task *t, const char *name, const struct snapshot
 	nodes_of(r, db);
 	rows_text(r, key_word(KEY_SESSION_ATTRS, setting(c->k.target_session_attrs,
 							 g->target_session_attrs)));
+	rows_int(r, 0);
 	rows_end_row(r);
 }
 
@@ -237,6 +238,7 @@ static void console_database_row(struct task *t)
 	rows_null(r);
 	ints(r, (int[]){ 0, 0, CONSOLES_MAX, atomic_load(&t->h->sh->consoles.used), 0, 0, 0, 0 }, 8);
 	rows_null(r);
+	rows_int(r, 0);
 	rows_end_row(r);
 }
 
@@ -367,7 +369,9 @@ static const struct column database_columns[] = {
 	I("min_pool_size"), I("reserve_pool_size"), I("server_lifetime"), T("pool_mode"),
 	T("load_balance_hosts"), I("max_connections"), I("current_connections"),
 	I("max_client_connections"), I("current_client_connections"), I("paused"), I("disabled"),
-	I("nodes"), I("nodes_up"), T("target_session_attrs"), { NULL, 0 },
+	I("nodes"), I("nodes_up"), T("target_session_attrs"),
+	I("reserve_pool"), /* reserve_pool_size by its older name, which exporters ask for */
+	{ NULL, 0 },
 };
 static const struct column user_columns[] = {
 	T("name"), T("pool_size"), T("reserve_pool_size"), T("pool_mode"), I("max_user_connections"),

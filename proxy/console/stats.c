@@ -106,6 +106,7 @@ static void stats_row(struct rows *r, enum meter_kind kind, const struct meter_s
 	rows_uint(r, recent(now, older, METER_XACT, 99000));
 	rows_uint(r, recent(now, older, METER_QUERY, 99000));
 	rows_uint(r, recent(now, older, METER_WAIT, 99000));
+	rows_uint(r, meter_column(now, METER_C_QUERY));
 	rows_end_row(r);
 }
 
@@ -316,6 +317,7 @@ static const struct column stats_columns[] = {
 	N("xact_p99_us"),
 	N("query_p99_us"),
 	N("wait_p99_us"),
+	N("total_requests"),     /* its name before PgBouncer 1.8, which exporters still ask for */
 	{ NULL, 0 },
 };
 static const struct column totals_columns[] = {

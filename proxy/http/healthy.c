@@ -78,7 +78,9 @@ const char *health_word_name(enum health_word v)
 
 const char *running_name(enum running r)
 {
-	return r == RUNNING ? "running" : r == RUNNING_DRAINING ? "draining" : "stopping";
+	static const char *const name[RUNNING_N] = { "running", "paused", "draining", "stopping" };
+
+	return name[r];
 }
 
 const char *health_not_ready(const struct facts *f, enum running r)

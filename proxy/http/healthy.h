@@ -8,7 +8,7 @@
  *            none of its role, a node's last check or a client's wait for a server took
  *            longer than health_slow.
  * healthy:   none of that.
- * Ready is who accepts clients and has a live node for some database.
+ * Ready is who serves clients (not paused, not draining) and has a live node for some database.
  *
  * SPDX-License-Identifier: ISC
  */
@@ -21,7 +21,13 @@
 enum health_word { HEALTHY = 0, DEGRADED, UNHEALTHY, HEALTH_WORDS };
 
 /* What the process does. */
-enum running { RUNNING = 0, RUNNING_DRAINING, RUNNING_STOPPING, RUNNING_N };
+enum running {
+	RUNNING = 0,
+	RUNNING_PAUSED,      /* PAUSE, of all databases */
+	RUNNING_DRAINING,
+	RUNNING_STOPPING,
+	RUNNING_N
+};
 
 #define HEALTH_REASONS 20u
 

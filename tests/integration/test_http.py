@@ -123,6 +123,25 @@ def test_ready_before_and_behind(weir, pg):
     assert w.wait() == 0
 
 
+def test_ready_and_the_console(weir, pg):
+    """PAUSE, also behind a reload that opens another address."""
+    w, port = weir_of(weir, pg)
+    until(lambda: get(port, '/ready').status == 200)
+    w.console('PAUSE app')                         # others may come
+    assert get(port, '/ready').status == 200
+    w.console('RESUME app')
+    w.console('PAUSE')
+    until(lambda: get(port, '/ready').json == {'ready': False, 'reason': 'paused'})
+    port = free_port()
+    w.rewrite(ini({'app': db(pg)}, **{**WEB, 'http_addr': port}))
+    w.hup()
+    w.wait_log('event=reloaded')
+    until(lambda: answers(port) and get(port, '/ready').json['reason'] == 'paused')
+    assert get(port, '/health').json['state'] == 'paused'
+    w.console('RESUME')
+    until(lambda: get(port, '/ready').status == 200)
+
+
 # ---- metrics ---------------------------------------------------------------------------
 
 def test_metrics_are_right(weir, pg):
@@ -578,3 +597,37 @@ def test_prometheus(weir, pg, tmp_path):
     finally:
         p.terminate()
         p.wait(30)
+
+
+@pytest.mark.no_san
+def test_exporter(weir, pg, tmp_path):
+    """Debian's exporter for PgBouncer, unchanged, at the console: what it says of a database."""
+    program = shutil.which('prometheus-pgbouncer-exporter')
+    if not program:
+        pytest.skip('prometheus-pgbouncer-exporter (Debian package) is not installed')
+    w = weir(ini({'app': db(pg)}, section='pgbouncer', pool_mode='transaction', listen_addr='127.0.0.1', unix_socket_dir='',
+                 stats_users='stats', default_pool_size=7, **QUICK))
+    for i in range(3):
+        w.sql('SELECT %d' % i)
+    mine = free_port()
+    with open(tmp_path / 'log', 'wb') as log:
+        p = subprocess.Popen([program, '--host', '127.0.0.1', '--port', str(mine), '--pgbouncer-host', '127.0.0.1',
+                              '--pgbouncer-port', str(w.port), '--pgbouncer-user', 'stats'], stdout=log, stderr=log)
+
+    def there():
+        assert p.poll() is None, (tmp_path / 'log').read_text()[-2000:]
+        try:
+            return get(mine, '/metrics').text
+        except OSError:
+            return None
+    try:
+        m = samples(until(there, 60, every=0.1))
+    finally:
+        p.terminate()
+        p.wait(30)
+    app = frozenset({('database', 'app')})
+    assert m['pgbouncer_requests_total', app] == 3
+    assert m['pgbouncer_received_bytes_total', app] > 0 and m['pgbouncer_sent_bytes_total', app] > 0
+    assert m['pgbouncer_query_microseconds_total', app] > 0
+    assert m['pgbouncer_databases', frozenset()] >= 1 and m['pgbouncer_used_servers', frozenset()] == 1
+    assert [v for (n, have), v in m.items() if n == 'pgbouncer_pool_size' and have >= app] == [7]

@@ -2,9 +2,9 @@
 
 SPDX-License-Identifier: ISC
 """
-import os
 import socket
 import struct
+import tempfile
 import threading
 
 import pytest
@@ -92,10 +92,9 @@ def test_keys_say_whose_they_are(weir, pg, peer_id):
 @pytest.mark.parametrize('workers', [1, 2])
 def test_cancels_on_one_port(weir, pg, base, workers):
     port = free_port()
-    dirs = ['%s/peer-%d-%d' % (base, port, i) for i in (1, 2, 3)]
+    dirs = [tempfile.mkdtemp(prefix='peer-', dir=base) for _ in range(3)]
     ws = []
     for i, d in enumerate(dirs):
-        os.mkdir(d)
         peers = {j + 1: "host=%s port=%d" % (e, port) for j, e in enumerate(dirs)}
         ws.append(weir(conf(pg, peers, so_reuseport=1, peer_id=i + 1, unix_socket_dir=d, workers=workers),
                        args=('-p', str(port))))
@@ -121,8 +120,7 @@ def test_passed_on_and_answered(weir, pg, base, peer, how):
     other = peer
     at = 'host=127.0.0.1 port=%d' % peer.port
     if how == 'unix':
-        d = '%s/fake-%d' % (base, free_port())
-        os.mkdir(d)
+        d = tempfile.mkdtemp(prefix='fake-', dir=base)
         other = Peer(d + '/.s.PGSQL.6432')
         at = 'host=' + d
     elif how == 'name':

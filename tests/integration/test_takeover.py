@@ -3,7 +3,11 @@
 SPDX-License-Identifier: ISC
 """
 import os
+import re
+import signal
 import socket
+import subprocess
+import tempfile
 import time
 import urllib.request
 
@@ -11,7 +15,7 @@ import pytest
 
 import handoff
 import wire
-from conftest import Spawned, alive, db, free_port, ini, until
+from conftest import PGWEIR, Spawned, alive, db, free_port, ini, until
 from wire import cancel, query
 
 pytestmark = pytest.mark.weir_only
@@ -20,9 +24,7 @@ pytestmark = pytest.mark.weir_only
 @pytest.fixture
 def home(base):
     """A directory that is pgweir's alone."""
-    d = '%s/take-%d' % (base, free_port())
-    os.mkdir(d, 0o700)
-    return d
+    return tempfile.mkdtemp(prefix='take-', dir=base)
 
 
 def conf(pg, home, **kw):
@@ -39,7 +41,12 @@ def start(weir, pg, home):
         args = kw.pop('args', ('-p', str(port))) + (('-R',) if before else ())
         env = kw.pop('env', None)
         return weir(conf(pg, home, **kw), args=args, wait=wait, env=env)
-    return make
+    yield make
+    # one that --upgrade has started is no child of ours
+    if os.path.exists(home + '/pid') and os.path.getsize(home + '/pid') and alive(pid_of(home)):
+        with open('/proc/%d/status' % pid_of(home)) as f:
+            if 'PPid:\t%d\n' % os.getpid() not in f.read():
+                end(pid_of(home))
 
 
 def pid_of(home):
@@ -513,3 +520,97 @@ def test_http_changes_hands(start, home):
     c.close()
     assert old.wait() == 0
     assert ready() == 200
+
+
+# ---- --upgrade: the running process starts the next -------------------------------------------------
+
+def upgrade(w, *more, **kw):
+    return subprocess.run([PGWEIR, '--upgrade', *more, w.path], capture_output=True, text=True, timeout=60, **kw)
+
+
+def new_pid(r):
+    return int(re.search(r'process (\d+) has taken over', r.stdout).group(1))
+
+
+def end(pid):
+    """It is nobody's child here."""
+    os.kill(pid, signal.SIGTERM)
+    until(lambda: not alive(pid), why='the upgraded one to end')
+
+
+def test_upgrade(start, home):
+    """Three times, each by the one before; the last is a grandchild with the same log."""
+    w = start(workers=2)
+    pids = [w.pid]
+    c = w.connect()
+    for _ in range(3):
+        r = upgrade(w)
+        assert r.returncode == 0, r.stderr
+        pids.append(new_pid(r))
+        until(lambda: pid_of(home) == pids[-1])
+        assert w.one('SELECT 1') == '1' and c.one('SELECT 1') == '1'
+    assert len(set(pids)) == 4
+    c.close()
+    assert w.wait() == 0
+    until(lambda: not alive(pids[1]) and not alive(pids[2]))
+    with open('/proc/%d/cmdline' % pids[-1], 'rb') as f:
+        assert f.read().split(b'\0').count(b'-R') == 1
+    end(pids[-1])
+    assert sorted(os.listdir(home)) == []
+
+
+def test_upgrade_with_a_broken_configuration(start, home):
+    """Whoever asks is told; and so when only the new process finds out."""
+    w = start()
+    with open(w.path) as f:
+        good = f.read()
+    w.rewrite(good + 'listen_backlog = many\n')
+    r = upgrade(w)
+    assert r.returncode == 1 and 'listen_backlog' in r.stderr
+    w.rewrite(good + 'logfile = /nonexistent/dir/log\n')
+    r = upgrade(w)
+    assert r.returncode == 1 and 'goes on' in r.stderr and 'has ended before it took over' in r.stderr
+    assert alive(w.pid) and w.one('SELECT 1') == '1' and pid_of(home) == w.pid
+    w.rewrite(good)
+    r = upgrade(w)
+    assert r.returncode == 0, r.stderr
+    assert w.wait() == 0
+    end(new_pid(r))
+
+
+def test_upgrade_of_nobody(start, home):
+    w = start()
+    w.term()
+    assert w.wait() == 0
+    r = upgrade(w)
+    assert r.returncode == 1 and 'cannot reach the running pgweir' in r.stderr
+
+
+def test_upgrades_one_at_a_time(start, home):
+    w = start()
+    rs = [Spawned(upgrade, w) for _ in range(4)]
+    rs = [r.result(60) for r in rs]
+    good = [r for r in rs if r.returncode == 0]
+    assert good and all(r.returncode == 0 or 'under way' in r.stderr or 'another process' in r.stderr for r in rs)
+    until(lambda: not alive(w.pid) or w.proc.poll() is not None)
+    assert w.wait() == 0
+    for pid in [p for p in map(new_pid, good) if alive(p)]:
+        end(pid)
+
+
+def test_upgrade_in_the_background(base, pg, home):
+    port = free_port()
+    path = home + '/x.ini'
+    with open(path, 'w') as f:
+        f.write(conf(pg, home, listen_port=port, logfile=home + '/log'))
+    env = {**os.environ, 'ASAN_OPTIONS': 'detect_leaks=1'}
+    try:
+        assert subprocess.run([PGWEIR, '-dq', path], timeout=60, env=env).returncode == 0
+        first = pid_of(home)
+        r = subprocess.run([PGWEIR, '--upgrade', path], capture_output=True, text=True, timeout=60)
+        assert r.returncode == 0, r.stderr
+        until(lambda: pid_of(home) == new_pid(r) != first)
+        until(lambda: not alive(first))
+        assert wire.Conn(port).one('SELECT 1') == '1'
+    finally:
+        end(pid_of(home))

@@ -5,6 +5,7 @@ SPDX-License-Identifier: ISC
 """
 import asyncio
 import os
+import tempfile
 import threading
 import time
 
@@ -149,8 +150,7 @@ def pki(tmp_path):
 @pytest.mark.parametrize('workers', [2])
 def test_upgrades_under_load(weir, pg, base, pki, workers):
     pg.sql('DROP TABLE IF EXISTS takeover; CREATE TABLE takeover (n int); GRANT ALL ON takeover TO app')
-    home = '%s/load-%d' % (base, free_port())
-    os.mkdir(home, 0o700)
+    home = tempfile.mkdtemp(prefix='load-', dir=base)
     server = pki.server()
     text = ini({'app': db(pg)}, takeover_dir=home, unix_socket_dir=home, workers=workers, default_pool_size=8,
                client_tls_sslmode='allow', client_tls_cert_file=server.cert, client_tls_key_file=server.key,

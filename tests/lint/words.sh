@@ -9,7 +9,7 @@ cd "${1:-.}" || exit 2
 here=$(dirname "$(readlink -f "$0")")
 never='sprintf|vsprintf|strcpy|stpcpy|strcat|gets|strtok|alloca|atoi|atol'
 kernel='time|gettimeofday|clock_gettime|usleep|nanosleep|sleep|rand|random|srand|srandom|getrandom|RAND_bytes|recv|recvfrom|recvmsg|send|sendto|sendmsg|epoll_wait|pthread_create|socket|connect|bind|listen|accept|accept4|shutdown|getpeername|getsockname|getsockopt|setsockopt|eventfd|close|read|write|event_assign|event_add|event_del|evtimer_assign|event_base_loop|poll|select'
-may='^(proxy/io/kernel\.c|proxy/io/(listen|sockfile)\.c|proxy/io/uids\.c|health/(probe|http|resolve)\.[ch]|conf/(log|text)\.[ch]|proxy/notify\.[ch]|proxy/top/term\.c|proxy/http/web\.[ch]|proxy/(birth|daemon|registry|handoff|predecessor|successor|takeover)\.[ch])$'
+may='^(proxy/io/kernel\.c|proxy/io/(listen|sockfile)\.c|proxy/io/uids\.c|health/(probe|http|resolve)\.[ch]|conf/(log|text)\.[ch]|proxy/notify\.[ch]|proxy/top/term\.c|proxy/http/web\.[ch]|proxy/(birth|daemon|registry|handoff|predecessor|successor|takeover|upgrade)\.[ch])$'
 bad=0
 while IFS= read -r f; do
 	words=$never

@@ -93,6 +93,7 @@ static void says(struct world *w, enum health_word want, bool ready, const char 
 	assert_string_equal(all, reasons);
 	assert_int_equal(health_word_of(&f, 500000, NULL, NULL), want);
 	assert_int_equal(health_not_ready(&f, RUNNING) == NULL, ready);
+	assert_string_equal(health_not_ready(&f, RUNNING_PAUSED), "paused");
 	assert_string_equal(health_not_ready(&f, RUNNING_DRAINING), "draining");
 	assert_string_equal(health_not_ready(&f, RUNNING_STOPPING), "stopping");
 	facts_free(&f);
