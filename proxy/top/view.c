@@ -185,7 +185,7 @@ static void error_line(const struct view *v, struct line *l)
 {
 	begin(l, "Errors");
 	if (v->now.counter[TOP_ERRORS] != TOP_UNKNOWN)
-		error_item(v, l, TOP_ERRORS, "told to clients");
+		error_item(v, l, TOP_ERRORS, "errors told");
 	error_item(v, l, TOP_LOST, "servers lost");
 	error_item(v, l, TOP_WAIT_TIMEOUTS, "wait timeouts");
 	error_item(v, l, TOP_CONNECT_FAILURES, "connects failed");
@@ -271,12 +271,15 @@ static void top_line(const struct view *v, struct grid *g)
 
 static void bottom_line(const struct view *v, struct grid *g)
 {
-	char text[160];
+	struct line l = { g, 0, g->h - 1, true };
 
-	(void)snprintf(text, sizeof(text), "q quit  ? help  space %s  s pools by %s  n nodes by %s%s",
-		       v->paused ? "go on" : "pause", order_pools_name(v->order.pools),
-		       order_nodes_name(v->order.nodes), v->order.reverse ? "  reversed" : "");
-	(void)grid_put(g, 0, g->h - 1, g->w, LOOK_DIM, text);
+	item(&l, LOOK_DIM, "q quit");
+	item(&l, LOOK_DIM, "? help");
+	item(&l, LOOK_DIM, "space %s", v->paused ? "go on" : "pause");
+	item(&l, LOOK_DIM, "s pools by %s", order_pools_name(v->order.pools));
+	item(&l, LOOK_DIM, "n nodes by %s", order_nodes_name(v->order.nodes));
+	if (v->order.reverse)
+		item(&l, LOOK_DIM, "reversed");
 }
 
 static void help_page(struct grid *g, int y)

@@ -3,6 +3,7 @@
 SPDX-License-Identifier: ISC
 """
 import codecs
+import contextlib
 import fcntl
 import os
 import pty
@@ -10,12 +11,14 @@ import re
 import signal
 import struct
 import subprocess
+import tempfile
 import termios
 import time
 
 import pytest
 
 import wire
+from cluster import AS_POSTGRES
 from conftest import PGWEIR, SLOW, db, free_port, ini, readable, until
 
 pyte = pytest.importorskip('pyte', reason='python3-pyte is not installed')
@@ -155,6 +158,8 @@ def test_traffic_is_what_clients_do(weir, pg):
     rates = [float(x.replace(',', '')) for x in re.findall(r'^Traffic +([\d.,]+) queries/s', out, re.M)]
     assert p.returncode == 0 and len(rates) == 40
     assert sum(x > 10 for x in rates) > 20, rates
+    # and how long they took
+    assert re.search(r'query p99 [\d.]+ (us|ms|s)  ', out)
     assert re.search(r'^ +[▁-█]{20,} +up to [\d.,]+ queries/s$', out, re.M) or '#' in out
 
 
@@ -376,3 +381,31 @@ def test_a_password(weir, pg, top, tmp_path):
     assert b'word' not in t.raw.replace(b'Password', b'')
     out = run('--once', '-s', '0.1', '-h', '127.0.0.1', '-p', str(w.port), '-U', 'admin', start_new_session=True)
     assert out.returncode == 1 and 'password' in out.stderr
+
+
+def test_pgbouncers_console_too(pg, base):
+    """It has no nodes and fewer numbers; what it has is shown."""
+    port = free_port()
+    d = tempfile.mkdtemp(dir=base)
+    with open(d + '/u', 'w') as f:
+        f.write('"app" ""\n"admin" ""\n')
+    with open(d + '/b.ini', 'w') as f:
+        f.write('[databases]\napp = host=127.0.0.1 port=%d dbname=app\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = %d\n'
+                'unix_socket_dir =\nauth_type = trust\nauth_file = %s/u\nadmin_users = admin\npool_mode = transaction\n' % (pg.port, port, d))
+    os.chmod(d, 0o755)
+    p = subprocess.Popen([*AS_POSTGRES, 'pgbouncer', '-q', d + '/b.ini'], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        def answers():
+            with contextlib.suppress(OSError):
+                return wire.Conn(port, user='app', database='app')
+        with until(answers) as c:
+            c.sql('BEGIN; SELECT 1')
+            out = run('--once', '-s', '0.1', '-h', '127.0.0.1', '-p', str(port), '-U', 'admin', '-d', 'pgbouncer')
+        assert (out.returncode, out.stderr) == (0, ''), out.stderr
+        assert out.stdout.startswith('PgBouncer 1.')
+        assert re.search(r'^app +app +1 +0 +0 +- +0 +1', out.stdout, re.M), out.stdout
+        assert re.search(r'^Traffic +[\d.]+ queries/s  [\d.]+ transactions/s', out.stdout, re.M)
+        assert not re.search('^NODE', out.stdout, re.M)
+    finally:
+        p.terminate()
+        p.wait(10)
