@@ -341,8 +341,14 @@ install: all
 			> $(DESTDIR)$(UNITDIR)/$${u##*/} && \
 		chmod 644 $(DESTDIR)$(UNITDIR)/$${u##*/} || exit 1; done
 	install -D -m 644 systemd/pgweir.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/pgweir.conf
-	$(BUILD)/pgweir --manual > $(BUILD)/pgweir.ini.5
+	$(BUILD)/pgweir --manual=1 > $(BUILD)/pgweir.1
+	install -D -m 644 $(BUILD)/pgweir.1 $(DESTDIR)$(PREFIX)/share/man/man1/pgweir.1
+	$(BUILD)/pgweir --manual=5 > $(BUILD)/pgweir.ini.5
 	install -D -m 644 $(BUILD)/pgweir.ini.5 $(DESTDIR)$(PREFIX)/share/man/man5/pgweir.ini.5
+	for c in bash:bash-completion/completions/pgweir zsh:zsh/vendor-completions/_pgweir \
+		fish:fish/vendor_completions.d/pgweir.fish; do \
+		$(BUILD)/pgweir --completion $${c%%:*} > $(BUILD)/completion && \
+		install -D -m 644 $(BUILD)/completion $(DESTDIR)$(PREFIX)/share/$${c#*:} || exit 1; done
 
 # build/deb/pgweir_VERSION_ARCH.deb, and lintian must find nothing.
 deb:

@@ -38,6 +38,25 @@ static int check_databases(const struct draft *d, struct err *e)
 	return 0;
 }
 
+/* Texts that must fit into one message of ours. */
+static int check_texts(const struct draft *d, struct err *e)
+{
+	const char *notice = d->conf->g.login_notify_message;
+	char where[WHERE_MAX];
+	size_t i;
+
+	if (notice && strlen(notice) > 2000)
+		return err_set(e, "%s: login_notify_message is longer than 2,000 bytes",
+			       draft_where(d, "login_notify_message", where, sizeof(where)));
+	for (i = 0; i < d->db_n; i++)
+		if (d->dbs[i].d.k.connect_query && strlen(d->dbs[i].d.k.connect_query) > 4000)
+			return err_set(e, "%s: database \"%.64s\": connect_query is longer than "
+				       "4,000 bytes",
+				       draft_db_where(&d->dbs[i], where, sizeof(where)),
+				       d->dbs[i].d.name);
+	return 0;
+}
+
 static int check_peers(const struct draft *d, struct err *e)
 {
 	char where[WHERE_MAX];
@@ -449,7 +468,8 @@ static int check_unix(const struct draft *d, struct err *e)
 
 int check_all(const struct draft *d, struct err *e)
 {
-	if (check_databases(d, e) < 0 || check_peers(d, e) < 0 || check_pool_sizes(d, e) < 0 || check_retry(d, e) < 0 ||
+	if (check_databases(d, e) < 0 || check_peers(d, e) < 0 ||
+	    check_texts(d, e) < 0 || check_pool_sizes(d, e) < 0 || check_retry(d, e) < 0 ||
 	    check_tls(d, e) < 0 || check_throttle(d, e) < 0 || check_remote_addr(d, e) < 0 ||
 	    check_auth(d, e) < 0 || check_auth_query(d, e) < 0 ||
 	    check_unix(d, e) < 0 || check_http(d, e) < 0)

@@ -165,6 +165,8 @@ struct conf {
 	char *path;                    /* NULL for a URI */
 	bool from_uri;
 	bool from_pgbouncer;           /* its section is named [pgbouncer] */
+	bool has_limits;               /* a database or user has a query_timeout or
+					* transaction_timeout of its own */
 	/* URI form only: loopback clients need no password, and every client is
 	 * the URI's user. */
 	bool loopback_trust;
@@ -180,6 +182,8 @@ struct conf {
 	/* What is accepted and probably not what was meant, "file:line: sentence" each. */
 	char **warnings;
 	size_t warning_n;
+	size_t told_n;                 /* the first of them, for the log; the others are
+					* advice, for --check */
 	/* auth_type = hba, else NULL (conf/hba.h, conf/ident.h) */
 	struct hba *hba;
 	struct ident *ident;           /* NULL too without auth_ident_file */

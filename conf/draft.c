@@ -128,17 +128,6 @@ void draft_warn(struct draft *d, const char *fmt, ...)
 	c->warning_n += list[c->warning_n] != NULL;
 }
 
-/* What to add to "unknown setting". Returns out. */
-static const char *hint_for(enum key_scope scope, const char *name, char *out, size_t cap)
-{
-	if (foreign_is_refused(name))
-		snprintf(out, cap, "%s", "; PgBouncer has it, pgweir does not: remove the setting "
-			 "if you can do without");
-	else
-		key_hint(scope, name, out, cap);
-	return out;
-}
-
 /* Is it one of PgBouncer's that means nothing here? The first of each is told of. */
 static bool is_foreign(struct draft *d, const struct dialect_pos *pos, const char *name)
 {
@@ -206,7 +195,7 @@ static int on_global(struct draft *d, const struct dialect_pos *pos, const char 
 	if (!k)
 		return err_set(e, "%s:%d: unknown setting \"%.64s\" in [%s]%s", pos->file,
 			       pos->line, name, d->conf->from_pgbouncer ? "pgbouncer" : "pgweir",
-			       hint_for(KEY_GLOBAL, name, hint, sizeof(hint)));
+			       key_hint(KEY_GLOBAL, name, hint, sizeof(hint)));
 	if (key_set(k, &d->conf->g, value, &why) < 0)
 		return err_set(e, "%s:%d: %s", pos->file, pos->line, why.text);
 	kept = keep_pos(d, pos);
@@ -228,14 +217,16 @@ struct entry {
 static int on_pair(void *arg, const char *name, const char *value, struct err *e)
 {
 	const struct entry *en = arg;
-	const struct key *k = key_find(en->scope, name);
+	/* PgBouncer's older name */
+	const bool old = strcmp(name, "reserve_pool") == 0 && en->scope == KEY_DB;
+	const struct key *k = key_find(en->scope, old ? "reserve_pool_size" : name);
 	char hint[128];
 
 	if (!k && is_foreign(en->d, en->pos, name))
 		return 0;
 	if (!k)
 		return err_set(e, "unknown setting \"%.64s\" in [%s]%s", name, en->section,
-			       hint_for(en->scope, name, hint, sizeof(hint)));
+			       key_hint(en->scope, name, hint, sizeof(hint)));
 	return key_set(k, en->base, value, e);
 }
 
@@ -441,14 +432,20 @@ static int user_order(const void *a, const void *b)
 
 static void settle_dbs(struct draft *d)
 {
+	char where[WHERE_MAX];
 	size_t i, n = 0;
 
 	if (d->db_n == 0)
 		return;
 	qsort(d->dbs, d->db_n, sizeof(*d->dbs), db_order);
 	for (i = 0; i < d->db_n; i++) {
-		if (i + 1 < d->db_n && strcmp(d->dbs[i].d.name, d->dbs[i + 1].d.name) == 0)
+		if (i + 1 < d->db_n && strcmp(d->dbs[i].d.name, d->dbs[i + 1].d.name) == 0) {
+			draft_warn(d, "%s: database \"%.64s\" stands here and in line %d again, "
+				   "which is the one that counts",
+				   draft_db_where(&d->dbs[i], where, sizeof(where)),
+				   d->dbs[i].d.name, d->dbs[i + 1].d.line);
 			conf_db_clear(&d->dbs[i].d);
+		}
 		else
 			d->dbs[n++] = d->dbs[i];
 	}
@@ -480,6 +477,9 @@ static void settle_users(struct draft *d)
 		if (strcmp(d->users[n].u.name, d->users[i].u.name) == 0) {
 			struct draft_user older = d->users[n];
 
+			if (older.u.in_file && d->users[i].u.in_file)
+				draft_warn(d, "%s: user \"%.64s\" stands there more than once; the "
+					   "last counts", d->conf->g.auth_file, older.u.name);
 			d->users[n] = d->users[i];
 			join_users(&d->users[n], &older);
 		} else {
@@ -593,14 +593,21 @@ struct conf *draft_take(struct draft *d)
 	if ((!c->from_uri && !c->path) || !c->dbs || !c->users || !c->peers || !c->fallback)
 		return NULL;
 	for (i = 0; i < d->db_n; i++) {
+		const struct conf_db_keys *k = &d->dbs[i].d.k;
+
+		c->has_limits |= k->query_timeout > 0 || k->transaction_timeout > 0;
 		if (strcmp(d->dbs[i].d.name, "*") == 0)
 			*c->fallback = d->dbs[i].d;
 		else
 			c->dbs[c->db_n++] = d->dbs[i].d;
 	}
 	d->db_n = 0;
-	for (i = 0; i < d->user_n; i++)
+	for (i = 0; i < d->user_n; i++) {
+		const struct conf_user_keys *k = &d->users[i].u.k;
+
 		c->users[c->user_n++] = d->users[i].u;
+		c->has_limits |= k->query_timeout > 0 || k->transaction_timeout > 0;
+	}
 	d->user_n = 0;
 	for (i = 0; i < d->peer_n; i++)
 		c->peers[c->peer_n++] = d->peers[i].p;

@@ -24,36 +24,21 @@ static const struct foreign rows[] = {
 			      "log_disconnections"},
 	{"max_packet_size", "messages of any size pass through in bounded memory"},
 	{"pkt_buf", BUFFERS},
+	{"pool_idle_timeout", "a pool without clients and servers is forgotten after ten seconds"},
 	{"sbuf_loopcnt", "each connection has a bounded share of each turn of the loop"},
 	{"server_check_delay", PEEKED},
 	{"server_check_query", PEEKED},
 	{"server_fast_close", "a server of a session is closed when the session ends, however "
 			      "long that takes"},
 	{"service_name", WINDOWS},
+	{"suspend_timeout", "there is no SUSPEND: a new process takes over by -R, and the old one "
+			    "ends with shutdown_timeout"},
 	{"syslog", SYSLOG},
 	{"syslog_facility", SYSLOG},
 	{"syslog_ident", SYSLOG},
 	{"tcp_socket_buffer", "the kernel sizes the buffers of sockets: net.ipv4.tcp_rmem, tcp_wmem"},
 	{"track_extra_parameters", "every setting of a session goes with it from server to server"},
 };
-
-/* These would change what happens, and do not. */
-static const char *const refused[] = {
-	"autodb_idle_timeout", "client_encoding", "connect_query", "datestyle", "disable_pqexec",
-	"ignore_startup_parameters", "login_notify_message", "pool_idle_timeout",
-	"query_timeout", "query_wait_notify", "reserve_pool", "reserve_pool_size",
-	"reserve_pool_timeout", "scram_iterations", "timezone", "transaction_timeout",
-};
-
-bool foreign_is_refused(const char *name)
-{
-	size_t i;
-
-	for (i = 0; i < sizeof(refused) / sizeof(refused[0]); i++)
-		if (strcmp(refused[i], name) == 0)
-			return true;
-	return false;
-}
 
 #define ROW_N (sizeof(rows) / sizeof(rows[0]))
 _Static_assert(ROW_N <= FOREIGN_MAX, "a bit for each");

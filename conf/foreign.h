@@ -10,7 +10,6 @@
 #ifndef PGWEIR_CONF_FOREIGN_H
 #define PGWEIR_CONF_FOREIGN_H
 
-#include <stdbool.h>
 #include <stddef.h>
 
 struct foreign {
@@ -24,8 +23,5 @@ const struct foreign *foreign_row(size_t i);
 
 /* In any section. The row's number, or -1: it is none of these. */
 int foreign_find(const char *name);
-
-/* One of PgBouncer's that pgweir refuses. */
-bool foreign_is_refused(const char *name);
 
 #endif

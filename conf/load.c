@@ -10,6 +10,7 @@
 #include <ctype.h>
 #include <string.h>
 
+#include "conf/advise.h"
 #include "conf/check.h"
 #include "conf/dialect.h"
 #include "conf/draft.h"
@@ -141,6 +142,8 @@ static int finish(struct draft *d, int read, const struct conf_over *over, struc
 	if (ret == 0)
 		ret = load_secrets(d, e);
 	if (ret == 0) {
+		d->conf->told_n = d->conf->warning_n;
+		advise(d);
 		*out = draft_take(d);
 		if (!*out)
 			ret = err_set(e, "out of memory");

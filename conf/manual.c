@@ -6,10 +6,13 @@
 
 #include <string.h>
 
+#include "conf/bouncer.h"
+#include "conf/foreign.h"
 #include "conf/key.h"
+#include "conf/version.h"
 
 static const char head[] =
-	".TH PGWEIR.INI 5 \"\" pgweir \"pgweir manual\"\n"
+	".TH PGWEIR.INI 5 " PGWEIR_DATE " \"pgweir " PGWEIR_VERSION "\" \"pgweir manual\"\n"
 	".SH NAME\n"
 	"pgweir.ini \\- configuration of the connection pooler pgweir\n"
 	".SH DESCRIPTION\n"
@@ -46,17 +49,17 @@ static const char head[] =
 	"unless the setting says otherwise. Sizes are bytes or carry a unit: k, kB, M, MB, G,\n"
 	"GB, of 1024 each. Switches are 0 or 1 (or off, on, no, yes, false, true).\n"
 	".SS Reload\n"
-	"On SIGHUP the file is read again as a whole and takes effect as a whole; when it\n"
+	"On SIGHUP, and by RELOAD on the console, the file is read again as a whole and takes effect as a whole; when it\n"
 	"contains an error, the old configuration stays. Settings marked \\(lqrestart\\(rq below\n"
 	"keep their value until the next start.\n";
 
 static const char head_global[] =
 	".SH SECTION [pgweir]\n"
-	"May be named [pgbouncer] instead; then the default of\n"
-	".B pool_mode\n"
-	"is session, and that of\n"
-	".B unix_socket_dir\n"
-	"is /tmp.\n";
+	"May be named [pgbouncer] instead, but not both in one file; then the defaults of\n"
+	"these settings are PgBouncer\\(aqs, and a database without\n"
+	".B host\n"
+	"is on the unix socket in\n"
+	".BR unix_socket_dir .\n";
 
 static const char head_db[] =
 	".SH SECTION [databases]\n"
@@ -71,6 +74,16 @@ static const char head_user[] =
 	".SH SECTION [users]\n"
 	"One line per user, as pairs like those of a database. What is set for a user holds\n"
 	"over what is set for the database, and that over the global setting.\n";
+
+static const char head_peer[] =
+	".SH SECTION [peers]\n"
+	"One line per process that serves the same clients, by its\n"
+	".BR peer_id ,\n"
+	"1 to 16383: cancel requests that come to the wrong one are passed on.\n";
+
+static const char head_foreign[] =
+	".SH SETTINGS WITHOUT EFFECT\n"
+	"PgBouncer has these. They are accepted, with one warning each.\n";
 
 static const char tail[] =
 	".SH AUTH FILE\n"
@@ -288,6 +301,11 @@ static void put_key(FILE *out, const struct key *k)
 	fputc('\n', out);
 	put_text(out, k->help);
 	fputs("\n.br\n", out);
+	if (k->scope == KEY_GLOBAL && bouncer_default(k->name)) {
+		fputs("In a section named [pgbouncer] the default is ", out);
+		put_text(out, *bouncer_default(k->name) ? bouncer_default(k->name) : "empty");
+		fputs(". ", out);
+	}
 	if (*k->def) {
 		fputs("Default: ", out);
 		put_text(out, k->def);
@@ -309,11 +327,28 @@ static void put_scope(FILE *out, enum key_scope scope, const char *intro)
 			put_key(out, k);
 }
 
+static void put_foreign(FILE *out)
+{
+	const struct foreign *f;
+	size_t i;
+
+	fputs(head_foreign, out);
+	for (i = 0; (f = foreign_row(i)); i++) {
+		fputs(".TP\n.B ", out);
+		put_text(out, f->name);
+		fputc('\n', out);
+		put_text(out, f->why);
+		fputs(".\n", out);
+	}
+}
+
 void conf_manual(FILE *out)
 {
 	fputs(head, out);
 	put_scope(out, KEY_GLOBAL, head_global);
 	put_scope(out, KEY_DB, head_db);
 	put_scope(out, KEY_USER, head_user);
+	put_scope(out, KEY_PEER, head_peer);
+	put_foreign(out);
 	fputs(tail, out);
 }

@@ -131,6 +131,7 @@ static void borrow(struct conf *c, struct conf *old)
 	c->base = conf_hold(old->base ? old->base : old);
 	c->path = old->path;
 	c->from_uri = old->from_uri;
+	c->has_limits = old->has_limits;
 	c->from_pgbouncer = old->from_pgbouncer;
 	c->loopback_trust = old->loopback_trust;
 	c->health_secret = old->health_secret;

@@ -173,3 +173,10 @@ int text_slurp(const char *path, struct text_buf *out, struct err *e)
 
 	return text_slurp_as(path, &any, out, e);
 }
+
+bool text_is_public(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && S_ISREG(st.st_mode) && (st.st_mode & S_IROTH);
+}

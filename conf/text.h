@@ -55,4 +55,7 @@ struct text_rule {
 MUST_CHECK int text_slurp_as(const char *path, const struct text_rule *rule,
 			     struct text_buf *out, struct err *e);
 
+/* May everybody on the machine read it? false too for what is not there. */
+bool text_is_public(const char *path);
+
 #endif

@@ -7,4 +7,7 @@
 
 #define PGWEIR_VERSION "0.1.0"
 
+/* of the release, for the manual pages */
+#define PGWEIR_DATE "2026-11-23"
+
 #endif

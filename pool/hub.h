@@ -62,6 +62,7 @@ struct hub {
 	struct hub_group *in, *of;     /* its database, its user on the servers */
 	pthread_mutex_t *tokens;       /* the registry's */
 	struct limit limit;
+	_Atomic uint64_t reserve_until; /* monotonic us: its reserve is open (shard_reserve) */
 	struct limit pins;             /* clients bound to their server */
 	_Atomic int hungry;            /* sides with a ticket out */
 	_Atomic int moving;            /* servers on their way between workers */

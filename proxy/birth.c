@@ -105,11 +105,19 @@ void birth_drop_pidfile(const char *path)
 
 int birth_open_log(const char *path, int *fd, struct err *e)
 {
-	*fd = STDERR_FILENO;
-	if (!path || !*path)
-		return 0;
-	*fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
-	return *fd < 0 ? err_set(e, "logfile %s: %s", path, strerror(errno)) : 0;
+	/* a number of its own, under which another file can be put at a reload */
+	*fd = path && *path ? open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640) :
+			      fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+	return *fd < 0 ? err_set(e, "logfile %s: %s", path ? path : "", strerror(errno)) : 0;
+}
+
+void birth_use_log(int fd, int as)
+{
+	if (fd < 0)
+		return;
+	if (as >= 0)
+		(void)dup3(fd, as, O_CLOEXEC);
+	close(fd);
 }
 
 /* Goes on in a child. The parent stays until the child has started, and ends

@@ -27,8 +27,10 @@ MUST_CHECK int birth_open_pidfile(const char *path, int *fd, struct err *e);
 MUST_CHECK int birth_write_pidfile(const char *path, int fd, struct err *e);
 /* Takes it away if it still has our number. */
 void birth_drop_pidfile(const char *path);
-/* *fd: the file, or standard error when path is NULL or empty. */
+/* *fd: the file, or standard error when path is NULL or empty; the caller's to close. */
 MUST_CHECK int birth_open_log(const char *path, int *fd, struct err *e);
+/* From now on `as` (-1: nobody) is what fd is, which is closed; -1 is fine. */
+void birth_use_log(int fd, int as);
 /* Goes on in a child. The parent stays until the child has called birth_background_done, and
  * ends with its success. */
 MUST_CHECK int birth_background(const struct conf_global *g, int *started_fd, struct err *e);

@@ -305,7 +305,7 @@ static int give_up(struct conf *conf, struct tls_set *tls)
 int daemon_run(const struct daemon_args *args, struct conf *conf, struct tls_set *tls,
 	       struct err *e)
 {
-	struct daemon d = { .args = args, .signal_fd = -1, .log_fd = STDERR_FILENO };
+	struct daemon d = { .args = args, .signal_fd = -1, .log_fd = -1 };
 	struct log log = { .level = &d.log_level, .wall_us = clock_wall_us };
 	int rc = 1, started_fd = -1;
 
@@ -340,7 +340,6 @@ int daemon_run(const struct daemon_args *args, struct conf *conf, struct tls_set
 		birth_drop_pidfile(d.snap->conf->g.pidfile);
 	clean_up(&d);
 	worker_free(&d.w);
-	if (d.log_fd > STDERR_FILENO)
-		close(d.log_fd);
+	close(d.log_fd);
 	return rc;
 }

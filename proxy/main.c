@@ -2,7 +2,6 @@
  *
  * SPDX-License-Identifier: ISC
  */
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,39 +14,7 @@
 #include "reload.h"
 #include "top/top.h"
 #include "upgrade.h"
-
-static const char usage[] =
-	"pgweir: a pooling, failing-over, retrying PostgreSQL endpoint\n"
-	"\n"
-	"Usage: pgweir [OPTION]... FILE.ini\n"
-	"       pgweir [OPTION]... 'postgresql://USER@HOST1:PORT,HOST2:PORT/DB'\n"
-	"       pgweir top [OPTION]...      a live view of a running one: pgweir top --help\n"
-	"\n"
-	"  -p, --port=PORT      TCP port to listen on (0: a free one)\n"
-	"  -l, --listen=ADDRS   addresses to listen on, comma separated\n"
-	"  -d, --daemon         go into the background (needs pidfile and logfile)\n"
-	"  -q, --quiet          no line on standard output, warnings only in the log\n"
-	"  -v, --verbose        say more; may be repeated\n"
-	"  -R, --reboot         take over from the pgweir that runs (needs takeover_dir)\n"
-	"      --upgrade        have the pgweir that runs start its successor, and wait for it\n"
-	"  -u, --user=USER      become this user after start\n"
-	"      --check          check the configuration and exit\n"
-	"      --manual         write the manual page pgweir.ini(5) and exit\n"
-	"  -V, --version        show the version\n"
-	"  -h, --help           show this\n";
-
-enum { OPT_CHECK = 256, OPT_UPGRADE, OPT_MANUAL };
-
-static const struct option options[] = {
-	{ "port", required_argument, NULL, 'p' },   { "listen", required_argument, NULL, 'l' },
-	{ "daemon", no_argument, NULL, 'd' },	    { "quiet", no_argument, NULL, 'q' },
-	{ "verbose", no_argument, NULL, 'v' },	    { "user", required_argument, NULL, 'u' },
-	{ "check", no_argument, NULL, OPT_CHECK },  { "manual", no_argument, NULL, OPT_MANUAL },
-	{ "upgrade", no_argument, NULL, OPT_UPGRADE },
-	{ "reboot", no_argument, NULL, 'R' },
-	{ "version", no_argument, NULL, 'V' },	    { "help", no_argument, NULL, 'h' },
-	{ NULL, 0, NULL, 0 },
-};
+#include "usage.h"
 
 static int bad(const char *what, const char *value)
 {
@@ -73,12 +40,26 @@ struct choice {
 	bool check, upgrade, done;
 };
 
+static int show_manual(struct choice *c)
+{
+	c->done = true;
+	if (optarg && strcmp(optarg, "1") == 0)
+		usage_manual(stdout);
+	else if (!optarg || strcmp(optarg, "5") == 0)
+		conf_manual(stdout);
+	else
+		return bad("there is no such page of the manual", optarg);
+	return 0;
+}
+
 /* Exit status when there is nothing more to do (c->done), or 0. */
 static int parse(int argc, char **argv, struct choice *c)
 {
+	struct usage_getopt g;
 	int o;
 
-	while ((o = getopt_long(argc, argv, "p:l:dqvu:RVh", options, NULL)) != -1) {
+	usage_getopt(&g);
+	while ((o = getopt_long(argc, argv, g.shorts, g.longs, NULL)) != -1) {
 		switch (o) {
 		case 'p':
 			if (take_port(optarg, &c->args.over.listen_port))
@@ -109,15 +90,18 @@ static int parse(int argc, char **argv, struct choice *c)
 			c->check = true;
 			break;
 		case OPT_MANUAL:
-			conf_manual(stdout);
+			return show_manual(c);
+		case OPT_COMPLETION:
 			c->done = true;
-			return 0;
+			return usage_completion(stdout, optarg) ?
+				       bad("there is no completion for this shell", optarg) :
+				       0;
 		case 'V':
 			puts("pgweir " PGWEIR_VERSION);
 			c->done = true;
 			return 0;
 		case 'h':
-			fputs(usage, stdout);
+			usage_help(stdout);
 			c->done = true;
 			return 0;
 		default:

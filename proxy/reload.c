@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "birth.h"
 #include "checks.h"
 #include "doors.h"
 #include "gatekeeper.h"
@@ -166,7 +167,7 @@ void reload_warnings(struct daemon *d, const struct conf *c)
 	char q[1100];
 	size_t i;
 
-	for (i = 0; i < c->warning_n; i++)
+	for (i = 0; i < c->told_n; i++)
 		LOG(&d->w.log_ctx, LOG_LEVEL_WARN, "configuration", "warning=%s",
 		    log_quote(q, sizeof(q), c->warnings[i]));
 }
@@ -202,14 +203,32 @@ static void apply(struct daemon *d, struct snapshot *snap, struct round *r)
 	d->reloaded(d);
 }
 
+/* The file may have been renamed, to begin another: opened again. -1: *e says why. */
+static int open_log_again(struct daemon *d, const struct conf *conf, int *fd, struct err *e)
+{
+	const char *old = d->snap->conf->g.logfile, *new = conf->g.logfile;
+	char q[1100];
+
+	if (birth_open_log(new, fd, e) == 0)
+		return 0;
+	if (!new || !old || strcmp(new, old) != 0)
+		return -1;
+	/* what was opened as root may not be ours to open */
+	LOG(&d->w.log_ctx, LOG_LEVEL_WARN, "logfile_kept", "reason=%s",
+	    log_quote(q, sizeof(q), e->text));
+	return 0;
+}
+
 /* Takes over both references. false: *e says why, and nothing has changed. */
 static bool take(struct daemon *d, struct conf *conf, struct tls_set *tls, struct round *r,
 		 struct err *e)
 {
 	struct wish wish = { .d = d, .old = d->snap->conf };
 	struct snapshot *snap;
+	int fd = -1;
 
-	if (doors_fit(&d->listener, &conf->g, e)) {
+	if (open_log_again(d, conf, &fd, e) || doors_fit(&d->listener, &conf->g, e)) {
+		birth_use_log(fd, -1);
 		tls_set_drop(tls);
 		conf_drop(conf);
 		return false;
@@ -218,9 +237,11 @@ static bool take(struct daemon *d, struct conf *conf, struct tls_set *tls, struc
 	conf_each(conf, warn_start_only, &wish);
 	snap = registry_first(&d->registry, conf, tls);
 	if (!snap) {
+		birth_use_log(fd, -1);
 		err_set(e, "out of memory");
 		return false;
 	}
+	birth_use_log(fd, d->log_fd);
 	apply(d, snap, r);
 	return true;
 }

@@ -16,7 +16,7 @@ python3-sqlalchemy python3-aiohttp python3-flask
 python3-psycopg-pool python3-pg8000 python3-greenlet python3-django python3-pglast
 chromium chromium-driver python3-selenium prometheus prometheus-pgbouncer-exporter python3-prometheus-client
 fonts-dejavu-core util-linux procps spin nftables iproute2 openssl dpkg-dev debhelper
-lintian systemd systemd-sysv systemd-container dbus python3-pyte curl"
+lintian systemd systemd-sysv systemd-container dbus python3-pyte curl mandoc groff-base zsh fish"
 [ $# = 0 ] || want="$*"
 
 missing=""

@@ -106,10 +106,11 @@ enum startup admit(struct client *c, struct startup_no *no)
 	switches_start(c);
 	c->wait_timeout_us = CONF_PICK(u ? u->k.query_wait_timeout : CONF_UNSET,
 				       db->conf->k.query_wait_timeout, g->query_wait_timeout);
-	c->idle_timeout_us = CONF_PICK(u ? u->k.client_idle_timeout : CONF_UNSET, CONF_UNSET,
-				       g->client_idle_timeout);
+	c->idle_timeout_us = CONF_PICK(u ? u->k.client_idle_timeout : CONF_UNSET,
+				       db->conf->k.client_idle_timeout, g->client_idle_timeout);
 	c->idle_tx_timeout_us = CONF_PICK(u ? u->k.idle_transaction_timeout : CONF_UNSET,
-					  CONF_UNSET, g->idle_transaction_timeout);
+					  db->conf->k.idle_transaction_timeout,
+					  g->idle_transaction_timeout);
 	if (params_copy(&c->startup, &c->params))
 		return refusal(no, "53200", "out of memory", NULL, "out of memory");
 	client_step(c, CE_LOGIN);

@@ -146,11 +146,11 @@ static enum secret_kind mock_found(const struct client *c, struct scram_secret *
 	struct shared *sh = c->h->sh;
 	unsigned seen = atomic_load_explicit(&sh->asked_kinds, memory_order_relaxed);
 	uint32_t iterations = atomic_load_explicit(&sh->asked_iterations, memory_order_relaxed);
+	uint32_t usual = (uint32_t)c->h->snap->conf->g.scram_iterations;
 	enum secret_kind kinds[3] = { SECRET_SCRAM };
 	unsigned n = 0, pick;
 
-	scram_secret_mock(c->user, sh->mock_key, iterations ? iterations : SCRAM_ITERATIONS_DEFAULT,
-			  out);
+	scram_secret_mock(c->user, sh->mock_key, iterations ? iterations : usual, out);
 	memcpy(&pick, out->server_key, sizeof(pick));
 	if (seen & 1u << SECRET_SCRAM)
 		kinds[n++] = SECRET_SCRAM;
@@ -161,7 +161,7 @@ static enum secret_kind mock_found(const struct client *c, struct scram_secret *
 	if (n)
 		kinds[0] = kinds[pick % n];
 	if (kinds[0] == SECRET_PLAIN)
-		out->iterations = SCRAM_ITERATIONS_DEFAULT;
+		out->iterations = usual;
 	return kinds[0];
 }
 
@@ -260,7 +260,8 @@ static bool scram_of_password(struct client *c)
 	}
 	if (!heavy_begin(&c->h->w))
 		return false;
-	scram_secret_mock(c->user, c->h->sh->mock_key, SCRAM_ITERATIONS_DEFAULT, &salt);
+	scram_secret_mock(c->user, c->h->sh->mock_key,
+			  (uint32_t)c->h->snap->conf->g.scram_iterations, &salt);
 	bad = scram_secret_make(l->doomed ? c->user : l->secret, salt.salt, salt.salt_len,
 				salt.iterations, &l->scram.secret);
 	heavy_end(&c->h->w);

@@ -16,6 +16,7 @@
 #include "session/link.h"
 #include "session/shard.h"
 #include "session/login.h"
+#include "session/overdue.h"
 #include "session/obey.h"
 #include "session/peers.h"
 #include "session/quota.h"
@@ -43,6 +44,7 @@ static void on_tick(struct deadline *d)
 {
 	struct hall *h = LIST_ITEM(d, struct hall, tick);
 
+	overdue_tick(h);
 	link_tick(h);
 	askers_tick(h);
 	peers_tick(h);

@@ -210,6 +210,7 @@ bool link_need(struct client *c)
 		server_close(server_of(ps), "closed while idle", false);
 	}
 	c->wait_since = h->w.now_us;
+	c->wait_told = false;
 	COUNT_INC(c, waits);
 	pool_wait(&sh->pool, &c->pc, h->w.now_us);
 	if (c->state != CL_WELCOME)
@@ -534,8 +535,22 @@ void link_targets_changed(struct hall *h)
 
 #define CLOSING_IDLE_US 1000000u
 
+/* autodb_idle_timeout: nobody has asked for this name for long. */
+static bool forgotten(struct shard *sh, uint64_t now)
+{
+	const struct conf *conf = sh->snap->conf;
+	uint64_t max = (uint64_t)conf->g.autodb_idle_timeout;
+
+	if (sh->clients)
+		sh->unused_us = 0;
+	else if (!sh->unused_us)
+		sh->unused_us = now;
+	return max && sh->db->conf == conf->fallback && sh->unused_us && now - sh->unused_us > max;
+}
+
 static void trim_idle(struct shard *sh, uint64_t now)
 {
+	bool all = forgotten(sh, now);
 	uint64_t idle_max = (uint64_t)sh->snap->conf->g.server_idle_timeout;
 	int64_t keep = sh->asks ? 0 : CONF_PICK(CONF_UNSET, sh->db->conf->k.min_pool_size,
 						sh->snap->conf->g.min_pool_size);
@@ -551,6 +566,8 @@ static void trim_idle(struct shard *sh, uint64_t now)
 
 		if (outlived(s))
 			server_close(s, "lifetime, limit or configuration", true);
+		else if (all)
+			server_close(s, "autodb_idle_timeout", true);
 		else if (idle_max && extra && now - s->idle_us > idle_max)
 			server_close(s, "server_idle_timeout", true);
 	}

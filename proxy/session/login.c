@@ -68,12 +68,31 @@ void login_failed(struct server *s, const char *sqlstate, const char *message, b
 	up->failed(sh, t, code, text, hard);
 }
 
+/* Settings of the database's entry. */
+static void put_settings(struct wire_put *w, const struct shard *sh)
+{
+	const struct conf_db_keys *k = &sh->db->conf->k;
+	const struct { const char *name, *value; } set[] = {
+		{ "application_name", k->application_name ? k->application_name :
+							    sh->snap->conf->g.application_name },
+		{ "client_encoding", k->client_encoding },
+		{ "DateStyle", k->datestyle },
+		{ "TimeZone", k->timezone },
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof(set) / sizeof(*set); i++) {
+		if (!set[i].value || !*set[i].value || params_get(&sh->login_params, set[i].name))
+			continue;
+		wire_put_str(w, set[i].name);
+		wire_put_str(w, set[i].value);
+	}
+}
+
 /* The startup packet. */
 static void introduce(struct server *s)
 {
 	const struct conf_db_keys *k = &s->shard->db->conf->k;
-	const char *app = k->application_name ? k->application_name :
-						s->shard->snap->conf->g.application_name;
 	uint8_t b[4096];
 	struct wire_put w = wire_put_to(b, sizeof(b));
 	uint32_t i;
@@ -98,10 +117,7 @@ static void introduce(struct server *s)
 		wire_put_str(&w, s->shard->login_params.v[i].name);
 		wire_put_str(&w, s->shard->login_params.v[i].value);
 	}
-	if (app && *app && !params_get(&s->shard->login_params, "application_name")) {
-		wire_put_str(&w, "application_name");
-		wire_put_str(&w, app);
-	}
+	put_settings(&w, s->shard);
 	if (k->options && *k->options) {
 		wire_put_str(&w, "options");
 		wire_put_str(&w, k->options);

@@ -153,6 +153,8 @@ static enum step one_message(struct up *u)
 	}
 	if (have > len)
 		have = len;
+	if (type == 'Q' && c->h->snap->conf->g.disable_pqexec && !c->inner)
+		return up_end(u, "simple query", "08P01", "PQexec disallowed", -1);
 	if (type == 'X')
 		return up_end(u, "client closed the session", NULL, NULL, -1);
 	if (!u->s && up_unlinked(c, type, msg, len, have)) {

@@ -153,7 +153,13 @@ static void server_free(struct server *s)
 {
 	struct client *c = client_for(s);
 
-	if (s->state == SV_CLEAN) {
+	if (s->state == SV_CLEAN && s->greeted) {
+		if (s->sync_failed)
+			LOG(&s->log, LOG_LEVEL_WARN, "connect_query_failed", "sqlstate=%s", s->sync_error);
+		s->greeted = s->sync_failed = false;
+		server_cleaned(s);
+		link_put(s);
+	} else if (s->state == SV_CLEAN) {
 		if (s->sync_failed)
 			s->close_needed = true;
 		server_cleaned(s);
@@ -267,7 +273,8 @@ void serve_live(struct server *s)
 
 	sh->fails = 0;
 	sh->tried = sh->avoid = 0;
-	link_put(s);
+	if (!server_greet(s))
+		link_put(s);
 	if (proven)
 		pass_let_in(sh, &key);
 	link_dial(sh); /* it was the one that had to get through first */

@@ -272,7 +272,7 @@ void server_forget_statements(struct server *s)
 
 static int send_query(struct server *s, const char *sql)
 {
-	uint8_t b[1100];
+	uint8_t b[4100];
 	struct wire_put w = wire_put_to(b, sizeof(b));
 
 	wire_put_msg_str(&w, 'Q', sql);
@@ -294,6 +294,26 @@ bool server_clean(struct server *s, const char *reset)
 	deadline_set(&s->h->w, DL_CLEAN, &s->dl, s->clean_by_us);
 	if ((rollback && send_query(s, "ROLLBACK")) ||
 	    (reset && *reset && send_query(s, reset)))
+		s->close_needed = true;
+	return true;
+}
+
+bool server_greet(struct server *s)
+{
+	const struct shard *sh = s->shard;
+	const char *sql = sh->db->conf->k.connect_query;
+	uint64_t by = s->h->w.now_us + CLEAN_US;
+
+	/* what auth_query is asked on has no settings of anybody's */
+	if (!sql || !*sql || sh->asks || sh->replication)
+		return false;
+	pool_clean(&s->ps);
+	server_step(s, SE_DIRTY);
+	s->greeted = true;
+	s->cancel_gap_us = 0;
+	s->clean_by_us = s->connect_by_us > by ? s->connect_by_us : by;
+	deadline_set(&s->h->w, DL_CLEAN, &s->dl, s->clean_by_us);
+	if (send_query(s, sql))
 		s->close_needed = true;
 	return true;
 }

@@ -37,6 +37,9 @@ bool server_uncancel(struct server *s);
 /* Sends ROLLBACK if it is in a transaction, then `reset` if not empty; state
  * clean. false: nothing to do, it is clean. The seat must be free of a client. */
 bool server_clean(struct server *s, const char *reset);
+/* Sends connect_query to one that has just logged in; state clean, and `greeted` until
+ * that is answered. false: there is none. */
+bool server_greet(struct server *s);
 /* Its client has gone in the middle of something: what is owed is swallowed,
  * the transaction is rolled back, `reset` is sent. State clean. -1: it must be
  * closed. Not for a server that waits for the rest of a message. cancelled: a

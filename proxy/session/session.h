@@ -235,6 +235,7 @@ struct client {
 	bool barrier;            /* nothing more before what was sent is answered */
 	bool undressed;          /* the server has not been given its settings yet */
 	bool dressed_only;       /* ... it has, and nothing else since */
+	bool wait_told;          /* query_wait_notify: of this wait */
 	bool retry_off;          /* the lexer was wrong once: never again for this client */
 	bool console_admin;
 	bool inner;              /* is pgweir itself (session/asker.h) */
@@ -361,6 +362,7 @@ struct server {
 	char tx;                 /* status of the last ReadyForQuery */
 	bool block;              /* a transaction block is open by what was completed since */
 	bool close_needed;       /* not to be used again */
+	bool greeted;            /* connect_query is on its way */
 	bool odd_sql;            /* standard_conforming_strings off, or an encoding that hides quotes */
 	uint8_t stmt_trouble;    /* enum stmt_trouble: the error being handled */
 	bool once, used;         /* server_lifetime = 0: good for one use; has been used */
@@ -447,6 +449,7 @@ struct shard {
 	bool asked_spare;            /* the other workers have been asked for a spare server */
 	bool asked_evict;            /* ... to make room in the database */
 	bool asked_place;            /* ... in the pool, for a trial */
+	uint64_t unused_us;          /* since when it has had no clients, 0: has */
 	uint64_t idle_us;            /* since when it has had neither clients nor servers, 0: has */
 	char last_error[256];        /* of the last failed dial, for people */
 	char last_sqlstate[6];

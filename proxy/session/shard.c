@@ -309,7 +309,10 @@ static bool retargeted(const struct snapshot_db *old, const struct snapshot_db *
 	const struct conf_db_keys *a = &old->conf->k, *b = &new->conf->k;
 
 	return !same_text(a->dbname, b->dbname) || !same_text(a->options, b->options) ||
-	       !same_text(a->application_name, b->application_name);
+	       !same_text(a->application_name, b->application_name) ||
+	       !same_text(a->client_encoding, b->client_encoding) ||
+	       !same_text(a->datestyle, b->datestyle) || !same_text(a->timezone, b->timezone) ||
+	       !same_text(a->connect_query, b->connect_query);
 }
 
 bool shard_lists(const struct snapshot_db *db, const struct target *t)
@@ -384,6 +387,42 @@ void shard_reconf(struct shard *sh, struct snapshot *snap)
 	hub_bound(hub, &max);
 	atomic_store(&hub->pins.max, pins_max(snap, size));
 	sh->tried = sh->avoid = sh->dial_after_us = 0;
+}
+
+/* One who has waited too long is noted for this long, for all workers. */
+#define RESERVE_US 1000000u
+
+static uint64_t longest_wait(const struct shard *sh)
+{
+	const struct link *first = sh->pool.waiting.next;
+	uint64_t now = sh->h->w.now_us, since;
+
+	if (!sh->pool.waiting_n)
+		return 0;
+	since = LIST_ITEM(first, struct pool_client, link)->ticket;
+	return now > since ? now - since : 0;
+}
+
+void shard_reserve(struct shard *sh)
+{
+	const struct conf_global *g = &sh->snap->conf->g;
+	const struct conf_user *u = sh->user_conf;
+	struct hub *hub = sh->pool.hub;
+	int size = pool_size(sh->snap, sh->db, u), used, max;
+	int extra = (int)CONF_PICK(u ? u->k.reserve_pool_size : CONF_UNSET,
+				   sh->db->conf->k.reserve_pool_size, g->reserve_pool_size);
+	uint64_t patience = (uint64_t)g->reserve_pool_timeout, now = sh->h->w.now_us;
+
+	if (!extra || !patience || !size || sh->alone || sh->gone)
+		return;
+	if (longest_wait(sh) >= patience)
+		atomic_store(&hub->reserve_until, now + RESERVE_US);
+	used = atomic_load(&hub->limit.used);
+	max = size + extra;
+	if (now >= atomic_load(&hub->reserve_until) && used < max)
+		max = used > size ? used : size;
+	if (atomic_load(&hub->limit.max) != max)
+		atomic_store(&hub->limit.max, max);
 }
 
 void shards_sweep(struct hall *h, bool all)

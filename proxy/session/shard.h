@@ -40,4 +40,9 @@ enum session_attrs shard_attrs(const struct shard *sh);
 /* Is t one of the hosts of the entry? */
 bool shard_lists(const struct snapshot_db *db, const struct target *t);
 
+/* Looks whether the pool needs its reserve (reserve_pool_size): somebody has waited for
+ * reserve_pool_timeout, in any worker. Servers beyond the pool's size stay as long as
+ * they are not idle for too long. */
+void shard_reserve(struct shard *sh);
+
 #endif

@@ -203,6 +203,12 @@ static void take_codes(struct snapshot *s, const char *list)
 	}
 }
 
+/* Of secrets that are made from passwords. */
+static uint32_t iterations(const struct snapshot *s)
+{
+	return (uint32_t)s->conf->g.scram_iterations;
+}
+
 /* For snapshot_mock. Of the iteration counts the first eight are looked at: nobody has more. */
 static void count_secrets(struct snapshot *s)
 {
@@ -225,7 +231,7 @@ static void count_secrets(struct snapshot *s)
 		}
 		scram_secret_wipe(&k);
 	}
-	s->mock_iterations = seen[most].n ? seen[most].iterations : SCRAM_ITERATIONS_DEFAULT;
+	s->mock_iterations = seen[most].n ? seen[most].iterations : iterations(s);
 }
 
 /* Without memory, or with a host that is none, it cannot be reached. */
@@ -375,7 +381,8 @@ bool snapshot_is_retry_code(const struct snapshot *s, const char *sqlstate)
 
 /* The salt of a password in clear is the user's own for as long as the process runs:
  * one that changed at a reload would tell users from those that are made up. */
-static int make_secret(const struct conf_user *u, const uint8_t key[32], struct scram_secret *k)
+static int make_secret(const struct snapshot *s, const struct conf_user *u, const uint8_t key[32],
+		       struct scram_secret *k)
 {
 	struct scram_secret mock;
 
@@ -383,7 +390,7 @@ static int make_secret(const struct conf_user *u, const uint8_t key[32], struct 
 	case SECRET_SCRAM:
 		return scram_secret_parse(u->secret, k);
 	case SECRET_PLAIN:
-		scram_secret_mock(u->name, key, SCRAM_ITERATIONS_DEFAULT, &mock);
+		scram_secret_mock(u->name, key, iterations(s), &mock);
 		return scram_secret_make(u->secret, mock.salt, mock.salt_len, mock.iterations, k);
 	case SECRET_MD5: /* cannot serve SCRAM */
 	case SECRET_NONE:
@@ -409,7 +416,7 @@ enum secret_kind snapshot_mock(const struct snapshot *s, const char *name, const
 	uint32_t pick;
 	uint64_t place;
 
-	scram_secret_mock(name, key, SCRAM_ITERATIONS_DEFAULT, out);
+	scram_secret_mock(name, key, iterations(s), out);
 	memcpy(&pick, out->server_key, sizeof(pick));
 	place = (uint64_t)pick * all >> 32;
 	if (place < s->kind_n[SECRET_PLAIN] || !all)
@@ -438,7 +445,7 @@ static void work_for_nobody(struct snapshot *s, const char *name, const uint8_t 
 	uint32_t bit = stranger_bit(name);
 	struct scram_secret mock, k;
 
-	scram_secret_mock(name, key, SCRAM_ITERATIONS_DEFAULT, &mock);
+	scram_secret_mock(name, key, iterations(s), &mock);
 	if (scram_secret_make(name, mock.salt, mock.salt_len, mock.iterations, &k) == 0)
 		scram_secret_wipe(&k);
 	atomic_fetch_or(&s->strangers[bit / 32], 1u << bit % 32);
@@ -461,7 +468,7 @@ const struct scram_secret *snapshot_secret(struct snapshot *s, const struct conf
 	if (have)
 		return have;
 	k = calloc(1, sizeof(*k));
-	if (!k || make_secret(u, key, k)) {
+	if (!k || make_secret(s, u, key, k)) {
 		free(k);
 		return NULL;
 	}

@@ -59,6 +59,14 @@ static bool is_crdbs(const char *name)
 	return strncasecmp(name, "crdb:", 5) == 0;
 }
 
+/* ignore_startup_parameters */
+static bool is_ignored(const struct client *c, const char *name)
+{
+	const char *list = c->h->snap->conf->g.ignore_startup_parameters;
+
+	return list && conf_listed(list, name);
+}
+
 /* As PostgreSQL has it of a name that is none. */
 static const char *no_setting(struct startup_no *no, const char *name)
 {
@@ -87,7 +95,7 @@ static const char *one_param(struct client *c, const char *name, const char *val
 		c->replication = (uint8_t)(kind > 0 ? kind : 0);
 		return kind < 0 ? "invalid value" : NULL;
 	}
-	if (is_crdbs(name))
+	if (is_crdbs(name) || is_ignored(c, name))
 		return NULL;
 	if (is_packets(name))
 		return no_setting(no, name);
@@ -119,7 +127,9 @@ static const char *options_param(struct client *c, const char *options, struct s
 
 	if (params_options(&p, options, &bad) == 0)
 		for (i = 0; i < p.n && !bad; i++) {
-			if (switches_ours(p.v[i].name))
+			if (is_ignored(c, p.v[i].name))
+				continue;
+			else if (switches_ours(p.v[i].name))
 				bad = our_param(c, p.v[i].name, p.v[i].value, true, no);
 			else if (is_packets(p.v[i].name))
 				bad = no_setting(no, p.v[i].name);
@@ -168,7 +178,7 @@ static enum startup take_params(struct client *c, struct wire_get g, bool newer,
 			continue;
 		}
 		if (strcmp(name, "options") == 0) {
-			options = value;
+			options = is_ignored(c, name) ? "" : value;
 			continue;
 		}
 		why = switches_ours(name) ? our_param(c, name, value, false, no) :

@@ -14,12 +14,29 @@
 
 #define KEY_MAX 4096u
 
+/* Whole, however long it is. */
+static void put_notice(struct wire_put *w, const char *text)
+{
+	wire_begin(w, 'N');
+	wire_put_str(w, "SNOTICE");
+	wire_put_str(w, "VNOTICE");
+	wire_put_str(w, "C00000");
+	wire_put_u8(w, 'M');
+	wire_put_str(w, text);
+	wire_put_u8(w, 0);
+	wire_end(w);
+}
+
 static void put_login_end(struct client *c, struct wire_put *w)
 {
+	const char *notice = c->h->snap->conf->g.login_notify_message;
+
 	wire_begin(w, 'K');
 	wire_put_u32(w, c->key_pid);
 	wire_put_u32(w, c->key_secret);
 	wire_end(w);
+	if (notice && !c->inner)
+		put_notice(w, notice);
 	wire_put_ready(w, 'I');
 }
 
@@ -248,7 +265,7 @@ void welcome_console(struct client *c)
 		{ "TimeZone", "GMT" },		       { "standard_conforming_strings", "on" },
 		{ "is_superuser", "on" },	       { "integer_datetimes", "on" },
 	};
-	uint8_t b[1024];
+	uint8_t b[4096];
 	struct wire_put w = wire_put_to(b, sizeof(b));
 	size_t i;
 

@@ -712,7 +712,17 @@ void oracle_sent(struct oracle *o, const uint8_t *p, size_t n, uint64_t now_us)
 	play(o);
 }
 
-/* Takes the notifications out, from message i on. */
+/* The notice of query_wait_notify: whoever waits for a server may be told. */
+static bool is_wait_notice(const struct msg *m)
+{
+	static const char fields[] = "SNOTICE\0VNOTICE\0C00000\0MNo server connection available in "
+				     "postgres backend, client being queued\0";
+
+	return m->p[0] == 'N' && m->len == 5 + sizeof(fields) &&
+	       memcmp(m->p + 5, fields, sizeof(fields)) == 0;
+}
+
+/* Takes the notifications out, and what is said to who waits, from message i on. */
 static void sift(struct oracle *o, unsigned i)
 {
 	unsigned to = i;
@@ -722,6 +732,10 @@ static void sift(struct oracle *o, unsigned i)
 		struct wire_get g = wire_body(m.p, m.len);
 		const char *channel, *payload;
 
+		if (is_wait_notice(&m)) {
+			free(m.p);
+			continue;
+		}
 		if (m.p[0] != 'A') {
 			o->got.v[to++] = m;
 			continue;

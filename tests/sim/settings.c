@@ -117,6 +117,7 @@ static void write_ini(struct world *w, struct rng *r, bool again)
 	       "max_client_conn = 200\nadmin_users = admin\n",
 	    w->workers);
 	put(w, "pool_mode = transaction\n");
+	put(w, "query_wait_notify = 0.5\n");
 	put_hurry(w, r);
 	put_pool(w, r, again);
 	put_retry(w, r);

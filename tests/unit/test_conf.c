@@ -276,7 +276,6 @@ static void test_unknown(void **state)
 	       "unknown setting \"prot\" in [databases]; did you mean \"port\"?");
 	refuse(BASE "[users]\nu = pool_mod=session\n", "t.ini:6: user \"u\":",
 	       "did you mean \"pool_mode\"?");
-	refuse(BASE "a = host=127.0.0.1 reserve_pool=1\n", "t.ini:5:", "PgBouncer has it");
 	refuse(BASE "[users]\nu = password=x\n", "t.ini:6:", "unknown setting \"password\"");
 	refuse(BASE "[pgweir]\npool_mode = sesion\n", "allowed: session, transaction",
 	       "did you mean \"session\"?");

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -199,6 +200,64 @@ static void test_foreign(void **state)
 	refuse(BASE "[users]\nu = pkt_bug=1\n", "t.ini:6:", "unknown setting");
 }
 
+/* --- what is probably wrong ------------------------------------------------------- */
+
+static char *make_file(char *path, const char *text, mode_t mode)
+{
+	int fd = mkstemp(path);
+
+	assert_true(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
+	assert_int_equal(fchmod(fd, mode), 0);
+	close(fd);
+	return path;
+}
+
+/* As warned(), with @ in text for the name of the file. */
+static void warned_of(const char *text, const char *path, size_t n, const char *what)
+{
+	char all[1000] = "";
+	size_t at = 0;
+
+	for (; *text && at + strlen(path) + 2 < sizeof(all); text++) {
+		if (*text == '@')
+			at += (size_t)snprintf(all + at, sizeof(all) - at, "%s", path);
+		else
+			all[at++] = *text;
+		all[at] = '\0';
+	}
+	warned(all, n, what);
+}
+
+static void test_advice(void **state)
+{
+	char users[] = "/tmp/test_conf_set.XXXXXX";
+	const char *path = make_file(users, "\"a\" \"md5c83e1f2a4b5d6c7d8e9fa0b1c2d3e4f5\"\n\"b\" \"x\"\n"
+					    "\"a\" \"md5c83e1f2a4b5d6c7d8e9fa0b1c2d3e4f5\"\n", 0600);
+
+	(void)state;
+	warned_of("[databases]\n*=host=::1\n[pgweir]\nauth_file=@\n", path, 2,
+		  "lets nobody in who has an MD5 secret: user \"a\" of auth_file");
+	warned_of("[databases]\n*=host=::1\n[pgweir]\nauth_file=@\nauth_type=md5\n", path, 1,
+		  "user \"a\" stands there more than once");
+	assert_int_equal(chmod(path, 0604), 0);
+	warned_of("[databases]\n*=host=::1\n[pgweir]\nauth_file=@\nauth_type=md5\n", path, 2,
+		  "t.ini:4: auth_file: everybody on this machine may read");
+	warned_of("[databases]\na=host=::1 user=u password_file=@\n[pgweir]\nauth_type=trust\n"
+		  "health_check_password_file=@\n", path, 2, "t.ini:2: password_file: everybody");
+	warned_of("[databases]\na=host=::1 sslkey=@\n[pgweir]\nauth_type=trust\n", path, 1,
+		  "t.ini:2: sslkey: everybody");
+	assert_int_equal(unlink(path), 0);
+	warned("[databases]\na=host=::1\na=host=::1\nb=host=::1\n[pgweir]\nauth_type=trust\n", 1,
+	       "t.ini:2: database \"a\" stands here and in line 3 again");
+	warned("[databases]\na=host=::1\n[pgweir]\nauth_type=trust\ntarget_session_attrs=primary\n", 1,
+	       "t.ini:2: database \"a\": target_session_attrs needs");
+	warned("[databases]\na=host=::1 user=u\nb=host=::1 target_session_attrs=any\n[pgweir]\n"
+	       "auth_type=trust\ntarget_session_attrs=primary\n", 0, "");
+	warned("[databases]\na=host=::1\n[pgweir]\nauth_type=trust\ntarget_session_attrs=primary\n"
+	       "health_check_user=u\n", 0, "");
+	warned("[databases]\n[pgbouncer]\nauth_type=trust\n", 1, "t.ini: no database: only the console");
+}
+
 /* --- [pgbouncer] ---------------------------------------------------------------- */
 
 struct seen {
@@ -331,6 +390,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_set),	 cmocka_unit_test(test_set_refused),
 		cmocka_unit_test(test_set_each), cmocka_unit_test(test_foreign),
+		cmocka_unit_test(test_advice),
 		cmocka_unit_test(test_defaults), cmocka_unit_test(test_places),
 		cmocka_unit_test(test_peers),	 cmocka_unit_test(test_scopes),
 	};
