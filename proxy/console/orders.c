@@ -12,6 +12,7 @@
 #include <strings.h>
 
 #include "console/driver.h"
+#include "console/sockets.h"
 
 /* Back from the control loop. */
 static void on_answer(struct worker *w, struct letter *l)
@@ -124,7 +125,7 @@ static void run_reload(struct task *t)
 	order(t, OP_RELOAD, NULL, 0);
 }
 
-/* Decimal, or 0x... as the column ptr has it. */
+/* The column id of SHOW CLIENTS, or 0x... as its column ptr has it. */
 static void run_kill_client(struct task *t)
 {
 	const char *text = task_arg(t, 0);
@@ -137,7 +138,8 @@ static void run_kill_client(struct task *t)
 	if (!end || errno || *end || end == text || *text == '-')
 		task_misused(t, "a client's id is a number: see SHOW CLIENTS");
 	else
-		order(t, OP_KILL_CLIENT, NULL, id);
+		order(t, OP_KILL_CLIENT, NULL,
+		      strncasecmp(text, "0x", 2) == 0 ? id : socket_client_of(t->h->sh, id));
 }
 
 /* What drivers set at their start is taken; the rest are settings of pgweir: name = value or

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "conf/key.h"
+#include "session/peers.h"
 #include "session/quota.h"
 
 /* Rows made in one turn of the loop. */
@@ -335,6 +336,24 @@ static void show_peers(struct task *t)
 	task_done(t);
 }
 
+static void show_peer_pools(struct task *t)
+{
+	const struct conf *c = t->h->snap->conf;
+	struct peer_counts n;
+	size_t i;
+
+	for (i = 0; i < c->peer_n; i++) {
+		peers_count(t->h->sh, c->peers[i].id, &n);
+		rows_row(&t->rows);
+		/* who waits for a connection that is being made waits */
+		ints(&t->rows, (int[]){ c->peers[i].id, (int)n.active, (int)(n.waiting + n.connecting),
+					(int)n.active, (int)n.connecting },
+		     5);
+		rows_end_row(&t->rows);
+	}
+	task_done(t);
+}
+
 #define T(name) { name, ROWS_TEXT }
 #define I(name) { name, ROWS_INT4 }
 
@@ -361,6 +380,10 @@ static const struct column user_columns[] = {
 };
 static const struct column peer_columns[] = { I("peer_id"), T("host"), I("port"), I("pool_size"),
 					      { NULL, 0 } };
+static const struct column peer_pool_columns[] = {
+	I("peer_id"), I("cl_active_cancel_req"), I("cl_waiting_cancel_req"), I("sv_active_cancel"),
+	I("sv_login"), { NULL, 0 },
+};
 
 const struct command pool_commands[] = {
 	{ "SHOW POOLS", "", "SHOW POOLS", "clients and servers of each database and user", false,
@@ -371,5 +394,7 @@ const struct command pool_commands[] = {
 	  false, user_columns, "SHOW", show_users },
 	{ "SHOW PEERS", "", "SHOW PEERS", "other processes that cancels are passed to", false,
 	  peer_columns, "SHOW", show_peers },
+	{ "SHOW PEER_POOLS", "", "SHOW PEER_POOLS", "cancels on their way to peers", false,
+	  peer_pool_columns, "SHOW", show_peer_pools },
 	{ 0 },
 };

@@ -1,4 +1,4 @@
-/* proxy/console/pools.h - SHOW POOLS, DATABASES, USERS and PEERS: what is configured, and how
+/* proxy/console/pools.h - SHOW POOLS, DATABASES, USERS, PEERS and PEER_POOLS: what is configured, and how
  * much of it is used. By atomics and short looks under the hubs' lock, some rows in a turn.
  *
  * Threads: the worker's that has the client.

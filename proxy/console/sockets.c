@@ -37,6 +37,11 @@ uint64_t socket_client_id(const struct client *c)
 	return (c->id & 0xffffffffffff) * c->h->sh->hall_n + (c->id >> 48);
 }
 
+uint64_t socket_client_of(const struct shared *sh, uint64_t shown)
+{
+	return shown % sh->hall_n << 48 | shown / sh->hall_n;
+}
+
 /* ---- pieces of a row ---- */
 
 static void address(struct rows *r, const struct sockaddr *sa, socklen_t len, int unix_port)

@@ -15,7 +15,9 @@
 
 extern const struct command socket_commands[];
 
-/* What SHOW CLIENTS calls a client, and KILL_CLIENT. */
+/* What SHOW CLIENTS calls a client (its column id), and KILL_CLIENT. */
 uint64_t socket_client_id(const struct client *c);
+/* The other way: client.id, whose highest 16 bits are its worker. */
+uint64_t socket_client_of(const struct shared *sh, uint64_t shown);
 
 #endif

@@ -6,16 +6,19 @@ SPDX-License-Identifier: ISC
 import os
 import re
 import resource
+import signal
+import socket
 import ssl
 import struct
 import subprocess
 import tempfile
+import threading
 
 import pytest
 
 import certs
 import wire
-from conftest import db, free_port, ini, until
+from conftest import ROOT, db, free_port, ini, until
 from wire import bind, describe, execute, parse, query, sync
 
 # ---- columns and types ---------------------------------------------------------------------
@@ -57,6 +60,8 @@ COLUMNS = {
         'max_user_connections', 'current_connections', 'max_user_client_connections',
         'current_client_connections'),
     'PEERS': [('peer_id', INT4), ('host', TEXT), ('port', INT4), ('pool_size', INT4)],
+    'PEER_POOLS': ints('peer_id', 'cl_active_cancel_req', 'cl_waiting_cancel_req', 'sv_active_cancel',
+                       'sv_login'),
     'FDS': [('fd', INT4), ('task', TEXT), ('user', TEXT), ('database', TEXT), ('addr', TEXT), ('port', INT4),
             ('cancel', INT8), ('link', INT4), ('client_encoding', TEXT), ('std_strings', TEXT),
             ('datestyle', TEXT), ('timezone', TEXT), ('password', TEXT), ('scram_client_key', BYTEA),
@@ -135,7 +140,7 @@ def test_columns_beside_pgbouncer(weir, pg, bouncer):
     with wire.Conn(bouncer, user='admin', database='pgbouncer') as theirs, \
             w.connect('admin', 'pgbouncer') as ours:
         for what, mine in COLUMNS.items():
-            if what in ('PEERS', 'USERS', 'LISTS'):
+            if what in ('PEERS', 'PEER_POOLS', 'USERS', 'LISTS'):
                 continue
             have = described(theirs, 'SHOW ' + what)
             if what == 'STATE':
@@ -289,17 +294,50 @@ def test_pins(w):
     c.close()
 
 
-def test_cancels_are_counted(w, pg):
-    """A server that has come free waits for the cancel that may still hit it."""
-    assert all(r['cl_active_cancel_req'] == r['sv_being_canceled'] == '0' for r in w.console('SHOW POOLS'))
-    with w.connect('app', 'app') as c:
-        c.send(query('SELECT pg_sleep(60)'))
-        until(lambda: pg.sql("SELECT 1 FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)' "
-                             "AND state = 'active' AND pid <> pg_backend_pid()"))
-        wire.cancel(w.port, c.key)
-        assert [m for m in c.until('Z') if m[0] == 'E'][0][1]['C'] == '57014'
-    until(lambda: all(r['cl_active_cancel_req'] == r['sv_active_cancel'] == '0'
-                      for r in w.console('SHOW POOLS')))
+@pytest.mark.parametrize('workers,ends', [(1, False), (2, False), (1, True)])
+def test_cancels_are_counted(weir, workers, ends):
+    """On their way, and where a server that has come free waits for one."""
+    answer, hold = threading.Event(), threading.Event()
+
+    def script(conn):
+        try:
+            if not conn.read_startup():
+                hold.wait(20)       # a cancel that takes its time
+                return
+            conn.welcome()
+            if server.is_probe(conn):
+                return
+        except wire.Closed:
+            return                  # was ended by this test
+        conn.expect_query('SELECT 1')
+        answer.wait(20)
+        conn.send(wire.result(), wire.ready())
+        conn.wait_close()
+
+    with wire.FakeServer(script, login=False) as server:
+        w = weir(ini({'app': db(server)}, workers=workers, default_pool_size=1))
+
+        def pool(**want):
+            got = w.pool('app')
+            return got and all(got[k] == str(v) for k, v in want.items())
+        with w.connect('app', 'app') as c, wire.dial('127.0.0.1', w.port) as asker:
+            until(lambda: pool(sv_idle=1))
+            c.send(query('SELECT 1'))
+            until(lambda: pool(sv_active=1, cl_active=1, cl_active_cancel_req=0, sv_active_cancel=0))
+            until(lambda: server.seen)
+            asker.sendall(wire.special(wire.CODE_CANCEL, struct.pack('!ii', *c.key)))
+            until(lambda: pool(cl_active_cancel_req=1, sv_active_cancel=1, sv_active=1, sv_being_canceled=0))
+            answer.set()
+            c.until('Z')
+            until(lambda: pool(sv_active=0, sv_idle=0, sv_being_canceled=1, sv_tested=0, sv_cleaning=1))
+            assert [r['state'] for r in w.console('SHOW SERVERS')] == ['being_canceled']
+            if ends:                # a server that goes is not one that waits
+                for x in [x for x in server.conns if not x.is_cancel and not x.ended]:
+                    x.sock.shutdown(socket.SHUT_RDWR)
+                until(lambda: pool(sv_being_canceled=0, sv_cleaning=0, sv_total=0))
+            hold.set()
+            until(lambda: pool(sv_being_canceled=0, cl_active_cancel_req=0, sv_active_cancel=0,
+                               sv_idle=0 if ends else 1))
 
 
 def test_fds_have_no_secrets(w):
@@ -312,6 +350,14 @@ def test_fds_have_no_secrets(w):
         for r in got:
             assert r['cancel'] == '0'
             assert r['password'] is r['scram_client_key'] is r['scram_server_key'] is None
+
+
+def test_peers(weir, pg):
+    w = weir(ini({'app': db(pg, dbname='app')}, peer_id=1) +
+             '[peers]\n2 = host=127.0.0.1 port=7001\n3 = host=/run/other pool_size=4\n')
+    assert [list(r.values()) for r in w.console('SHOW PEERS')] == [
+        ['2', '127.0.0.1', '7001', '20'], ['3', '/run/other', '6432', '4']]
+    assert [list(r.values()) for r in w.console('SHOW PEER_POOLS')] == [['2'] + ['0'] * 4, ['3'] + ['0'] * 4]
 
 
 def test_mem_and_state(w):
@@ -399,6 +445,19 @@ def test_many_clients(weir, pg):
     until(lambda: not rows(w, 'CLIENTS', database='app'))
 
 
+def test_many_servers(weir, pg):
+    """More than come in one piece: each once."""
+    w = weir(ini({'app': db(pg, dbname='app')}, workers=2, default_pool_size=75))
+    clients = [w.connect('app', 'app') for _ in range(75)]
+    for c in clients:
+        c.hold()
+    sv = w.console('SHOW SERVERS')
+    assert len(sv) == 75 and len({r['remote_pid'] for r in sv}) == 75 and len({r['id'] for r in sv}) == 75
+    assert {r['link'] for r in sv} == {r['ptr'] for r in rows(w, 'CLIENTS', database='app')}
+    for c in clients:
+        c.close()
+
+
 def test_shutdown_while_it_shows(weir, pg):
     """A daemon that ends while rows are gathered leaves nothing behind (for ASan)."""
     for _ in range(3):
@@ -407,8 +466,32 @@ def test_shutdown_while_it_shows(weir, pg):
         admins = [w.connect('admin', 'pgweir') for _ in range(5)]
         for a in admins:
             a.send(query('SHOW CLIENTS') * 50)
-        w.term()
-        w.term()
+        w.proc.send_signal(signal.SIGQUIT)
         assert w.wait() == 0
         for c in clients + admins:
             c.close()
+
+
+# ---- docs/console.md -----------------------------------------------------------------------
+
+def test_the_page_names_every_column(weir, pg):
+    """In order, and every SHOW of the list is on one of the pages."""
+    w = weir(ini({'app': db(pg, dbname='app')}))
+    with open(os.path.join(ROOT, 'docs', 'console.md')) as f:
+        page = f.read()
+    sections = dict(re.findall(r'^### (SHOW \w+)\n(.*?)(?=^### |\Z)', page, re.M | re.S))
+    assert len(sections) >= 18
+    with w.connect('admin', 'pgweir') as c:
+        for sql, text in sections.items():
+            names = re.findall(r'^\| (\w+) \|', text, re.M)
+            assert names.pop(0) == 'column'
+            got = [n for n, _ in described(c, sql)]
+            assert names == (got[len(SOCKET):] if sql == 'SHOW SOCKETS' else got), sql
+    pages = ''
+    for name in os.listdir(os.path.join(ROOT, 'docs')):
+        if name.endswith('.md'):
+            with open(os.path.join(ROOT, 'docs', name)) as f:
+                pages += f.read()
+    for r in w.console('SHOW HELP'):
+        if r['command'].startswith('SHOW '):
+            assert re.search(r'\b%s\b' % r['command'], pages), r['command']
