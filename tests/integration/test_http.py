@@ -512,7 +512,7 @@ def test_the_page_is_right(weir, pg, tmp_path):
     (tmp_path / 'users.txt').write_text('"app" "secret"\n')
     (tmp_path / 'x.ini').write_text(conf.replace('/etc/pgweir', str(tmp_path)))
     assert subprocess.run([PGWEIR, '--check', str(tmp_path / 'x.ini')], timeout=60).returncode == 0
-    sh, = re.findall(r'```sh\n(.*?)```', text, re.S)
+    sh, = re.findall(r'```sh run\n(.*?)```', text, re.S)
     _, port = weir_of(weir, pg)
     until(lambda: get(port, '/ready').status == 200)
     assert sh.count('localhost:9630') == len(sh.splitlines())
