@@ -87,6 +87,7 @@ SIM_PARTS = $(filter-out $(addprefix $(BUILD)/tests/sim/,world.o checks.o faults
 SIM_HOUSE = $(filter-out $(patsubst %.c,$(BUILD)/%.o,$(wildcard proxy/*.c)) \
 	$(addprefix $(BUILD)/proxy/io/,kernel.o listen.o sockfile.o uids.o), \
 	$(filter-out $(addprefix $(BUILD)/health/,probe.o http.o resolve.o) $(BUILD)/proxy/http/% $(BUILD)/proxy/top/%,$(OBJ)))
+SIM_LIB = $(filter-out $(patsubst %.c,$(BUILD)/%.o,$(wildcard proxy/*.c)) $(BUILD)/proxy/http/% $(BUILD)/proxy/top/%,$(LIBOBJ))
 SIM_WRAP = $(patsubst %,-Wl$(,)--wrap=%,log_line client_next server_next malloc calloc realloc strdup strndup)
 , := ,
 
@@ -100,7 +101,7 @@ $(BUILD)/sim-engine: $(BUILD)/tests/sim/engine_main.o $(SIM_PARTS) $(BUILD)/prox
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lm
 
-$(BUILD)/tests/sim/test_%: $(BUILD)/tests/sim/test_%.o $(SIM_PARTS) $(LIBOBJ)
+$(BUILD)/tests/sim/test_%: $(BUILD)/tests/sim/test_%.o $(SIM_PARTS) $(SIM_LIB)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka -lm
 
