@@ -355,7 +355,7 @@ install: all
 deb:
 	@tests/deps.sh dpkg-dev debhelper lintian
 	@systemd/debian/build.sh . $(BUILD)/deb
-	@lintian --allow-root --fail-on=error,warning,info --suppress-tags=no-manual-page $(BUILD)/deb/*.changes
+	@lintian --allow-root --fail-on=error,warning,info $(BUILD)/deb/*.changes
 
 clean:
 	rm -rf build build-*

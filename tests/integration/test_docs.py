@@ -12,7 +12,7 @@ stands there, on a machine of its own (machine.py) with servers where the page h
     ```sh not run: REASON     what a test cannot do
     ```text                   a picture, a file of another kind, an error
 
-COVERED are held to that. In all other pages blocks of ini are checked.
+All pages are held to that.
 
 SPDX-License-Identifier: ISC
 """
@@ -32,11 +32,6 @@ from machine import Machine
 
 pytestmark = pytest.mark.weir_only
 
-COVERED = ['README.md'] + ['docs/%s.md' % p for p in (
-    'README', 'dns', 'drivers', 'failover', 'from-pgbouncer', 'http', 'install', 'metrics', 'models', 'nodes', 'orders', 'performance',
-    'quickstart-cockroachdb', 'quickstart-postgresql', 'retry', 'security', 'session-state', 'testing', 'top', 'tuning')]
-# Not in the index yet.
-PENDING = ['console.md']
 PAGES = sorted(os.path.relpath(p, ROOT) for p in [os.path.join(ROOT, 'README.md'), *glob.glob(os.path.join(ROOT, 'docs', '*.md'))])
 KINDS = r'ini( file=\S+| lines)?|sh (run|live|not run: \S.*)|sql (run|not run: \S.*)|text( output)?'
 
@@ -62,7 +57,7 @@ def blocks(page):
     return out
 
 
-@pytest.mark.parametrize('page', COVERED)
+@pytest.mark.parametrize('page', PAGES)
 def test_every_block_says_what_it_is(page):
     for kind, _, line in blocks(page):
         assert re.fullmatch(KINDS, kind), '%s:%d: of what kind is this block? %r' % (page, line, kind)
@@ -88,7 +83,7 @@ def test_links_lead_somewhere(page):
 def test_the_index_has_every_page():
     index = read('docs/README.md')
     for page in PAGES:
-        if page.startswith('docs/') and page != 'docs/README.md' and os.path.basename(page) not in PENDING:
+        if page.startswith('docs/') and page != 'docs/README.md':
             assert '(%s)' % os.path.basename(page) in index, page
 
 
@@ -110,7 +105,7 @@ def etc(tmp_path_factory):
 @pytest.mark.parametrize('page', [p for p in PAGES if any(re.match(r'ini(?! lines)', k) for k, _, _ in blocks(p))])
 def test_configurations_are_right(page, etc, tmp_path):
     for kind, text, line in blocks(page):
-        if not re.match(r'ini(?! lines)', kind) or page not in COVERED and '[databases]' not in text:
+        if not re.match(r'ini(?! lines)', kind):
             continue
         (tmp_path / 'x.ini').write_text(text.replace('/etc/pgweir', etc))
         out = subprocess.run([PGWEIR, '--check', str(tmp_path / 'x.ini')], capture_output=True, text=True, timeout=60,
@@ -172,7 +167,7 @@ STAGES = {'docs/quickstart-cockroachdb.md': crdb, 'docs/top.md': anybody, 'docs/
 
 @pytest.mark.no_san
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize('page', [p for p in COVERED if any(re.match(r'(sh|sql) (run|live)', k) for k, _, _ in blocks(p))])
+@pytest.mark.parametrize('page', [p for p in PAGES if any(re.match(r'(sh|sql) (run|live)', k) for k, _, _ in blocks(p))])
 def test_what_stands_there_is_run(page, machine, base, template):
     m = machine
     m.install()
