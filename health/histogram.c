@@ -56,13 +56,15 @@ void hist_sum_since(struct hist_sum *now, const struct hist_sum *before)
 {
 	unsigned i, last = 0;
 
+	now->n = 0;
 	for (i = 0; i < HIST_N; i++) {
-		now->bucket[i] -= before->bucket[i];
+		now->bucket[i] -= before->bucket[i] < now->bucket[i] ? before->bucket[i] :
+								       now->bucket[i];
+		now->n += now->bucket[i];
 		if (now->bucket[i])
 			last = i;
 	}
-	now->n -= before->n;
-	now->sum_us -= before->sum_us;
+	now->sum_us -= before->sum_us < now->sum_us ? before->sum_us : now->sum_us;
 	if (!now->n)
 		now->max_us = 0;
 	else if (hist_edge(last) < now->max_us)

@@ -75,7 +75,7 @@ void hist_clear(struct hist *h);
 /* Adds what is there. Any thread; to begins zeroed. */
 void hist_sum_read(struct hist_sum *to, const struct hist *from);
 void hist_sum_add(struct hist_sum *to, const struct hist_sum *from);
-/* What came since `before`, an older reading of the same. */
+/* What came since `before`, an older reading of the same; never less than nothing. */
 void hist_sum_since(struct hist_sum *now, const struct hist_sum *before);
 
 /* The time that per_100k of a hundred thousand did not exceed (99 %: 99000), as the edge

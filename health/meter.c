@@ -107,6 +107,23 @@ static struct meter **oldest(struct meters *ms, enum meter_kind kind)
 	return found;
 }
 
+static void read_meter(const struct meters *ms, const struct meter *m, struct meter_sum *to);
+
+/* What it has counted, now and before, becomes the others'. */
+static void forget(struct meters *ms, enum meter_kind kind, struct meter *m)
+{
+	struct meter *others = ms->slot[kind][0];
+	struct meter_sum sum;
+
+	read_meter(ms, m, &sum);
+	meter_sum_add(&ms->gone[kind], &sum);
+	if (m->older && others->older)
+		meter_sum_add(others->older, m->older);
+	if (m->newer && others->newer)
+		meter_sum_add(others->newer, m->newer);
+	meter_free(m);
+}
+
 static struct meter *add(struct meters *ms, enum meter_kind kind, const char *name)
 {
 	struct meter *m, **at = NULL;
@@ -117,7 +134,7 @@ static struct meter *add(struct meters *ms, enum meter_kind kind, const char *na
 	if (!m)
 		return ms->slot[kind][0];
 	if (at) {
-		meter_free(*at);
+		forget(ms, kind, *at);
 		*at = m;
 	} else {
 		ms->slot[kind][ms->n[kind]++] = m;
@@ -188,6 +205,13 @@ static void read_meter(const struct meters *ms, const struct meter *m, struct me
 		read_side(to, &m->side[i]);
 }
 
+static void read_slot(const struct meters *ms, unsigned kind, unsigned i, struct meter_sum *to)
+{
+	read_meter(ms, ms->slot[kind][i], to);
+	if (!i)
+		meter_sum_add(to, &ms->gone[kind]);
+}
+
 bool meters_read(struct meters *ms, enum meter_kind kind, unsigned i, uint64_t now_us,
 		 struct meter_sum *now, struct meter_sum *older)
 {
@@ -198,7 +222,7 @@ bool meters_read(struct meters *ms, enum meter_kind kind, unsigned i, uint64_t n
 	there = i < ms->n[kind];
 	if (there) {
 		m = ms->slot[kind][i];
-		read_meter(ms, m, now);
+		read_slot(ms, kind, i, now);
 		now->at_us = now_us;
 		if (older && m->older)
 			*older = *m->older;
@@ -273,7 +297,7 @@ void meters_tick(struct meters *ms, uint64_t now_us)
 
 				m->older = m->newer;
 				m->newer = was;
-				read_meter(ms, m, was);
+				read_slot(ms, k, i, was);
 				was->at_us = now_us;
 			}
 			pthread_mutex_unlock(&ms->lock);

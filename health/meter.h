@@ -96,7 +96,8 @@ struct meter_sum {
 struct meter;
 
 /* More names than this of a kind, and those that nobody has used for longest are
- * forgotten; if all are in use, the rest counts as METER_OTHERS. */
+ * forgotten, and what they had counted goes to METER_OTHERS; if all are in use, the rest
+ * counts there. */
 #define METERS_MAX 256u
 #define METER_OTHERS "(others)"
 /* Clients that have not come to a database: failed logins by the class of their error. */
@@ -107,6 +108,7 @@ struct meters {
 	unsigned worker_n;
 	unsigned n[METER_KINDS];
 	struct meter *slot[METER_KINDS][METERS_MAX + 1]; /* [0]: METER_OTHERS */
+	struct meter_sum gone[METER_KINDS]; /* of the forgotten: part of METER_OTHERS */
 	struct meter *lobby;
 	uint64_t puts;             /* for "longest" */
 	uint64_t older_us, newer_us;

@@ -168,7 +168,7 @@ bool queries_read(struct queries *q, unsigned i, struct query_sum *to)
 	if (!q->slot || i > q->n)
 		return false;
 	pthread_mutex_lock(&q->lock);
-	there = i == q->n || print_of(s);
+	there = i == q->n || (print_of(s) && (!to->print || print_of(s) == to->print));
 	if (there) {
 		to->print = i == q->n ? 0 : print_of(s);
 		to->errors += atomic_load_explicit(&s->errors, memory_order_relaxed);

@@ -47,7 +47,7 @@ struct queries {
 	pthread_mutex_t lock;
 };
 
-/* A reading; to be zeroed first. */
+/* A reading; to be zeroed first, or of one statement from several tables. */
 struct query_sum {
 	uint64_t print;
 	uint64_t errors;
@@ -68,7 +68,8 @@ void queries_text(struct queries *q, uint64_t print, const char *text);
 const char *queries_text_of(const struct queries *q, uint64_t print);
 
 /* Adds slot i to what is there and says whose it is; i == n: the others, print 0. false: the
- * slot is free, or there is no such one. Any thread. */
+ * slot is free, or of another statement than to->print where that is not 0, or there is no
+ * such one. Any thread. */
 bool queries_read(struct queries *q, unsigned i, struct query_sum *to);
 /* The slot of a fingerprint, -1: it has none (now). Any thread. */
 int queries_find(const struct queries *q, uint64_t print);

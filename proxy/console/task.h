@@ -47,7 +47,8 @@ struct task {
 	struct rows rows;            /* what the client has not been sent yet */
 	/* For those that make their rows in pieces, so that nobody is held up: called when
 	 * all rows so far have been sent, and more are wanted, not more than once in a turn
-	 * of the loop. It adds some, ends the task, or sets `waits`. May be NULL. */
+	 * of the loop. It adds some (or none yet), ends the task, or sets `waits`. May be
+	 * NULL. */
 	void (*more)(struct task *t);
 	bool waits;                  /* set by the command: task_wake() will be called */
 	/* Its client has gone (t->c is NULL) or has asked for an end by a CancelRequest:
