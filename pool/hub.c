@@ -122,7 +122,10 @@ static struct hub *make(struct hubs *h, const char *db, const char *user, bool a
 
 void hub_bound(struct hub *hub, const struct hub_max *max)
 {
-	atomic_store(&hub->limit.max, max->pool);
+	int used = atomic_load(&hub->limit.used);
+	bool reserve = max->pool && used > max->pool && used <= max->pool + max->reserve;
+
+	atomic_store(&hub->limit.max, reserve ? used : max->pool);
 	atomic_store(&hub->in->limit.max, max->db);
 	atomic_store(&hub->of->limit.max, max->user);
 }

@@ -36,6 +36,7 @@ struct hub_group {
 /* Bounds of server connections, 0: none. */
 struct hub_max {
 	int pool, db, user;
+	int reserve;                   /* beyond pool: what is in use of it stays */
 };
 
 /* One worker's side of a hub, on a cache line of its own. Written by that

@@ -266,7 +266,7 @@ static void do_resume(struct daemon *d, struct order *o)
 	const struct gate *e = d->gates ? gates_entry(d->gates, o->arg) : NULL;
 	struct gates *g;
 
-	if (d->leaving) {
+	if (d->leave > LEAVE_CLIENTS) {
 		refuse(d, o, "55000", "pooler is shutting down", NULL);
 		return;
 	}
@@ -426,6 +426,7 @@ static void pause_over(struct daemon *d, struct order *o, enum order_fate fate)
 {
 	struct gates *g;
 	char db[ORDER_ARG_MAX];
+	bool undone;
 
 	if (o->spreading) {
 		o->fate = o->fate ? o->fate : fate;
@@ -440,16 +441,15 @@ static void pause_over(struct daemon *d, struct order *o, enum order_fate fate)
 		refuse(d, o, "57014", "canceling PAUSE due to RESUME", NULL);
 		return;
 	}
-	refuse(d, o, "57014", "canceling statement due to user request",
-	       "What it had paused goes on.");
-	if (d->leaving)
-		return;
 	g = gates_copy(d->gates, *db ? db : NULL);
 	if (g && *db)
 		gates_entry(g, db)->paused = false;
 	else if (g)
 		g->paused = false;
-	if (spread(d, g, NULL)) {
+	undone = d->leave <= LEAVE_CLIENTS && spread(d, g, NULL);
+	refuse(d, o, "57014", "canceling statement due to user request",
+	       undone ? "What it had paused goes on." : "What it had paused stays so.");
+	if (undone) {
 		log_order(d, "resume", *db ? db : NULL);
 		end_pauses(d, *db ? db : NULL); /* of others, who have paused the same */
 	}
@@ -541,7 +541,7 @@ void orders_resume(struct daemon *d)
 {
 	struct gates *g;
 
-	if (d->leaving || !d->gates || !d->gates->paused) {
+	if (d->leave > LEAVE_CLIENTS || !d->gates || !d->gates->paused) {
 		LOG(&d->w.log_ctx, LOG_LEVEL_WARN, "resume_ignored", "why=\"not paused/suspended\"");
 		return;
 	}

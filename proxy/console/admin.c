@@ -18,6 +18,8 @@
 
 /* Sent in one go, before it is looked whether the client reads. */
 #define CHUNK 65536u
+/* Read while a command is under way, so that the end of a client that said Terminate is seen. */
+#define TYPED_AHEAD_MAX 8192u
 
 struct console {
 	struct client *c;            /* NULL: gone */
@@ -214,6 +216,18 @@ static void succeeded(struct console *k)
 		portals_close(&k->prepared);
 }
 
+/* Its rows have no room: it ends here. */
+static void no_memory(struct task *t)
+{
+	void (*stop)(struct task *t) = t->stop;
+
+	t->stop = NULL;
+	if (stop)
+		stop(t);
+	if (t->state == TASK_RUNS)
+		task_fail(t, "53200", "out of memory", NULL, NULL);
+}
+
 /* The task may have more for its client now. false: not yet, or the client does not read. */
 static bool advance(struct console *k)
 {
@@ -225,6 +239,10 @@ static bool advance(struct console *k)
 		say(k->c, t->error, t->error_len);
 		task_over(k);
 		failed(k);
+		return true;
+	}
+	if (t->rows.bad && t->state == TASK_RUNS) {
+		no_memory(t);
 		return true;
 	}
 	if (!k->portal && !k->described && t->cmd->columns && (t->rows.len || t->state == TASK_DONE)) {
@@ -665,7 +683,8 @@ static void pump(struct console *k)
 	/* the rest of the rows in the next turn, behind what waits there */
 	more = k->had_turn && k->task && !stream_backed_up(&c->s);
 	k->had_turn = false;
-	stream_want(&c->s, more || (!k->task && !stream_backed_up(&c->s)));
+	stream_want(&c->s, more || (!stream_backed_up(&c->s) &&
+				    (!k->task || stream_have(&c->s) < TYPED_AHEAD_MAX)));
 	if (more)
 		stream_again(&c->s);
 }

@@ -59,7 +59,8 @@ void obey_gates(struct hall *h, struct gates *g)
 
 static void kill_client(struct client *c, const char *order)
 {
-	if (c->inner)
+	/* what is relayed for a replication client may be in the middle of a message */
+	if (c->inner || (c->replication && c->state == CL_LINKED))
 		client_close(c, order);
 	else
 		client_end(c, "57P01", "terminating connection due to administrator command",

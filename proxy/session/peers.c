@@ -23,6 +23,7 @@ struct forward {
 	struct forward *next;    /* in the hall's list, the oldest first */
 	struct peer_use *use;
 	enum stage stage;
+	bool placed;             /* has one of use->places */
 	int id, fd;
 	uint32_t pid, secret;
 };
@@ -96,6 +97,8 @@ static void finish(struct forward *f)
 			break;
 		}
 	atomic_fetch_sub_explicit(counter(f), 1, memory_order_relaxed);
+	if (f->placed)
+		atomic_fetch_sub(&f->use->places, 1);
 	h->forwards_waiting -= f->stage == WAITS;
 	deadline_clear(&f->dl);
 	stream_close(&f->s);
@@ -176,11 +179,13 @@ static unsigned room(const struct hall *h, int id)
 	return p && n == 0 ? UINT32_MAX : (unsigned)n;
 }
 
-static bool is_full(const struct forward *f)
+/* One of the places that all workers share. */
+static bool take_place(struct forward *f)
 {
-	return atomic_load_explicit(&f->use->connecting, memory_order_relaxed) +
-		       atomic_load_explicit(&f->use->active, memory_order_relaxed) >=
-	       room(f->h, f->id);
+	f->placed = atomic_fetch_add(&f->use->places, 1) < room(f->h, f->id);
+	if (!f->placed)
+		atomic_fetch_sub(&f->use->places, 1);
+	return f->placed;
 }
 
 static void dial(struct forward *f)
@@ -202,7 +207,7 @@ void peers_tick(struct hall *h)
 
 	for (f = h->forwards_waiting ? h->forwards : NULL; f; f = next) {
 		next = f->next;
-		if (f->stage == WAITS && !is_full(f))
+		if (f->stage == WAITS && take_place(f))
 			dial(f);
 	}
 }
@@ -246,7 +251,7 @@ void peers_forward(struct hall *h, int fd, uint32_t pid, uint32_t secret)
 	f->secret = secret - 1;
 	deadline_set(&h->w, DL_CANCEL, &f->dl,
 		     h->w.now_us + (uint64_t)h->snap->conf->g.cancel_wait_timeout);
-	if (!is_full(f))
+	if (take_place(f))
 		dial(f);
 }
 

@@ -532,6 +532,7 @@ struct hall {
 struct peer_use {
 	_Atomic int id;
 	_Atomic unsigned waiting, connecting, active;
+	_Atomic unsigned places;       /* taken: of those that connect or are active */
 };
 
 /* Is it about to end? Nothing new is begun then. */

@@ -41,12 +41,24 @@ static int db_max(const struct snapshot *snap, const struct snapshot_db *db)
 			      snap->conf->g.max_db_connections);
 }
 
+static int reserve(const struct snapshot *snap, const struct snapshot_db *db,
+		   const struct conf_user *u)
+{
+	const struct conf_global *g = &snap->conf->g;
+
+	return g->reserve_pool_timeout ?
+		       (int)CONF_PICK(u ? u->k.reserve_pool_size : CONF_UNSET,
+				      db->conf->k.reserve_pool_size, g->reserve_pool_size) :
+		       0;
+}
+
 static struct hub_max bounds(const struct snapshot *snap, const struct snapshot_db *db,
 			     const struct conf_user *u, int size)
 {
 	return (struct hub_max){ size, db_max(snap, db),
 				 (int)CONF_PICK(u ? u->k.max_user_connections : CONF_UNSET,
-						CONF_UNSET, snap->conf->g.max_user_connections) };
+						CONF_UNSET, snap->conf->g.max_user_connections),
+				 reserve(snap, db, u) };
 }
 
 static void on_dial_again(struct deadline *d)
@@ -409,11 +421,10 @@ void shard_reserve(struct shard *sh)
 	const struct conf_user *u = sh->user_conf;
 	struct hub *hub = sh->pool.hub;
 	int size = pool_size(sh->snap, sh->db, u), used, max;
-	int extra = (int)CONF_PICK(u ? u->k.reserve_pool_size : CONF_UNSET,
-				   sh->db->conf->k.reserve_pool_size, g->reserve_pool_size);
+	int extra = reserve(sh->snap, sh->db, u);
 	uint64_t patience = (uint64_t)g->reserve_pool_timeout, now = sh->h->w.now_us;
 
-	if (!extra || !patience || !size || sh->alone || sh->gone)
+	if (!extra || !size || sh->alone || sh->gone)
 		return;
 	if (longest_wait(sh) >= patience)
 		atomic_store(&hub->reserve_until, now + RESERVE_US);

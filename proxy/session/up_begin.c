@@ -295,6 +295,7 @@ bool up_lazily(struct client *c, const char *sql, size_t n)
 	c->begun = tag ? strndup(sql, n) : NULL;
 	if (!c->begun)
 		return false;
+	c->xact_us = c->h->w.now_us; /* the unit behind it will find a block open */
 	if (c->crdb)
 		tag = "BEGIN"; /* also of START TRANSACTION */
 	COUNT_INC(c, lazy_begins);

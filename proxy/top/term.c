@@ -263,6 +263,25 @@ int term_key(struct term *t)
 	return key;
 }
 
+/* A line is there. false: a signal is, which is left for who waits for it. */
+static bool typed(int fd)
+{
+	struct pollfd p[2] = { { .fd = fd, .events = POLLIN }, { .fd = -1, .events = POLLIN } };
+	sigset_t set;
+
+	(void)sigemptyset(&set);
+	(void)sigaddset(&set, SIGINT);
+	(void)sigaddset(&set, SIGTERM);
+	(void)sigaddset(&set, SIGHUP);
+	(void)sigaddset(&set, SIGQUIT);
+	p[1].fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	while (poll(p, 2, -1) < 0 && errno == EINTR)
+		;
+	if (p[1].fd >= 0)
+		(void)close(p[1].fd);
+	return !(p[1].revents & POLLIN);
+}
+
 char *term_password(const char *prompt)
 {
 	int fd = open("/dev/tty", O_RDWR | O_CLOEXEC);
@@ -277,7 +296,8 @@ char *term_password(const char *prompt)
 		quiet.c_lflag &= ~(tcflag_t)ECHO;
 		(void)tcsetattr(fd, TCSAFLUSH, &quiet);
 		(void)!write(fd, prompt, strlen(prompt));
-		n = read(fd, buf, sizeof(buf) - 1);
+		if (typed(fd))
+			n = read(fd, buf, sizeof(buf) - 1);
 		(void)tcsetattr(fd, TCSAFLUSH, &was);
 		(void)!write(fd, "\n", 1);
 	}

@@ -261,6 +261,41 @@ def test_pause_and_min_pool_size(admin, pg):
         until(lambda: pg.backends() == 2)
 
 
+@pytest.mark.parametrize('how', ['console', 'signal'])
+def test_pause_ends_while_clients_leave(admin, how):
+    """SIGTERM serves everybody: whom a PAUSE keeps waiting too."""
+    w, c = admin()
+    with w.connect() as a:
+        a.one('SELECT 1')
+        c.sql('PAUSE')
+        a.send(query('SELECT 5'))
+        until(lambda: w.pool_waiting() == 1)
+        w.term()
+        w.wait_log('event=draining')
+        if how == 'console':
+            assert tag(c, 'RESUME') == 'C:RESUME Z:I'
+        else:
+            w.proc.send_signal(signal.SIGUSR2)
+        assert wire.shape(a.until()) == 'T D C:SELECT 1 Z:I'
+    assert w.wait() == 0
+
+
+def test_polite_client_that_leaves_its_pause(admin):
+    """It says Terminate and closes: its order ends, and its place is free."""
+    w, c = admin()
+    mine = lambda: [r for r in w.console('SHOW CLIENTS') if r['user'] == 'admin' and r['application_name'] == 'polite']
+    with w.connect() as busy:
+        busy.hold()
+        p = w.connect('admin', 'pgbouncer', application_name='polite')
+        p.send(query('PAUSE app'))
+        until(lambda: w.console('SHOW DATABASES')[0]['paused'] == '1')
+        assert mine()
+        p.send(wire.terminate())
+        p.close()
+        until(lambda: not mine())
+        busy.sql('COMMIT')
+
+
 @BOTH
 def test_signals_pause_and_resume(admin, pg, workers):
     w, c = admin(workers)
@@ -378,6 +413,36 @@ def in_clients(w, c, column):
     """What SHOW CLIENTS says of a client."""
     port = str(c.sock.getsockname()[1])
     return [r for r in w.console('SHOW CLIENTS') if r['port'] == port][0][column]
+
+
+def test_kill_in_the_middle_of_wal(weir, pg):
+    """Nothing of ours is put into the message that a replication client is being sent."""
+    w = weir(ini({'app': db(pg)}))
+    c = w.connect('postgres', 'app', replication='true')
+    where = c.sql('IDENTIFY_SYSTEM')[0][2]
+    c.send(query('START_REPLICATION PHYSICAL %s' % where))
+    assert c.read()[0] == 'W'
+    pg.sql('CREATE TABLE wal AS SELECT repeat(i::text, 300) FROM generate_series(1, 60000) i')
+    try:
+        admin = w.connect('admin', 'pgbouncer')
+        rows = lambda: [r for r in w.console('SHOW CLIENTS') if r['user'] == 'postgres']
+        sent = until(lambda: int(pg.one('SELECT pg_wal_lsn_diff(sent_lsn, \'%s\') FROM pg_stat_replication' % where)) > 0)
+        assert sent
+        admin.sql('KILL_CLIENT ' + rows()[0]['id'])
+        left = b''
+        while True:
+            try:
+                more = c.sock.recv(1 << 20)
+            except ConnectionError:
+                break
+            if not more:
+                break
+            left += more
+        assert len(left) > 100000 and b'57P01' not in left
+        admin.close()
+    finally:
+        c.close()
+        pg.sql('DROP TABLE wal')
 
 
 @BOTH

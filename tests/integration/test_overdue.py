@@ -216,3 +216,38 @@ def test_autodb_idle_timeout(weir, pg):
         assert not w.log_lines('why=autodb_idle_timeout')
     w.wait_log('event=server_closed', 'why=autodb_idle_timeout')
     assert len(w.log_lines('event=server_closed')) == 1
+
+
+def test_transaction_timeout_and_lazy_begin(weir, pg):
+    """A transaction begins with its BEGIN, also where the server is told later; what was before
+    does not count."""
+    w = weir(ini({'app': db(pg)}, transaction_timeout=1.5))
+    with w.connect() as c, w.connect() as idle:
+        idle.sql('SELECT 1')
+        c.sql('BEGIN')                        # its first transaction
+        c.sql('SELECT pg_sleep(0.8)')
+        c.sql('COMMIT')
+        c.sql('SELECT pg_sleep(0.8)')
+        idle.sql('BEGIN')
+        idle.sql('SELECT pg_sleep(0.8)')
+        idle.sql('COMMIT')
+        c.sql('BEGIN')
+        c.send(wire.query('SELECT pg_sleep(30)'))
+        assert ended(c)[0] == '25P04'
+    longest = [int(r['max_us']) for r in w.console('SHOW HISTOGRAMS') if r['histogram'] == 'transaction']
+    assert longest and max(longest) < 60000000
+
+
+def test_reserve_stays_through_a_reload(weir, pg):
+    """Its servers are in use: they are not one too many."""
+    w = weir(ini({'app': db(pg)}, reserve_pool_size=2, default_pool_size=1, reserve_pool_timeout=0.2))
+    cs = [w.connect() for _ in range(3)]
+    for c in cs:
+        c.hold()
+    pids = {c.one('SELECT pg_backend_pid()') for c in cs}
+    w.console('RELOAD')
+    for c in cs:
+        c.sql('COMMIT')
+    assert {r[0] for r in pg.sql("SELECT pid FROM pg_stat_activity WHERE datname = 'app' AND usename = 'app'")} >= pids
+    for c in cs:
+        c.close()

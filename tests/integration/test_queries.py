@@ -113,3 +113,12 @@ END $$''')
     assert w.one('SELECT print_fails()') == '1'
     got = shown(w)
     assert got['select print_fails ( )']['count'] == 1 and got['select print_fails ( )']['errors'] == 0
+
+
+def test_many_slots(weir, pg):
+    """The most there can be, nearly all of them empty: looked at in pieces."""
+    w = weir(ini({'app': db(pg)}, workers=4, query_stats=65536, query_text=1))
+    assert w.console('SHOW QUERIES') == []
+    with w.connect() as c:
+        c.sql('SELECT 1')
+    assert [r['count'] for r in shown(w).values()] == [1]

@@ -50,7 +50,7 @@ static void open_stage(struct stage *g, unsigned workers, int size, int db_max, 
 	memset(g, 0, sizeof(*g));
 	assert_int_equal(hubs_init(&g->hubs, workers), 0);
 	g->hub = hubs_get(&g->hubs, "db", "user", false, "user",
-			  &(struct hub_max){ size, db_max, 0 });
+			  &(struct hub_max){ size, db_max, 0, 0 });
 	assert_non_null(g->hub);
 	for (i = 0; i < workers; i++)
 		pool_init(&g->p[i], g->hub, i, rr);
@@ -215,7 +215,7 @@ static void test_tokens(void **state)
 
 	(void)state;
 	open_stage(&g, 1, 2, 3, false);
-	other = hubs_get(&g.hubs, "db", "other", false, "other", &(struct hub_max){ 2, 3, 0 });
+	other = hubs_get(&g.hubs, "db", "other", false, "other", &(struct hub_max){ 2, 3, 0, 0 });
 	assert_non_null(other);
 	assert_ptr_equal(other->in, g.hub->in);
 	pool_init(&q, other, 0, false);
@@ -237,7 +237,7 @@ static void test_tokens(void **state)
 	hubs_put(&g.hubs, other);
 	/* the same user on the servers, in another database and by another name */
 	atomic_store(&g.hub->in->limit.max, 0);
-	other = hubs_get(&g.hubs, "db2", "other", false, "user", &(struct hub_max){ 2, 2, 1 });
+	other = hubs_get(&g.hubs, "db2", "other", false, "user", &(struct hub_max){ 2, 2, 1, 0 });
 	assert_non_null(other);
 	assert_ptr_equal(other->of, g.hub->of);
 	assert_ptr_not_equal(other->in, g.hub->in);
@@ -1033,7 +1033,7 @@ static void walk(unsigned run, unsigned steps, struct size size, struct seen *se
 		char name[] = { (char)('a' + h), 0 };
 
 		w.hub[h] = hubs_get(&w.hubs, "db", name, false, "role",
-				    &(struct hub_max){ (int)(2 + run % 3), db_max, user_max });
+				    &(struct hub_max){ (int)(2 + run % 3), db_max, user_max, 0 });
 		assert_non_null(w.hub[h]);
 		for (k = 0; k < WORKERS; k++)
 			pool_init(&w.pool[k][h], w.hub[h], k, w.rr);
