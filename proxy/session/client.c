@@ -639,9 +639,13 @@ void client_drain(struct client *c)
 
 void client_turn_away(struct client *c)
 {
-	if (!c->pc.ticket)
+	/* a replication client has no transaction to be waited for, and would hold its server
+	 * to the end */
+	bool relayed = c->replication && c->state == CL_LINKED;
+
+	if (!c->pc.ticket && !relayed)
 		return;
-	if (c->inner)
+	if (c->inner || relayed)
 		client_close(c, "shutting down");
 	else
 		say_goodbye(c);

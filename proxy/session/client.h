@@ -39,7 +39,8 @@ void client_raw(struct client *c, struct server *s, bool up);
 /* Shutting down: ends c now if it is between transactions, else when it is. */
 void client_drain(struct client *c);
 
-/* Shutting down, and no server is given to anybody: who waits for one goes now. */
+/* Shutting down, and no server is given to anybody: who waits for one, or replicates, goes
+ * now. */
 void client_turn_away(struct client *c);
 /* Its time is over, whatever it does. */
 void client_last_word(struct client *c);

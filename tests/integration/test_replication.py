@@ -3,6 +3,7 @@
 SPDX-License-Identifier: ISC
 """
 import os
+import signal
 import subprocess
 
 import pytest
@@ -124,8 +125,12 @@ def test_base_backup_and_wal(w, pg, tmp_path):
     assert (tmp_path / 'b' / 'PG_VERSION').exists() and os.listdir(tmp_path / 'b' / 'pg_wal')
 
 
-def test_shutdown_ends_it(w, pg):
+@pytest.mark.parametrize('how', ['SIGINT', 'SIGTERM'])
+def test_shutdown_ends_it(weir, pg, how):
+    """At once when transactions are to end, which after SIGTERM is behind most of the time."""
+    w = weir(ini({'app': db(pg)}, shutdown_timeout=60 if how == 'SIGINT' else 2))
     c = Conn(w.port, user='postgres', database='app', replication='database')
-    w.term()
+    w.proc.send_signal(getattr(signal, how))
     assert c.closed()
     assert w.wait() == 0
+    assert not w.log_lines('event=shutdown_timeout')
