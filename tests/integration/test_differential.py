@@ -37,6 +37,8 @@ REPLAY = {'retry': 'replay', 'retry_hold_max': 1024}
 # the sanitizers look at the code and not at every pair of settings
 MATRIX = [(1, 1, {}), (2, 5, REPLAY)] if SAN else \
     [(w, p, {}) for w in (1, 2) for p in (1, 5)] + [(1, 1, REPLAY), (2, 5, REPLAY)]
+# (cut, noisy)
+WAYS = [(False, False), (True, True)] if SAN else [(c, n) for n in (False, True) for c in (False, True)]
 ROLES = 'CREATE ROLE diff_role; GRANT diff_role TO app;'
 TABLES = '''
 CREATE TABLE public.ten (i int PRIMARY KEY, s text);
@@ -95,20 +97,16 @@ class Field:
         out = []
         if script.needs > lane.pool:
             return out
-        for noisy in (False, True):
-            for cut in (False, True):
-                name = '%s%s%s' % (lane.name, ' cut' if cut else '', ' neighbours' if noisy else '')
-                try:
-                    seen = lane.play(script, cut, noisy)
-                except (OSError, wire.Closed, wire.PgError) as e:
-                    seen = {'pgweir': diff.Transcript([('ended', repr(e).encode())])}
-                out.append((name, seen, lane.last))
-                if any(t and t[-1][0] in ('nothing more', 'ended', 'complaint') for t in seen.values()):
-                    lane.suspect = True
-                    break
-            else:
-                continue
-            break
+        for cut, noisy in WAYS:
+            name = '%s%s%s' % (lane.name, ' cut' if cut else '', ' neighbours' if noisy else '')
+            try:
+                seen = lane.play(script, cut, noisy)
+            except (OSError, wire.Closed, wire.PgError) as e:
+                seen = {'pgweir': diff.Transcript([('ended', repr(e).encode())])}
+            out.append((name, seen, lane.last))
+            if any(t and t[-1][0] in ('nothing more', 'ended', 'complaint') for t in seen.values()):
+                lane.suspect = True
+                break
         lane.last = script.name
         return out
 
