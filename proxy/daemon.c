@@ -227,10 +227,13 @@ static int start(struct daemon *d, struct err *e)
 	d->sh.hall_stopped = leave_hall_stopped;
 	d->sh.cancel_elsewhere = takeover_cancel;
 	reload_tcp(d);
-	if (start_halls(d, e) || takeover_begin(d, e))
+	if (start_halls(d, e))
+		return -1;
+	web_prepare(&d->web, &d->sh, snapshot_hold(d->snap), &d->w.log_ctx);
+	if (takeover_begin(d, e))
 		return -1;
 	period_start(&d->period, &d->w, CTL_PERIOD, &d->sh.meters, g);
-	web_use(&d->web, &d->sh, snapshot_hold(d->snap), &d->w.log_ctx);
+	web_start(&d->web, &d->w.log_ctx);
 	checks_start(d->snap, &d->registry.targets, &d->w, nodes_changed, d);
 	event_assign(&d->watchdog_ev, d->w.base, -1, EV_PERSIST, on_watchdog, d);
 	if (wd)

@@ -99,7 +99,8 @@ int doors_open_unix(struct listener *l, const struct conf_global *g, struct pred
 		return listen_unix(l, &u, e);
 	if (got < 0)
 		return -1;
-	return *u.dir == '@' ? 0 : sockfile_dress(&l->file, u.mode, u.group, e);
+	/* put on when it is ours for good */
+	return *u.dir == '@' || !l->file.ino ? 0 : sockfile_lay_out(&l->file, u.mode, u.group, e);
 }
 
 const char *doors_host(const struct listener *l, const struct conf_global *g, char *out,

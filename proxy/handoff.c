@@ -157,7 +157,10 @@ int handoff_recv(int sock, struct handoff *m)
 	m->kind = p.kind;
 	if (p.version != HANDOFF_VERSION)
 		return 1; /* the rest may be anything */
-	if ((size_t)got != sizeof(p) || p.n != m->n || h.msg_flags & (MSG_CTRUNC | MSG_TRUNC))
+	if ((size_t)got != sizeof(p) || h.msg_flags & MSG_TRUNC)
+		return bad(m);
+	/* a cancel goes without its asker where there is no descriptor left for him */
+	if (p.kind != HANDOFF_CANCEL && (p.n != m->n || h.msg_flags & MSG_CTRUNC))
 		return bad(m);
 	m->pid = p.pid;
 	m->inherited = p.inherited;

@@ -70,7 +70,8 @@ void handoff_add(struct handoff *m, enum handoff_role role, int fd);
 /* 0, or -1 with errno: EAGAIN on a non-blocking socket whose buffer is full. */
 MUST_CHECK int handoff_send(int sock, const struct handoff *m);
 /* 1: *m is filled in, its descriptors are owned; 0: the other end has closed; -1: errno,
- * EPROTO for what is no such message. */
+ * EPROTO for what is no such message. A CANCEL may have lost its descriptor: this process
+ * has too many. */
 MUST_CHECK int handoff_recv(int sock, struct handoff *m);
 /* The same within wait_ms; -1 with ETIMEDOUT. */
 MUST_CHECK int handoff_wait(int sock, struct handoff *m, int wait_ms);

@@ -26,6 +26,7 @@ void leave_now(struct daemon *d)
 	d->leave = LEAVE_NOW;
 	if (d->started && d->stopped == d->started)
 		d->w.done = true; /* it waited for the process before */
+	predecessor_withdraw(&d->before);
 	successor_shut(&d->after);
 	web_tell_running(d->web, RUNNING_STOPPING);
 	for (i = 0; i < d->sh.hall_n; i++)
@@ -126,11 +127,21 @@ void leave_closed(struct daemon *d)
 		wait_for_servers(d);
 }
 
+/* The manager is asked for the time the configuration allows, whatever its unit says. */
+void leave_tell(struct daemon *d)
+{
+	char text[120];
+
+	(void)snprintf(text, sizeof(text), "STOPPING=1\nEXTEND_TIMEOUT_USEC=%lld\nSTATUS=waiting for %s",
+		       (long long)d->snap->conf->g.shutdown_timeout + 5000000,
+		       d->leave >= LEAVE_SERVERS ? "transactions to end" : "clients to leave");
+	notify_send(&d->notify, text);
+}
+
 void leave_begin(struct daemon *d, enum leave_how how)
 {
 	int64_t us = d->snap->conf->g.shutdown_timeout;
 	bool servers = how == LEAVE_SERVERS;
-	char text[120];
 
 	if (d->leave >= how)
 		return;
@@ -139,13 +150,9 @@ void leave_begin(struct daemon *d, enum leave_how how)
 		d->leave_at_us = d->w.now_us + (uint64_t)us;
 	}
 	d->leaving = true;
+	predecessor_withdraw(&d->before);
 	successor_shut(&d->after);
 	web_tell_running(d->web, RUNNING_DRAINING);
-	/* The manager is asked for the time the configuration allows, whatever
-	 * its unit says. */
-	(void)snprintf(text, sizeof(text), "STOPPING=1\nEXTEND_TIMEOUT_USEC=%lld\nSTATUS=waiting for %s",
-		       (long long)us + 5000000, servers ? "transactions to end" : "clients to leave");
-	notify_send(&d->notify, text);
 	LOG(&d->w.log_ctx, LOG_LEVEL_INFO, "draining", "until=%s",
 	    servers ? "no_server_is_in_use" : "no_client_is_left");
 	deadline_set(&d->w, CTL_LEAVE, &d->leave_dl,
@@ -158,6 +165,8 @@ void leave_begin(struct daemon *d, enum leave_how how)
 	} else {
 		d->leave = how; /* leave_closed() goes on */
 	}
+	if (d->before.settled)
+		leave_tell(d); /* else the service does not stop: it is another's */
 }
 
 static void on_stopped(struct worker *w, struct letter *l)
@@ -165,8 +174,10 @@ static void on_stopped(struct worker *w, struct letter *l)
 	struct daemon *d = w->owner;
 
 	(void)l;
-	/* who was there before still has clients, whose cancels come here */
-	if (++d->stopped == d->started && !predecessor_is_there(&d->before))
+	/* who was there before still has clients, whose cancels come here; but who is told to
+	 * end at once does not wait for them */
+	if (++d->stopped == d->started &&
+	    (d->leave == LEAVE_NOW || !predecessor_is_there(&d->before)))
 		w->done = true;
 }
 

@@ -22,6 +22,8 @@ void leave_init(struct daemon *d);
 /* LEAVE_CLIENTS or LEAVE_SERVERS. Nothing happens when it is further already. */
 void leave_begin(struct daemon *d, enum leave_how how);
 void leave_now(struct daemon *d);
+/* To the service manager: the service stops. Only from who has it. */
+void leave_tell(struct daemon *d);
 /* Nobody is accepted any more. */
 void leave_closed(struct daemon *d);
 /* For struct shared: the loop of h has ended. Any thread. */

@@ -165,7 +165,10 @@ int predecessor_ready(struct predecessor *p, struct err *e)
 	handoff_drop(&p->offer); /* those that we have no use for */
 	handoff_begin(&m, HANDOFF_READY);
 	m.taken = p->taken;
-	rc = handoff_send(p->link, &m) ? 0 : handoff_wait(p->link, &m, ANSWER_MS);
+	/* it may have said no and gone: that is in the queue, in front of the end */
+	if (handoff_send(p->link, &m) && errno != EPIPE && errno != ECONNRESET)
+		return unanswered(-1, e);
+	rc = handoff_wait(p->link, &m, ANSWER_MS);
 	if (rc == 0 || (rc < 0 && errno == ECONNRESET)) {
 		hang_up(p); /* it has died: what it had is ours */
 		return 0;
@@ -269,6 +272,22 @@ bool predecessor_cancel(struct predecessor *p, int fd, uint32_t pid, uint32_t se
 	if (fd >= 0)
 		close(fd);
 	return true;
+}
+
+void predecessor_withdraw(struct predecessor *p)
+{
+	struct handoff m;
+
+	if (p->link < 0 || !p->ops || p->settled || p->steady)
+		return;
+	handoff_begin(&m, HANDOFF_NO);
+	/* should it not hear that, it sees the end of the connection */
+	if (handoff_send(p->link, &m))
+		LOG(&p->w->log_ctx, LOG_LEVEL_WARN, "takeover_unheard", "reason=\"%s\"",
+		    strerror(errno));
+	event_del(&p->link_ev);
+	event_del(&p->timer);
+	hang_up(p);
 }
 
 void predecessor_close(struct predecessor *p)

@@ -65,6 +65,9 @@ void predecessor_watch(struct predecessor *p, struct worker *w, const struct pre
 /* A cancel for a client that is not ours. fd goes along, and is closed here in any case
  * when true. false: there is nobody to ask. */
 bool predecessor_cancel(struct predecessor *p, int fd, uint32_t pid, uint32_t secret);
+/* This process leaves. If it has not said yet that it is steady, the one before goes on, and
+ * gets all back. */
+void predecessor_withdraw(struct predecessor *p);
 void predecessor_close(struct predecessor *p);
 
 #endif

@@ -12,6 +12,8 @@
 /* For its start, between OFFER and READY; else for an answer. */
 #define START_S 60
 #define ANSWER_S 10
+/* No descriptor for who knocks. */
+#define REST_S 1
 
 static void set_timer(struct successor *s, int seconds)
 {
@@ -121,8 +123,10 @@ static void shut_door(struct successor *s)
 {
 	if (s->door < 0)
 		return;
-	if (s->ops)
+	if (s->ops) {
 		event_del(&s->door_ev);
+		event_del(&s->rest);
+	}
 	close(s->door);
 	s->door = -1;
 	sockfile_drop(&s->file);
@@ -210,7 +214,7 @@ static void on_link(evutil_socket_t fd, short what, void *arg)
 {
 	struct successor *s = arg;
 	struct handoff m;
-	int rc;
+	int rc = 0;
 
 	(void)what;
 	worker_clock(s->w);
@@ -225,7 +229,9 @@ static void on_link(evutil_socket_t fd, short what, void *arg)
 	if (s->link != fd)
 		return;
 	if (s->state < SUCCESSOR_GIVEN)
-		call_off(s, NULL);
+		/* one that lives must be told: it would take the end of the connection for ours */
+		call_off(s, rc < 0 && errno == EPROTO ? "a message that makes no sense" :
+			    rc < 0 && errno != ECONNRESET ? "the connection to it failed" : NULL);
 	else
 		drop_link(s); /* it has gone; whoever comes finds another */
 }
@@ -251,6 +257,26 @@ static void turn_away(int fd, const char *why)
 	close(fd);
 }
 
+static void on_rested(evutil_socket_t fd, short what, void *arg)
+{
+	struct successor *s = arg;
+
+	(void)fd;
+	(void)what;
+	if (s->door >= 0 && s->state != SUCCESSOR_HELLO)
+		event_add(&s->door_ev, NULL);
+}
+
+/* Who knocks waits, and the loop does not turn for him all the time. */
+static void rest(struct successor *s, int error)
+{
+	struct timeval tv = { REST_S, 0 };
+
+	LOG(&s->w->log_ctx, LOG_LEVEL_WARN, "takeover_door_failed", "reason=\"%s\"", strerror(error));
+	event_del(&s->door_ev);
+	event_add(&s->rest, &tv);
+}
+
 static void on_door(evutil_socket_t door, short what, void *arg)
 {
 	struct successor *s = arg;
@@ -262,6 +288,8 @@ static void on_door(evutil_socket_t door, short what, void *arg)
 	if (fd < 0) {
 		if (errno == EPERM)
 			LOG(&s->w->log_ctx, LOG_LEVEL_WARN, "takeover_refused", "reason=\"another user\"");
+		else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+			rest(s, errno);
 		return;
 	}
 	if (s->state != SUCCESSOR_NONE) {
@@ -299,6 +327,7 @@ void successor_start(struct successor *s, const struct successor_ops *ops, void 
 		return;
 	event_assign(&s->door_ev, s->w->base, s->door, EV_READ | EV_PERSIST, on_door, s);
 	evtimer_assign(&s->timer, s->w->base, on_timer, s);
+	evtimer_assign(&s->rest, s->w->base, on_rested, s);
 	event_add(&s->door_ev, NULL);
 }
 

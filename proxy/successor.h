@@ -52,6 +52,7 @@ struct successor {
 	uint8_t unix_at;               /* which of the offer has our file; HANDOFF_FDS: none */
 	uint64_t taken;
 	struct event door_ev, link_ev, timer;
+	struct event rest;             /* door_ev is out until then */
 };
 
 /* Opens the door in dir, or goes on with an adopted one (handoff_adopt'ed into s->file, its

@@ -119,6 +119,8 @@ static bool on_well(void *arg)
 	uint64_t now = clock_mono_us();
 	unsigned i;
 
+	if (d->leaving)
+		return false;
 	/* each worker's loop turns a few times a second */
 	for (i = 0; i < d->sh.hall_n; i++)
 		if (now - atomic_load(&d->sh.halls[i].w.alive_us) > 1000000)
@@ -143,6 +145,9 @@ static void on_settled(void *arg)
 	struct err e;
 	char q[300];
 
+	if (sockfile_put_on(&d->listener.file, &e))
+		LOG(&d->w.log_ctx, LOG_LEVEL_ERROR, "unix_socket_failed", "reason=%s",
+		    log_quote(q, sizeof(q), e.text));
 	(void)sockfile_own(&d->listener.file);
 	(void)sockfile_own(&d->after.file);
 	if (!d->settled && write_pidfile(d, &e))
@@ -150,6 +155,10 @@ static void on_settled(void *arg)
 		    log_quote(q, sizeof(q), e.text));
 	if (d->before.pid)
 		LOG(&d->w.log_ctx, LOG_LEVEL_INFO, "took_over", "from=%d", (int)d->before.pid);
+	if (d->leaving) {
+		leave_tell(d); /* while it was on its way to be ours */
+		return;
+	}
 	listen_for_next(d);
 	/* behind MAINPID= of the process before */
 	notify_send(&d->notify, "READY=1\nSTATUS=accepting connections");
@@ -164,6 +173,8 @@ static void on_withdrawn(void *arg, const char *why)
 	    log_quote(q, sizeof(q), why));
 	d->status = 1;
 	leave_begin(d, LEAVE_CLIENTS);
+	if (d->started && d->stopped == d->started)
+		d->w.done = true; /* it was leaving, and only waited for the other */
 }
 
 static void on_gone(void *arg)

@@ -18,6 +18,9 @@
 
 /* Longer than the process that runs waits for the next one. */
 #define PATIENCE_MS 120000
+/* For a next process whose end is not seen: longer than a take-over may last from its knock
+ * on (successor.c), less than that. */
+#define KNOCK_S 100
 
 int upgrade_ask(const char *dir, pid_t *pid, struct err *e)
 {
@@ -58,12 +61,21 @@ static void forget(struct upgrade *u)
 	u->pidfd = -1;
 }
 
+static void unwatch(struct upgrade *u)
+{
+	if (event_initialized(&u->asker_ev))
+		event_del(&u->asker_ev);
+	if (event_initialized(&u->timer))
+		event_del(&u->timer);
+}
+
 void upgrade_end(struct upgrade *u, pid_t pid, const char *why)
 {
 	struct handoff m;
 
 	if (u->asker < 0)
 		return;
+	unwatch(u);
 	handoff_begin(&m, why ? HANDOFF_NO : HANDOFF_OVER);
 	m.pid = (uint32_t)pid;
 	(void)snprintf(m.text, sizeof(m.text), "%s", why ? why : "");
@@ -85,6 +97,46 @@ static void on_ended(evutil_socket_t fd, short what, void *arg)
 		return;
 	LOG(&u->w->log_ctx, LOG_LEVEL_ERROR, "upgrade_failed", "pid=%d", (int)u->pid);
 	upgrade_end(u, 0, "the new process has ended before it took over; its log says why");
+}
+
+/* He says nothing more. */
+static void on_asker(evutil_socket_t fd, short what, void *arg)
+{
+	struct upgrade *u = arg;
+	struct handoff m;
+	int rc = handoff_recv(fd, &m);
+
+	(void)what;
+	worker_clock(u->w);
+	handoff_drop(&m);
+	if (rc > 0 || (rc < 0 && errno == EAGAIN))
+		return;
+	LOG(&u->w->log_ctx, LOG_LEVEL_WARN, "upgrade_unheard", "reason=\"who asked has gone\"");
+	unwatch(u);
+	close(u->asker);
+	u->asker = -1;
+}
+
+static void on_late(evutil_socket_t fd, short what, void *arg)
+{
+	struct upgrade *u = arg;
+
+	(void)fd;
+	(void)what;
+	worker_clock(u->w);
+	LOG(&u->w->log_ctx, LOG_LEVEL_ERROR, "upgrade_failed", "pid=%d", (int)u->pid);
+	upgrade_end(u, 0, "the new process has not asked for the sockets; its log says why");
+}
+
+static void watch(struct upgrade *u)
+{
+	struct timeval tv = { KNOCK_S, 0 };
+
+	event_assign(&u->asker_ev, u->w->base, u->asker, EV_READ | EV_PERSIST, on_asker, u);
+	evtimer_assign(&u->timer, u->w->base, on_late, u);
+	event_add(&u->asker_ev, NULL);
+	if (u->pidfd < 0)
+		event_add(&u->timer, &tv);
 }
 
 /* The environment without what names this process. */
@@ -190,8 +242,9 @@ void upgrade_begin(struct upgrade *u, int asker, char *const *argv, bool forks)
 	}
 	LOG(&u->w->log_ctx, LOG_LEVEL_INFO, "upgrade", "pid=%d", (int)u->pid);
 	u->pidfd = forks ? -1 : (int)syscall(SYS_pidfd_open, u->pid, 0);
+	watch(u);
 	if (u->pidfd < 0)
-		return; /* who asks waits for longer, should it fail before it knocks */
+		return; /* only the time tells, should it fail before it knocks */
 	event_assign(&u->ev, u->w->base, u->pidfd, EV_READ | EV_PERSIST, on_ended, u);
 	event_add(&u->ev, NULL);
 }

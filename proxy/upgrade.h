@@ -21,6 +21,7 @@ struct upgrade {
 	int pidfd;                     /* of the next process, -1: none is under way */
 	pid_t pid;
 	struct event ev;
+	struct event asker_ev, timer;
 };
 
 /* Asks, and waits for the end of it. *pid: of the process that has taken over. */
@@ -29,7 +30,8 @@ MUST_CHECK int upgrade_ask(const char *dir, pid_t *pid, struct err *e);
 void upgrade_init(struct upgrade *u, struct worker *w);
 /* Starts argv once more, with --reboot; asker is owned from now on, and told when it cannot
  * be done. forks: that process ends when its child has started (--daemon), so that its end
- * says nothing. */
+ * says nothing: then it has a time to ask for the sockets in. Who asks and
+ * goes ends the upgrade, but not a process that it has started. */
 void upgrade_begin(struct upgrade *u, int asker, char *const *argv, bool forks);
 /* What became of the take-over; why NULL: pid has taken over. */
 void upgrade_end(struct upgrade *u, pid_t pid, const char *why);

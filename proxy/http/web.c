@@ -519,11 +519,6 @@ static int web_init(struct web *w, const struct log_ctx *log, struct err *e)
 	evhttp_set_gencb(w->http, on_request, w);
 	event_assign(&w->adopt_ev, w->w.base, -1, 0, on_adopt, w);
 	alarm_init(&w->tick, w->w.base, on_tick, w);
-	alarm_on(&w->tick, SECOND_US);
-	open_doors(w);
-	if (pthread_create(&w->thread, NULL, thread_main, w))
-		return err_set(e, "cannot start its thread: %s", strerror(errno));
-	w->has_thread = true;
 	return 0;
 }
 
@@ -585,26 +580,62 @@ static bool same_text(const char *a, const char *b)
 	return strcmp(a ? a : "", b ? b : "") == 0;
 }
 
+static void cannot(const struct log_ctx *log, const struct err *e)
+{
+	char q[400];
+
+	LOG(log, LOG_LEVEL_ERROR, "http_failed", "reason=%s", log_quote(q, sizeof(q), e->text));
+}
+
+void web_prepare(struct web **w, struct shared *sh, struct snapshot *snap,
+		 const struct log_ctx *log)
+{
+	struct err e;
+
+	if (!snap->conf->g.http_addr) {
+		snapshot_drop(snap);
+		return;
+	}
+	*w = web_new(sh, snap, log, &e);
+	if (!*w)
+		cannot(log, &e);
+}
+
+void web_start(struct web **w, const struct log_ctx *log)
+{
+	struct err e;
+	int rc;
+
+	if (!*w)
+		return;
+	alarm_on(&(*w)->tick, SECOND_US);
+	open_doors(*w);
+	rc = pthread_create(&(*w)->thread, NULL, thread_main, *w);
+	(*w)->has_thread = rc == 0;
+	if (rc == 0)
+		return;
+	(void)err_set(&e, "cannot start its thread: %s", strerror(rc));
+	cannot(log, &e);
+	web_free(*w);
+	*w = NULL;
+}
+
 void web_use(struct web **w, struct shared *sh, struct snapshot *snap, const struct log_ctx *log)
 {
 	const char *list = snap->conf->g.http_addr;
 	struct conf_letter *b;
-	struct err e;
-	char q[400];
 
 	if (*w && !same_text(list, (*w)->list)) {
 		web_stop(*w);
 		*w = NULL;
 	}
-	if (!*w && list) {
-		*w = web_new(sh, snap, log, &e);
-		if (!*w)
-			LOG(log, LOG_LEVEL_ERROR, "http_failed", "reason=%s",
-			    log_quote(q, sizeof(q), e.text));
+	if (!*w) {
+		web_prepare(w, sh, snap, log);
+		web_start(w, log);
 		return;
 	}
-	b = *w ? calloc(1, sizeof(*b)) : NULL;
-	if (!b) { /* none, or it goes on with the configuration before */
+	b = calloc(1, sizeof(*b));
+	if (!b) { /* it goes on with the configuration before */
 		snapshot_drop(snap);
 		return;
 	}

@@ -34,6 +34,11 @@ struct web;
  * when http_addr is another. Takes over the reference. Says in log why it cannot; blocks
  * for names in http_addr. */
 void web_use(struct web **w, struct shared *sh, struct snapshot *snap, const struct log_ctx *log);
+/* At the start, in two parts: web_prepare does what blocks, and takes over the reference;
+ * web_start the rest of it, when the halls run (NULL is fine). */
+void web_prepare(struct web **w, struct shared *sh, struct snapshot *snap,
+		 const struct log_ctx *log);
+void web_start(struct web **w, const struct log_ctx *log);
 /* Any thread; NULL is fine. */
 void web_tell_running(struct web *w, enum running r);
 /* Before the halls go; NULL is fine. */

@@ -129,7 +129,7 @@ static int clear_path(const struct sockfile *f, const struct sockaddr_un *un, so
 	return 0;
 }
 
-static int set_group(const char *path, const char *group, struct err *e)
+static int find_group(const char *group, gid_t *out, struct err *e)
 {
 	const struct group *gr = getgrnam(group);
 	char *end;
@@ -138,9 +138,30 @@ static int set_group(const char *path, const char *group, struct err *e)
 	if (!gr && (*end || end == group || gid >= UINT32_MAX))
 		return err_set(e, "unix_socket_group: there is no group \"%.64s\" on this machine",
 			       group);
-	if (lchown(path, (uid_t)-1, gr ? gr->gr_gid : (gid_t)gid))
-		return err_set(e, "unix_socket_group: cannot give %s to \"%.64s\": %s", path, group,
-			       strerror(errno));
+	*out = gr ? gr->gr_gid : (gid_t)gid;
+	return 0;
+}
+
+int sockfile_lay_out(struct sockfile *f, unsigned mode, const char *group, struct err *e)
+{
+	f->mode = (mode_t)mode;
+	f->gid = (gid_t)-1;
+	if (group && *group && find_group(group, &f->gid, e))
+		return -1;
+	f->laid_out = true;
+	return 0;
+}
+
+int sockfile_put_on(struct sockfile *f, struct err *e)
+{
+	if (!f->laid_out)
+		return 0;
+	f->laid_out = false;
+	if (f->gid != (gid_t)-1 && lchown(f->path, (uid_t)-1, f->gid))
+		return err_set(e, "unix_socket_group: cannot give %s to group %u: %s", f->path,
+			       (unsigned)f->gid, strerror(errno));
+	if (chmod(f->path, f->mode))
+		return err_set(e, "unix_socket_mode: %s: %s", f->path, strerror(errno));
 	return 0;
 }
 
@@ -152,17 +173,14 @@ int sockfile_dress(struct sockfile *f, unsigned mode, const char *group, struct 
 		return err_set(e, "%s: %s: %s", f->setting, f->path, strerror(errno));
 	f->dev = st.st_dev;
 	f->ino = st.st_ino;
-	if (group && *group && set_group(f->path, group, e))
-		return -1;
-	if (chmod(f->path, (mode_t)mode))
-		return err_set(e, "unix_socket_mode: %s: %s", f->path, strerror(errno));
-	return 0;
+	return sockfile_lay_out(f, mode, group, e) || sockfile_put_on(f, e) ? -1 : 0;
 }
 
 void sockfile_drop(struct sockfile *f)
 {
 	struct stat a, b;
 
+	f->laid_out = false;
 	if (f->lent) {
 		f->ino = 0;
 		if (f->lock >= 0)

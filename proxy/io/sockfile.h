@@ -25,6 +25,9 @@ struct sockfile {
 	dev_t dev;
 	ino_t ino;                     /* of the socket at path, 0: not made yet */
 	bool lent;                     /* another process's: stays where it is at the end */
+	bool laid_out;                 /* sockfile_lay_out: these are for it */
+	mode_t mode;
+	gid_t gid;                     /* (gid_t)-1: as it is */
 };
 
 #define SOCKFILE_NONE { .type = SOCK_STREAM, .lock = -1 }
@@ -39,6 +42,12 @@ MUST_CHECK int sockfile_dress(struct sockfile *f, unsigned mode, const char *gro
 /* The socket and its lock came from another process, which has them too: both stay where
  * they are until sockfile_own. lock_fd is owned from now on, -1: there is none. */
 void sockfile_adopt(struct sockfile *f, const char *path, int lock_fd);
+/* What sockfile_dress would do, for an adopted one: kept until sockfile_put_on, so that
+ * nothing has changed should the other process go on. */
+MUST_CHECK int sockfile_lay_out(struct sockfile *f, unsigned mode, const char *group,
+				struct err *e);
+/* Does it, if there is something. */
+MUST_CHECK int sockfile_put_on(struct sockfile *f, struct err *e);
 /* Another process has got them. */
 void sockfile_lend(struct sockfile *f);
 /* They are ours from now on, and the lock file says so. -1: it cannot be written, which only

@@ -411,6 +411,7 @@ bool cancel_post(struct shared *sh, int fd, uint32_t pid, uint32_t secret)
 
 	if (atomic_load(&h->ended))
 		return false;
+	(void)peers_is_ours(sh, pid, &secret); /* a peer may have passed it on */
 	x = cancel_new(fd, pid, secret);
 	if (x)
 		post(h, x);

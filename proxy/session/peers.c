@@ -241,6 +241,9 @@ void peers_forward(struct hall *h, int fd, uint32_t pid, uint32_t secret)
 	if ((secret & HOPS) && use && h->forwards_waiting < WAITING_MAX)
 		f = forward_new(h, use, fd);
 	if (!f) {
+		/* peer_id may have been another, or none, in the process that we took over from */
+		if (h->sh->cancel_elsewhere && h->sh->cancel_elsewhere(h->sh, fd, pid, secret))
+			return;
 		STAT_INC(&h->stats, cancels_ignored);
 		if (fd >= 0)
 			kernel_close(fd);

@@ -2,12 +2,19 @@
 
 SPDX-License-Identifier: ISC
 """
+import contextlib
+import datetime
+import fcntl
 import os
 import re
+import resource
 import signal
 import socket
+import stat
+import struct
 import subprocess
 import tempfile
+import termios
 import time
 import urllib.request
 
@@ -166,8 +173,10 @@ def test_new_process_talks_nonsense(start, home, what):
         assert 'version 77' in e.expect(handoff.NO).text
     elif what == 'magic':
         e.send(handoff.HELLO, magic=1)
+        assert 'makes no sense' in e.expect(handoff.NO).text
     elif what == 'short':
         e.sock.send(b'hello')
+        assert 'makes no sense' in e.expect(handoff.NO).text
     elif what == 'early':
         e.send(handoff.STEADY)
         assert 'out of place' in e.expect(handoff.NO).text
@@ -221,6 +230,91 @@ def test_killed_in_its_trial(start, home):
     new.wait()
     new.stop = lambda: []
     still_whole(old, home)
+
+
+def test_nonsense_in_the_trial(start, home):
+    """Who lives is told: the end of the connection alone would make it the only one."""
+    old = start()
+    e, m = to_trial(home)
+    e.sock.send(b'hello')
+    assert 'makes no sense' in e.expect(handoff.NO).text
+    still_whole(old, home)
+    e.close()
+    m.close()
+
+
+@contextlib.contextmanager
+def no_descriptor_left(w):
+    was = resource.prlimit(w.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(w.pid, resource.RLIMIT_NOFILE, (3, was[1]))
+    try:
+        yield
+    finally:
+        resource.prlimit(w.pid, resource.RLIMIT_NOFILE, was)
+
+
+def unread(s):
+    return int.from_bytes(fcntl.ioctl(s, termios.TIOCOUTQ, b'\0' * 4), 'little')
+
+
+def test_cancel_without_a_descriptor(start, home):
+    """It comes without its asker then, and is no reason to end the connection."""
+    old = start()
+    e, m = to_trial(home)
+    asks, asked = socket.socketpair()
+    with no_descriptor_left(old):
+        e.send(handoff.CANCEL, key=(1, 2), roles=(handoff.ASKER,), fds=(asked.fileno(),))
+        until(lambda: not unread(e.sock))
+    asked.close()
+    asks.settimeout(20)
+    assert asks.recv(1) == b''
+    e.send(handoff.STEADY)
+    e.expect(handoff.OVER)
+    assert old.wait() == 0
+    e.close()
+    m.close()
+
+
+def when(line):
+    return datetime.datetime.strptime(line.split()[0], '%Y-%m-%dT%H:%M:%S.%fZ')
+
+
+def test_knock_without_a_descriptor(start, home):
+    """Who knocks waits until there is one; the control loop does not spin meanwhile."""
+    old = start()
+    with no_descriptor_left(old):
+        e = handoff.knock(home)
+        e.send(handoff.HELLO)
+        first, second = old.wait_log('event=takeover_door_failed', n=2)[:2]
+        # a timer is never early
+        assert when(second) - when(first) > datetime.timedelta(seconds=0.9)
+    e.expect(handoff.OFFER).close()
+    e.close()
+    still_whole(old, home)
+
+
+@pytest.mark.parametrize('sig', [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
+def test_told_to_end_in_its_trial(start, home, sig):
+    """The signal comes before it accepts, and is read when it does: the old one gets all back,
+    and its unix socket is as it was."""
+    old = start(unix_socket_mode='0755')
+    path = '%s/.s.PGSQL.%d' % (home, old.port)
+    c = old.connect()
+    new = start(old, wait=False, unix_socket_mode='0700')
+    old.wait_log('event=takeover_asked')    # signals are held back by now
+    new.proc.send_signal(sig)
+    assert new.wait() == 0
+    assert not new.log_lines('event=took_over')
+    still_whole(old, home)
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o755
+    assert c.one('SELECT 1') == '1'
+    last = start(old, unix_socket_mode='0700')
+    last.wait_log('event=took_over')
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o700
+    with wire.Conn(last.port, host=home) as u:
+        assert u.one('SELECT 1') == '1'
+    c.close()
+    assert old.wait() == 0
 
 
 # ---- the new process, and an old one that fails ---------------------------------------------------
@@ -294,6 +388,76 @@ def test_old_process_refuses(start, home, fake_old, step):
     assert 'not today' in new.log()
     assert not os.path.exists(home + '/pid') or not os.path.getsize(home + '/pid')
     new.stop = lambda: []       # its exit status is no complaint
+
+
+def test_old_process_refuses_before_it_is_asked_further(start, home, fake_old):
+    """It has said no and gone when READY comes: it lives, and there must not be two."""
+    new = start(before=True, args=('-p', str(fake_old.port)), wait=False)
+    e = fake_old.let_in()
+    fake_old.offer()
+    e.send(handoff.NO, text='not today')
+    e.close()
+    assert new.wait() == 1
+    assert 'not today' in new.log() and not new.log_lines('event=started')
+    new.stop = lambda: []       # its exit status is no complaint
+
+
+def test_told_to_end_gives_back(start, home, fake_old):
+    new = start(before=True, args=('-p', str(fake_old.port)), wait=False)
+    e = fake_old.let_in()
+    fake_old.offer()
+    e.expect(handoff.READY)
+    new.term()
+    e.send(handoff.GO)
+    e.expect(handoff.NO)
+    assert e.recv() is None
+    assert new.wait() == 0
+    assert not os.path.getsize(home + '/pid') and os.path.exists(home + '/takeover')
+
+
+def threads(w):
+    return len(os.listdir('/proc/%d/task' % w.pid))
+
+
+def test_refused_when_its_workers_have_ended(start, home, fake_old):
+    """It is steady, and told to end; it only waits for the old one, who says no then."""
+    new = start(before=True, args=('-p', str(fake_old.port)), wait=False, workers=2)
+    e = fake_old.let_in()
+    fake_old.offer()
+    e.expect(handoff.READY)
+    e.send(handoff.GO)
+    new.wait_ready()
+    n = threads(new)
+    e.expect(handoff.STEADY)
+    new.term()
+    until(lambda: threads(new) <= n - 2)
+    e.send(handoff.NO, text='not today')
+    assert new.wait() == 1
+    new.stop = lambda: []       # its exit status is no complaint
+
+
+@pytest.mark.parametrize('how', ['SIGQUIT', 'SHUTDOWN', 'twice'])
+def test_end_does_not_wait_for_the_old_one(start, home, how):
+    old = start()
+    c = old.connect()
+    c.hold()
+    new = start(old)
+    new.wait_log('event=took_over')
+    if how == 'SIGQUIT':
+        new.proc.send_signal(signal.SIGQUIT)
+    elif how == 'SHUTDOWN':
+        with new.connect('admin', 'pgweir') as a:
+            a.send(query('SHUTDOWN'))
+            assert new.wait() == 0
+    else:
+        new.term()
+        new.wait_log('event=draining')
+        new.term()
+    assert new.wait() == 0
+    assert c.one('SELECT 1') == '1'
+    c.sql('COMMIT')
+    c.close()
+    assert old.wait() == 0
 
 
 @pytest.mark.parametrize('what', ['version', 'ends', 'nonsense'])
@@ -413,6 +577,26 @@ def test_cancel_of_a_client_of_the_old_one(start, home, pg, workers):
         assert [m[1]['C'] for m in c.until() if m[0] == 'E'] == ['57014']
 
 
+@pytest.mark.parametrize('ids', [(0, 5), (5, 0), (258, 5)])
+def test_cancel_when_peer_id_is_another(start, home, pg, ids):
+    """Keys of the old process say another number, or what chance put there."""
+    old = start(peer_id=ids[0])
+    cs = [old.connect() for _ in range(3)]
+    for c in cs:
+        c.send(query('SELECT pg_sleep(30)'))
+    until(lambda: pg.backends("state = 'active' AND usename = 'app'") == 3)
+    new = start(old, peer_id=ids[1])
+    old.wait_log('event=taken_over')
+    for c in cs:
+        b = struct.pack('!ii', *c.key)
+        if ids[0]:      # as a peer would pass it on
+            b = b[:7] + bytes([b[7] & 0xfc | 2])
+        assert cancel(new.port, struct.unpack('!ii', b))
+        assert [m[1]['C'] for m in c.until() if m[0] == 'E'] == ['57014']
+        c.close()
+    assert old.wait() == 0
+
+
 # ---- the end of the old one -----------------------------------------------------------------------
 
 def test_idle_clients_are_told_nothing(start, home):
@@ -474,30 +658,50 @@ def test_old_servers_go_with_their_clients(start, home, pg):
 
 # ---- the service manager -----------------------------------------------------------------------------
 
-def test_main_process_by_notify(start, home, tmp_path):
+@pytest.fixture
+def manager(tmp_path):
+    """The other end of NOTIFY_SOCKET: who says what."""
+    os.chmod(tmp_path, 0o755)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+        s.bind(str(tmp_path / 'notify'))
+        os.chmod(tmp_path / 'notify', 0o777)
+        s.settimeout(20)
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+
+        def hear():
+            data, anc, _, _ = s.recvmsg(4096, 100)
+            pid = int.from_bytes(anc[0][2][:4], 'little')
+            return pid, data.decode().split('\n')
+        hear.env = {'NOTIFY_SOCKET': str(tmp_path / 'notify')}
+        yield hear
+
+
+def test_main_process_by_notify(start, home, manager):
     """The old one says who is the main process now, before that says that it is ready; and
     no more of stopping, since the service does not stop."""
-    os.chmod(tmp_path, 0o755)
-    s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    s.bind(str(tmp_path / 'notify'))
-    os.chmod(tmp_path / 'notify', 0o777)
-    s.settimeout(20)
-    s.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-
-    def hear():
-        data, anc, _, _ = s.recvmsg(4096, 100)
-        pid = int.from_bytes(anc[0][2][:4], 'little')
-        return pid, data.decode().split('\n')
-    env = {'NOTIFY_SOCKET': str(tmp_path / 'notify')}
-    old = start(env=env)
-    assert hear() == (old.pid, ['READY=1', 'STATUS=accepting connections'])
-    new = start(old, env=env)
-    assert hear() == (old.pid, ['MAINPID=%d' % new.pid])
-    assert hear() == (new.pid, ['READY=1', 'STATUS=accepting connections'])
+    old = start(env=manager.env)
+    assert manager() == (old.pid, ['READY=1', 'STATUS=accepting connections'])
+    new = start(old, env=manager.env)
+    assert manager() == (old.pid, ['MAINPID=%d' % new.pid])
+    assert manager() == (new.pid, ['READY=1', 'STATUS=accepting connections'])
     assert old.wait() == 0
     new.term()
-    assert hear()[1][0] == 'STOPPING=1'
+    assert manager()[1][0] == 'STOPPING=1'
     assert new.wait() == 0
+
+
+def test_who_has_not_taken_over_does_not_stop_the_service(start, home, manager):
+    old = start(env=manager.env)
+    assert manager() == (old.pid, ['READY=1', 'STATUS=accepting connections'])
+    new = start(old, wait=False, env=manager.env)
+    old.wait_log('event=takeover_asked')
+    new.term()
+    assert new.wait() == 0
+    still_whole(old, home)
+    old.term()
+    pid, said = manager()
+    assert (pid, said[0]) == (old.pid, 'STOPPING=1')
+    assert old.wait() == 0
 
 
 def test_http_changes_hands(start, home):
@@ -607,6 +811,39 @@ def test_upgrade_in_the_background(base, pg, home):
     try:
         assert subprocess.run([PGWEIR, '-dq', path], timeout=60, env=env).returncode == 0
         first = pid_of(home)
+        r = subprocess.run([PGWEIR, '--upgrade', path], capture_output=True, text=True, timeout=60)
+        assert r.returncode == 0, r.stderr
+        until(lambda: pid_of(home) == new_pid(r) != first)
+        until(lambda: not alive(first))
+        assert wire.Conn(port).one('SELECT 1') == '1'
+    finally:
+        end(pid_of(home))
+
+
+def test_upgrade_in_the_background_fails_and_may_be_asked_again(base, pg, home):
+    """Nobody sees the end of a next process that leaves its parent; who asked goes away."""
+    port = free_port()
+    path = home + '/x.ini'
+
+    def write(log):
+        with open(path, 'w') as f:
+            f.write(conf(pg, home, listen_port=port, logfile=log))
+    write(home + '/log')
+    try:
+        assert subprocess.run([PGWEIR, '-d', path], stdout=subprocess.DEVNULL, timeout=60).returncode == 0
+        first = pid_of(home)
+        write('/nonexistent/dir/log')
+        with subprocess.Popen([PGWEIR, '--upgrade', path], stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL) as p:
+            def started():
+                with open(home + '/log') as f:
+                    return re.search(r'event=upgrade .*pid=(\d+)', f.read())
+            try:
+                failed = int(until(started).group(1))
+                until(lambda: not alive(failed))
+            finally:
+                p.kill()
+        write(home + '/log')
         r = subprocess.run([PGWEIR, '--upgrade', path], capture_output=True, text=True, timeout=60)
         assert r.returncode == 0, r.stderr
         until(lambda: pid_of(home) == new_pid(r) != first)
