@@ -286,7 +286,7 @@ NO_ASLR = $(shell setarch -R true 2>/dev/null && echo setarch -R)
 TSAN = BUILD=build-tsan HARDEN=-fPIE OPT="-O1 -g -fno-omit-frame-pointer" SAN=-fsanitize=thread
 tsan:
 	$(MAKE) $(TSAN) all unit-build
-	$(NO_ASLR) $(MAKE) $(TSAN) unit
+	UNIT_TIMEOUT=400 $(NO_ASLR) $(MAKE) $(TSAN) unit
 	PGWEIR_SAN=tsan $(NO_ASLR) $(MAKE) $(TSAN) integration-workers
 
 # These begin on a machine that may have nothing: deps first, then the build.
